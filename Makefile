@@ -1,0 +1,46 @@
+# `make demo` and `make test` each work alone on a fresh clone: they create .venv, install the pinned dependencies
+# and the package, and run. They install again only after a change to what the installation is made from.
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CSRC := src/proxconnect/csrc
+MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt \
+	$(wildcard $(CSRC)/*.h $(CSRC)/*.cpp $(CSRC)/*/*.h $(CSRC)/*/*.cpp)
+
+# Each of the processes that run tests has one core's worth of threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 8
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full lint format clean
+
+help: ## show these lines
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 - \2/p' Makefile
+
+demo: $(INSTALLED) ## train, pack, reload and run a 1-bit network on handwritten digits
+	@$(BIN)/python examples/digits.py
+
+test: lint ## style, types, import directions and tests
+	@$(PYTEST)
+
+test-full: lint ## the same, with the large matrices
+	@$(PYTEST) -m "full or not full"
+
+lint: $(INSTALLED) ## style, types and import directions
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(INSTALLED) ## rewrite the Python code in the project's style
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format --quiet
+
+clean: ## remove everything that was made
+	@rm -rf .venv .benchmarks build dist demo_out .*_cache .hypothesis src/proxconnect/*.so
+	@cd $(CSRC) && rm -rf .cmake .ninja_* .skbuild-info.json *.a build.ninja CMakeCache.txt CMakeFiles CMakeInit.txt \
+		cmake_install.cmake Makefile
+	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): $(MADE_FROM)
+	@tools/install
+	@touch $@

@@ -1,0 +1,64 @@
+#include "dispatch.h"
+
+#include <atomic>
+
+namespace proxconnect {
+
+namespace portable {
+extern const KernelSet kernels;
+}
+
+const std::vector<const KernelSet*>& kernel_sets() {
+  static const std::vector<const KernelSet*> sets{&portable::kernels};
+  return sets;
+}
+
+namespace {
+
+const KernelSet* fastest() {
+  for (const KernelSet* set : kernel_sets()) {
+    if (set->runs_here()) return set;
+  }
+  return &portable::kernels;
+}
+
+std::atomic<const KernelSet*>& selected() {
+  static std::atomic<const KernelSet*> set{fastest()};
+  return set;
+}
+
+}  // namespace
+
+const KernelSet& active_kernels() { return *selected().load(std::memory_order_relaxed); }
+
+bool use_kernels(std::string_view name) {
+  for (const KernelSet* set : kernel_sets()) {
+    if (set->name == name && set->runs_here()) {
+      selected().store(set, std::memory_order_relaxed);
+      return true;
+    }
+  }
+  return false;
+}
+
+std::vector<std::pair<const char*, bool>> cpu_features() {
+#if defined(__x86_64__) || defined(__i386__)
+  const auto supported = [](int answer) { return answer != 0; };
+  return {
+      {"popcnt", supported(__builtin_cpu_supports("popcnt"))},
+      {"avx2", supported(__builtin_cpu_supports("avx2"))},
+      {"fma", supported(__builtin_cpu_supports("fma"))},
+      {"avx512f", supported(__builtin_cpu_supports("avx512f"))},
+      {"avx512bw", supported(__builtin_cpu_supports("avx512bw"))},
+      {"avx512vl", supported(__builtin_cpu_supports("avx512vl"))},
+      {"avx512vbmi", supported(__builtin_cpu_supports("avx512vbmi"))},
+      {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
+      {"avx512bitalg", supported(__builtin_cpu_supports("avx512bitalg"))},
+      {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},
+  };
+#else
+  return {};
+#endif
+}
+
+}  // namespace proxconnect
