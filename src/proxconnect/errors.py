@@ -1,0 +1,48 @@
+"""Errors and warnings that ProxConnect raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ProxConnectError(ValueError):
+    """Base of every error ProxConnect raises on purpose.
+
+    The message names the offending value, what was expected and what to do.
+
+    >>> import proxconnect as pc
+    >>> try:
+    ...     pc.method("bnn+++")
+    ... except pc.ProxConnectError as error:
+    ...     print("refused")
+    refused
+    """
+
+
+class DataError(ProxConnectError):
+    """A data set is missing, corrupt or not in the expected layout."""
+
+
+class FormatError(ProxConnectError):
+    """A packed file is not one that this version of ProxConnect can trust."""
+
+
+class ExportError(ProxConnectError):
+    """A model cannot be captured as a graph of known operators."""
+
+
+class TrainingError(ProxConnectError):
+    """Training cannot start, continue or resume."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
+    """Message for a name that is not in ``known``: near matches first, then all names.
+
+    >>> unknown_name("method", "bnn+++", ["bc", "bnn+", "bnn++"])
+    "unknown method 'bnn+++'; did you mean 'bnn++' or 'bnn+'? Known: bc, bnn+, bnn++"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=2)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"

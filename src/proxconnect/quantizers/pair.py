@@ -1,0 +1,97 @@
+"""A binarization method: a forward quantizer and a backward quantizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.quantizers.maps import Elementwise, Sharpness
+
+
+@dataclass(frozen=True, init=False)
+class ForwardBackward:
+    """A pair ``(F, B)``: the network computes with ``F(w)``, the gradient is multiplied by ``B(w)``.
+
+    ``w_t = F_mu(w*_t)``, ``w*_{t+1} = w*_t - eta_t B_mu(w*_t) grad l(w_t)``. Source: ProxConnect++
+    (arXiv 2402.17710).
+
+    Args:
+        forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise.
+        backward: ``B``, likewise; ``None`` takes the derivative of ``forward`` by automatic differentiation.
+        name: how reports and files call the pair.
+
+    Raises:
+        ProxConnectError: ``forward`` or ``backward`` is not callable.
+
+    >>> import torch
+    >>> pair = ForwardBackward(forward=lambda w, mu: torch.tanh(mu * w))
+    >>> w = torch.tensor([0.0, 1.0], requires_grad=True)
+    >>> pair(w, 2.0).sum().backward()
+    >>> w.grad
+    tensor([2.0000, 0.1413])
+    >>> torch.equal(w.grad, pair.backward(w, 2.0))
+    True
+    """
+
+    forward: Elementwise
+    backward: Elementwise
+    name: str
+
+    def __init__(
+        self, forward: Elementwise, backward: Elementwise | None = None, name: str = "custom"
+    ) -> None:
+        for role, function in (("forward", forward), ("backward", backward or forward)):
+            if not callable(function):
+                raise ProxConnectError(f"{role} must be a callable (w, mu) -> tensor, not {function!r}")
+        object.__setattr__(self, "forward", forward)
+        object.__setattr__(self, "backward", _Derivative(forward) if backward is None else backward)
+        object.__setattr__(self, "name", name)
+
+    def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
+        """``F_mu(w)``, with ``B_mu(w)`` multiplying the gradient that flows back to ``w``.
+
+        Args:
+            w: tensor of any shape, float dtype and device.
+            mu: sharpness, a positive number or zero-dimensional tensor; it receives no gradient.
+        """
+        return cast(Tensor, _FakeQuantize.apply(w, mu, self))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Derivative:
+    """``B = F'`` by automatic differentiation."""
+
+    function: Elementwise
+
+    def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
+        with torch.enable_grad():
+            argument = w.detach().requires_grad_()
+            value = self.function(argument, mu)
+            if not value.requires_grad:
+                return torch.zeros_like(w)
+            return torch.autograd.grad(value.sum(), argument)[0]
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """The pair as one node of the autograd graph; keeps ``w`` alone for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
+        ctx.pair = pair
+        if isinstance(mu, Tensor):
+            # A copy of one number: a schedule may move mu in place between forward and backward.
+            mu = mu.detach().clone()
+        ctx.mu = mu
+        ctx.save_for_backward(w)
+        value = pair.forward(w, mu)
+        # Autograd wants a new tensor from every node, and the identity returns its argument.
+        return value.clone() if value is w else value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (w,) = ctx.saved_tensors
+        return gradients[0] * ctx.pair.backward(w, ctx.mu), None, None

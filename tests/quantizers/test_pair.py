@@ -1,0 +1,80 @@
+"""Pairs: what autograd sees, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import proxconnect as pc
+from proxconnect.quantizers import sign_swish
+
+
+@pytest.mark.parametrize("name", pc.methods())
+@given(values=st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=20), mu=st.floats(0.1, 100))
+def test_autograd_multiplies_by_the_backward_quantizer(name: str, values: list[float], mu: float) -> None:
+    pair = pc.method(name)
+    w = torch.tensor(values, requires_grad=True)
+    upstream = torch.arange(1.0, len(values) + 1)
+    output = pair(w, mu)
+    output.backward(upstream)
+    assert torch.equal(output.detach(), pair.forward(w.detach(), mu))
+    assert w.grad is not None
+    assert torch.equal(w.grad, upstream * pair.backward(w.detach(), mu))
+
+
+def test_backward_uses_the_mu_of_its_forward() -> None:
+    mu = torch.tensor(2.0)
+    w = torch.tensor([0.1], requires_grad=True)
+    output = pc.method("bnn++")(w, mu)
+    mu.fill_(50.0)
+    output.sum().backward()
+    assert torch.equal(w.grad, sign_swish.slope(w.detach(), 2.0))
+
+
+def test_forward_does_not_return_its_argument() -> None:
+    w = torch.zeros(3)
+    assert pc.method("fp")(w, 1.0).data_ptr() != w.data_ptr()
+
+
+@given(values=st.lists(st.floats(-4, 4), min_size=1, max_size=20), mu=st.floats(0.1, 10))
+def test_derivative_by_autograd_equals_the_declared_slope(values: list[float], mu: float) -> None:
+    w = torch.tensor(values, dtype=torch.float64)
+    derived = pc.ForwardBackward(forward=sign_swish.value)
+    torch.testing.assert_close(derived.backward(w, mu), sign_swish.slope(w, mu), rtol=1e-9, atol=1e-9)
+
+
+def test_derivative_of_a_step_is_zero() -> None:
+    pair = pc.ForwardBackward(forward=lambda w, mu: torch.where(w >= 0, 1.0, -1.0))
+    assert pair.backward(torch.randn(5), 1.0).tolist() == [0.0] * 5
+
+
+def test_survives_deepcopy() -> None:
+    pair = copy.deepcopy(pc.method("bnn+"))
+    w = torch.randn(4)
+    assert torch.equal(pair.backward(w, 3.0), pc.method("bnn+").backward(w, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"forward": 3}, "forward must be a callable"),
+        ({"forward": torch.tanh, "backward": 3}, "backward must be"),
+    ],
+)
+def test_refuses_what_cannot_be_called(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(pc.ProxConnectError, match=words):
+        pc.ForwardBackward(**arguments)  # type: ignore[arg-type]
+
+
+def test_unknown_method_names_near_matches() -> None:
+    with pytest.raises(pc.ProxConnectError, match=r"unknown method 'bnn\+\+\+'; did you mean 'bnn\+\+'"):
+        pc.method("bnn+++")
+
+
+def test_unknown_parameter_is_named() -> None:
+    with pytest.raises(pc.ProxConnectError, match="takes no parameters, but got rho"):
+        pc.method("bc", rho=1)
