@@ -1,0 +1,24 @@
+"""Binarized layers: from a model of float weights to latents, and from latents to hard signs."""
+
+from __future__ import annotations
+
+from proxconnect.layers._parametrization import BinaryWeight, binarized_modules, latent_weight
+from proxconnect.layers.binarize import BINARIZABLE, binarize_
+from proxconnect.layers.config import SETTINGS, BinarizeConfig
+from proxconnect.layers.harden import BinarizationInfo, binarization_of, harden_, is_hardened
+from proxconnect.layers.recalibrate import recalibrate_
+
+__all__ = [
+    "BINARIZABLE",
+    "SETTINGS",
+    "BinarizationInfo",
+    "BinarizeConfig",
+    "BinaryWeight",
+    "binarization_of",
+    "binarize_",
+    "binarized_modules",
+    "harden_",
+    "is_hardened",
+    "latent_weight",
+    "recalibrate_",
+]

@@ -1,0 +1,38 @@
+"""BatchNorm statistics after hardening."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import proxconnect as pc
+
+
+def test_statistics_are_the_average_over_batches() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, momentum=0.3), nn.Dropout(0.5)).train()
+    batches = [torch.randn(16, 3), torch.randn(16, 3) + 1]
+    weights = [p.detach().clone() for p in model.parameters()]
+    pc.recalibrate_(model, batches)
+    outputs = [model[0](batch) for batch in batches]
+    torch.testing.assert_close(model[1].running_mean, torch.stack([y.mean(0) for y in outputs]).mean(0))
+    torch.testing.assert_close(model[1].running_var, torch.stack([y.var(0) for y in outputs]).mean(0))
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert model[1].momentum == 0.3
+    assert all(module.training for module in model.modules())
+
+
+def test_mode_is_restored_when_the_model_fails() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3)).eval()
+    with pytest.raises(ValueError, match="expected 2D or 3D"):
+        pc.recalibrate_(model, [torch.randn(3)])
+    assert not model[0].training
+    assert model[0].momentum == 0.1
+
+
+def test_refuses_no_batches_and_no_batch_norm() -> None:
+    with pytest.raises(pc.ProxConnectError, match="at least one batch"):
+        pc.recalibrate_(nn.BatchNorm1d(3), [])
+    with pytest.raises(pc.ProxConnectError, match="no BatchNorm"):
+        pc.recalibrate_(nn.Linear(3, 3), [torch.randn(1, 3)])
