@@ -1,0 +1,47 @@
+"""Keep latent weights within a bound after every optimizer step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from proxconnect.layers import binarized_modules, latent_weight
+
+
+def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
+    """Clamp latents to ``|w*/s| <= latent_clip`` after each ``optimizer.step()``.
+
+    The bound is the ``latent_clip`` of the latent's parameter group (see :func:`param_groups`); a group
+    without one, or with None, is left alone. The customary companion of ``bnn``, whose latents freeze beyond
+    ``|mu w*/s| = 1``. Clipping is a heuristic: it is not itself a ProxConnect step.
+
+    Returns:
+        A handle; ``handle.remove()`` ends the clipping.
+
+    >>> import torch, proxconnect as pc
+    >>> config = pc.BinarizeConfig("bnn")
+    >>> layer = pc.binarize_(torch.nn.Linear(8, 4), config, filter_fn=lambda module, name: True)
+    >>> optimizer = torch.optim.SGD(pc.param_groups(layer, lr=1.0, latent_clip=1.0))
+    >>> handle = pc.clip_latents(optimizer, layer)
+    >>> layer(torch.randn(16, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> quantizer = layer.parametrizations.weight[0]
+    >>> bool((layer.parametrizations.weight.original.abs() <= quantizer.latent_scale).all())
+    True
+    """
+    quantizers = {id(latent_weight(module)): quantizer for _, module, quantizer in binarized_modules(model)}
+
+    @torch.no_grad()
+    def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            if group.get("latent_clip") is None:
+                continue
+            for latent in group["params"]:
+                bound = group["latent_clip"] * quantizers[id(latent)].latent_scale
+                latent.clamp_(-bound, bound)
+
+    return optimizer.register_step_post_hook(clip)

@@ -1,0 +1,84 @@
+"""Parameter groups and latent clipping."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import proxconnect as pc
+from proxconnect.layers import binarized_modules, latent_weight
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return pc.binarize_(nn.Sequential(*(nn.Linear(3, 3) for _ in range(4))), pc.BinarizeConfig())
+
+
+def latents(network: nn.Module) -> list[nn.Parameter]:
+    return [latent_weight(module) for _, module, _ in binarized_modules(network)]
+
+
+def test_every_parameter_is_in_one_group() -> None:
+    network = model()
+    groups = {
+        group["name"]: group
+        for group in pc.param_groups(network, lr=0.1, weight_decay=0.2, latent_weight_decay=0.3)
+    }
+    assert [id(p) for p in groups["latent"]["params"]] == [id(p) for p in latents(network)]
+    everything = [id(p) for group in groups.values() for p in group["params"]]
+    assert sorted(everything) == sorted(id(p) for p in network.parameters())
+    assert (groups["rest"]["weight_decay"], groups["latent"]["weight_decay"]) == (0.2, 0.3)
+
+
+def test_learning_rate_of_latents() -> None:
+    groups = pc.param_groups(model(), lr=0.1, latent_lr=0.5)
+    assert {group["name"]: group["lr"] for group in groups} == {"rest": 0.1, "latent": 0.5}
+
+
+def test_latent_weight_decay_moves_latents_alone() -> None:
+    network = model()
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    optimizer = torch.optim.SGD(pc.param_groups(network, lr=1.0, latent_weight_decay=0.25))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        factor = 0.75 if name.endswith("original") else 1.0
+        assert torch.equal(parameter, factor * before[name])
+
+
+def test_clipping_bounds_normalised_latents_alone() -> None:
+    network = model()
+    optimizer = torch.optim.SGD(pc.param_groups(network, lr=100.0, latent_clip=0.5))
+    handle = pc.clip_latents(optimizer, network)
+    network(torch.randn(8, 3)).square().sum().backward()
+    optimizer.step()
+    for _, module, quantizer in binarized_modules(network):
+        assert quantizer.normalized(latent_weight(module)).abs().max() <= 0.5 + 1e-6
+    assert network[0].weight.abs().max() > 1
+    handle.remove()
+    optimizer.step()
+    assert max(latent.abs().max().item() for latent in latents(network)) > 1
+
+
+def test_without_a_bound_nothing_is_clipped() -> None:
+    network, free = model(), model()
+    for each, clip in ((network, True), (free, False)):
+        optimizer = torch.optim.SGD(pc.param_groups(each, lr=100.0))
+        if clip:
+            pc.clip_latents(optimizer, each)
+        each(torch.ones(8, 3)).square().sum().backward()
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), free.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
+def test_refuses_a_bound_that_is_not_positive(clip: float) -> None:
+    with pytest.raises(pc.ProxConnectError, match="latent_clip must be a positive number or None"):
+        pc.param_groups(model(), lr=0.1, latent_clip=clip)
+
+
+def test_refuses_latent_options_without_latents() -> None:
+    with pytest.raises(pc.ProxConnectError, match="need a model with binarized layers"):
+        pc.param_groups(nn.Linear(2, 2), lr=0.1, latent_weight_decay=0.1)
