@@ -1,0 +1,93 @@
+"""A small vision transformer (Dosovitskiy et al. 2020) of DeiT-Tiny's width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from proxconnect.errors import ProxConnectError
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over (N, tokens, width)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend from every token to every token."""
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        projected: Tensor = self.projection(attended.transpose(1, 2).reshape(batch, tokens, width))
+        return projected
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block: attention, then a two-layer perceptron, each with a shortcut."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, tokens, width) to the same shape."""
+        x = x + self.attention(self.norm1(x))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+
+class VisionTransformer(nn.Module):
+    """Vision transformer with mean pooling.
+
+    Args:
+        classes: number of classes.
+        channels: channels of the input images.
+        image_size: height and width of the images, a multiple of ``patch``.
+        patch: side of the square patches, in pixels.
+        width: width of a token.
+        depth: number of encoder blocks.
+        heads: attention heads; they divide ``width``.
+
+    Raises:
+        ProxConnectError: ``image_size`` is not a multiple of ``patch``, or ``width`` of ``heads``.
+
+    >>> import torch
+    >>> VisionTransformer(classes=10, depth=1)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        channels: int = 3,
+        image_size: int = 32,
+        patch: int = 4,
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 3,
+    ) -> None:
+        super().__init__()
+        if image_size % patch or width % heads:
+            raise ProxConnectError(
+                f"image_size ({image_size}) must be a multiple of patch ({patch}), "
+                f"and width ({width}) of heads ({heads})"
+            )
+        self.patches = nn.Conv2d(channels, width, patch, stride=patch)
+        self.position = nn.Parameter(0.02 * torch.randn(1, (image_size // patch) ** 2, width))
+        self.blocks = nn.Sequential(*(EncoderBlock(width, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, channels, image_size, image_size)."""
+        x = self.patches(images).flatten(2).transpose(1, 2) + self.position
+        logits: Tensor = self.head(self.norm(self.blocks(x)).mean(dim=1))
+        return logits
