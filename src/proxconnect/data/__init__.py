@@ -1,0 +1,21 @@
+"""Image data sets (CIFAR-10, digits, parquet files, folders) and their batches, in plain torch."""
+
+from __future__ import annotations
+
+from proxconnect.data.augmentation import Augmentation
+from proxconnect.data.batches import Batches
+from proxconnect.data.images import ImageData, ImageSet
+from proxconnect.data.load import load_data, load_split
+from proxconnect.data.prepare import check_preprocessing, prepare_image, preprocessing
+
+__all__ = [
+    "Augmentation",
+    "Batches",
+    "ImageData",
+    "ImageSet",
+    "check_preprocessing",
+    "load_data",
+    "load_split",
+    "prepare_image",
+    "preprocessing",
+]

@@ -1,0 +1,110 @@
+"""Decoded images in memory, and all that a run needs to know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from proxconnect.data.augmentation import Augmentation
+from proxconnect.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Decoded images and their labels.
+
+    Args:
+        images: uint8, shape (N, C, H, W), in any memory format.
+        labels: int64, shape (N,).
+
+    Raises:
+        DataError: a tensor has another dtype or shape, or the set is empty.
+
+    Example:
+        >>> import torch
+        >>> tiny = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+        >>> len(tiny), tiny.shape
+        (2, (3, 8, 8))
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise DataError(
+                f"images are {self.images.dtype} of shape {tuple(self.images.shape)}; "
+                "expected uint8 (N, C, H, W)"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DataError(
+                f"labels are {self.labels.dtype} of shape {tuple(self.labels.shape)}; "
+                f"expected int64 ({len(self.images)},), one for each image"
+            )
+        if self.images.numel() == 0:
+            raise DataError(f"the set is empty: its images have shape {tuple(self.images.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def subset(self, rows: Tensor) -> ImageSet:
+        """The images at ``rows`` (int64, 1-D), in that order."""
+        return ImageSet(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """What the name or path of a data set stands for.
+
+    Args:
+        name: ``"cifar10"``, ``"digits"``, or the last component of the path.
+        classes: class names; a label indexes them.
+        train: images to train on.
+        val: images to choose hyperparameters with; never part of ``train``.
+        mean: mean of the train pixels per channel, in units where 255 is 1.
+        std: their standard deviation, at least 1/255.
+        augmentation: random changes that suit these images during training.
+        fingerprint: SHA-256 of images, labels and class names as they stand in the source.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    val: ImageSet
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation
+    fingerprint: str
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of uint8 images (N, C, H, W) per channel, in units where 255 is 1.
+
+    Counted in integers, hence the same on every machine; rounded to six decimals.
+
+    Example:
+        >>> import torch
+        >>> channel_statistics(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+        ((0.5,), (0.5,))
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = torch.zeros(256, dtype=torch.int64)
+        # In parts, as bincount takes eight bytes for each of its one-byte inputs.
+        for part in torch.split(images[:, channel], 4096):
+            counts += torch.bincount(part.flatten(), minlength=256)
+        share = counts.double() / counts.sum()
+        mean = float(share @ values)
+        variance = float(share @ (values - mean).square())
+        means.append(round(mean, 6))
+        deviations.append(round(max(variance**0.5, 1 / 255), 6))
+    return tuple(means), tuple(deviations)

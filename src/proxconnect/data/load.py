@@ -1,0 +1,189 @@
+"""From the name or path of a data set to decoded images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from proxconnect.data import _digits
+from proxconnect.data._cache import cache_directory, cached_images
+from proxconnect.data._decode import Form
+from proxconnect.data._download import CIFAR10_CLASSES, cifar10
+from proxconnect.data._encoded import EncodedImages
+from proxconnect.data._folder import expected_folder, find_images, read_folder
+from proxconnect.data._parquet import expected_parquet, find_parquet, read_parquet
+from proxconnect.data.augmentation import suitable_augmentation
+from proxconnect.data.images import ImageData, ImageSet, channel_statistics
+from proxconnect.errors import DataError, unknown_name
+
+NAMES = ("cifar10", "digits")
+SPLITS = ("train", "val", "test")
+
+
+def load_data(
+    source: str | Path, *, cache: Path | None = None, image_size: int | tuple[int, int] | None = None
+) -> ImageData:
+    """Images to train and validate on; the test split is never opened.
+
+    Validation images are the source's own, if it has any. Otherwise they are the last tenth of the rows,
+    which are expected in random order; or, where rows are sorted by class (as in folders), a fixed random
+    tenth of each class.
+
+    Args:
+        source: ``"cifar10"`` (downloaded once), ``"digits"`` (comes with scikit-learn), or a folder: with
+            ``train.parquet`` or its shards in the Hugging Face layout, or with ``train/<class>/<image>``.
+        cache: folder for downloads and decoded images; default $PROXCONNECT_CACHE, else ~/.cache/proxconnect.
+        image_size: height and width to resize all images to, one number if they are equal; default: none,
+            and all images must have the same size.
+
+    Raises:
+        DataError: the source is unknown, missing, corrupt or not in one of these layouts.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> data.classes[:3], len(data.train), len(data.val), data.train.shape
+        (('0', '1', '2'), 1257, 180, (1, 8, 8))
+    """
+    return _load(str(source), cache, _form(image_size, None))
+
+
+def load_split(
+    source: str | Path,
+    split: str,
+    *,
+    cache: Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    mode: str | None = None,
+) -> ImageSet:
+    """The images of one split: "train" and "val" as in `load_data`, or "test".
+
+    Args:
+        source: as for `load_data`.
+        split: "train", "val" or "test".
+        cache: as for `load_data`.
+        image_size: as for `load_data`.
+        mode: "RGB" or "L" (grey) to convert all images to; default: grey if all of them are.
+
+    Raises:
+        DataError: as for `load_data`, or the split is unknown or missing.
+
+    Example:
+        >>> len(load_split("digits", "test"))
+        360
+    """
+    if split not in SPLITS:
+        raise DataError(unknown_name("split", split, SPLITS))
+    form = _form(image_size, mode)
+    if split == "test":
+        return _required(str(source), "test", cache, form).images
+    data = _load(str(source), cache, form)
+    return data.train if split == "train" else data.val
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    images: ImageSet
+    classes: tuple[str, ...]
+    fingerprint: str
+
+
+def _form(image_size: int | tuple[int, int] | None, mode: str | None) -> Form:
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None and min(size) < 1:
+        raise DataError(f"image_size is {image_size}; expected at least 1")
+    if mode not in (None, "RGB", "L"):
+        raise DataError(unknown_name("mode", mode, ("RGB", "L")))
+    return Form(size, mode)
+
+
+def _load(source: str, cache: Path | None, form: Form) -> ImageData:
+    train = _required(source, "train", cache, form)
+    channels, height, width = train.images.shape
+    val = _read(source, "val", cache, Form(form.size, "L" if channels == 1 else "RGB"))
+    fingerprint = train.fingerprint
+    if val is None:
+        train_rows, val_rows = _split_rows(train.images.labels)
+        images, held_out = train.images.subset(train_rows), train.images.subset(val_rows)
+    else:
+        images, held_out = train.images, val.images
+        fingerprint = hashlib.sha256((train.fingerprint + val.fingerprint).encode()).hexdigest()
+    if images.shape != held_out.shape:
+        raise DataError(
+            f"train images of {source} are {height} x {width}, val images {held_out.shape[1]} x "
+            f"{held_out.shape[2]}; pass image_size (--image-size) to resize all images"
+        )
+    mean, std = channel_statistics(images.images)
+    augmentation = suitable_augmentation(images.shape, train.classes)
+    return ImageData(_name(source), train.classes, images, held_out, mean, std, augmentation, fingerprint)
+
+
+def _required(source: str, split: str, cache: Path | None, form: Form) -> _Split:
+    found = _read(source, split, cache, form)
+    if found is None:
+        folder = Path(source).expanduser()
+        expected = f"{expected_parquet(folder, split)}, and for {expected_folder(folder, split)}"
+        raise DataError(f"no {split} images: looked for {expected}")
+    return found
+
+
+def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | None:
+    """The split, or None if the source has no such split."""
+    if source == "digits":
+        if form.size not in (None, (8, 8)) or form.mode not in (None, "L"):
+            raise DataError("digits are grey and 8 x 8; they come in no other mode or image_size")
+        scans, fingerprint = _digits.digits(split)
+        return _Split(scans, _digits.CLASSES, fingerprint)
+
+    try:
+        encoded = _encoded(source, split, cache_directory(cache))
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}") from error
+    if encoded is None:
+        return None
+    fingerprint = encoded.fingerprint()
+    # Stored with channels last, which crops copy fastest and convolutions take as it is.
+    images = cached_images(encoded, fingerprint, form, cache_directory(cache)).permute(0, 3, 1, 2)
+    return _Split(ImageSet(images, torch.tensor(encoded.labels)), encoded.classes, fingerprint)
+
+
+def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
+    if source == "cifar10":
+        return None if split == "val" else read_parquet([cifar10(split, cache)], CIFAR10_CLASSES)
+    folder = Path(source).expanduser()
+    if not folder.exists():
+        raise DataError(f"{unknown_name('data set', source, NAMES)}; and there is no folder {folder}")
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is a file; pass the folder it is in ({expected_parquet(folder.parent, split)})"
+        )
+    if paths := find_parquet(folder, split):
+        return read_parquet(paths)
+    place = find_images(folder, split)
+    return read_folder(place, find_images(folder, "train")) if place else None
+
+
+def _split_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows to train on and a tenth to validate on, each ascending."""
+    count = len(labels)
+    if count < 2:
+        raise DataError("the set holds one image; expected at least two, one to train and one to validate on")
+    held = torch.zeros(count, dtype=torch.bool)
+    if bool((labels.diff() >= 0).all()):
+        order = torch.from_numpy(np.random.RandomState(0).permutation(count))
+        for label in set(labels.tolist()):
+            members = order[labels[order] == label]
+            held[members[: len(members) // 10]] = True
+        if not held.any():
+            held[order[0]] = True
+    else:
+        held[-max(1, count // 10) :] = True
+    return held.logical_not().nonzero().flatten(), held.nonzero().flatten()
+
+
+def _name(source: str) -> str:
+    return source if source in NAMES else Path(source).expanduser().resolve().name

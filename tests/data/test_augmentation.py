@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import pytest
+import torch
+
+from proxconnect.data import Augmentation
+from proxconnect.data.augmentation import suitable_augmentation
+from proxconnect.errors import DataError
+
+
+def shifted(image: torch.Tensor, top: int, left: int, pad: int, mirrored: bool) -> torch.Tensor:
+    """One image (C, H, W) padded with black, cropped at (top, left), then mirrored: pixel by pixel."""
+    channels, height, width = image.shape
+    result = torch.zeros_like(image)
+    for channel, row, column in itertools.product(range(channels), range(height), range(width)):
+        source_row = row + top - pad
+        source_column = (width - 1 - column if mirrored else column) + left - pad
+        if 0 <= source_row < height and 0 <= source_column < width:
+            result[channel, row, column] = image[channel, source_row, source_column]
+    return result
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("pad", "flip"), [(2, True), (1, False), (0, True), (0, False)])
+def test_each_image_is_cropped_and_flipped_as_pixel_by_pixel(
+    pad: int, flip: bool, memory_format: torch.memory_format
+) -> None:
+    size = 400
+    image = torch.randint(1, 256, (3, 5, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    batch = image.repeat(size, 1, 1, 1).contiguous(memory_format=memory_format)
+    before = batch.clone()
+    result = Augmentation(pad, flip)(batch, torch.Generator().manual_seed(1))
+
+    offsets = range(2 * pad + 1)
+    choices = list(itertools.product(offsets, offsets, (False, True) if flip else (False,)))
+    expected = {
+        tuple(shifted(image, top, left, pad, mirrored).flatten().tolist()): (top, left, mirrored)
+        for top, left, mirrored in choices
+    }
+    assert len(expected) == len(choices), "the choices must be told apart"
+    drawn = Counter(expected[tuple(one.flatten().tolist())] for one in result)
+    assert set(drawn) == set(choices)
+    # Each choice as often as the others: within five standard deviations of a fair draw.
+    mean = size / len(choices)
+    assert all(abs(count - mean) <= 5 * mean**0.5 for count in drawn.values())
+    assert torch.equal(batch, before)
+    assert (result.dtype, result.shape) == (batch.dtype, batch.shape)
+
+
+def test_images_of_a_batch_keep_their_places() -> None:
+    batch = torch.arange(1, 9, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 4, 4)
+    result = Augmentation(1, True)(batch, torch.Generator().manual_seed(0))
+    assert [set(image.unique().tolist()) - {0} for image in result] == [{value} for value in range(1, 9)]
+
+
+def test_same_generator_state_gives_the_same_augmentation() -> None:
+    batch = torch.randint(256, (16, 3, 8, 8), dtype=torch.uint8)
+    augment = Augmentation(2, True)
+    first, again, other = (augment(batch, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "expected"),
+    [
+        ((3, 32, 32), ("cat", "dog"), Augmentation(4, True)),
+        ((1, 8, 8), tuple("0123456789"), Augmentation(1, False)),
+        ((1, 28, 28), ("shirt", "bag"), Augmentation(3, False)),
+        ((3, 32, 32), tuple("0123456789"), Augmentation(4, False)),
+    ],
+    ids=["colour", "digits", "grey", "classes without names"],
+)
+def test_images_are_mirrored_only_where_that_is_harmless(
+    shape: tuple[int, int, int], classes: tuple[str, ...], expected: Augmentation
+) -> None:
+    assert suitable_augmentation(shape, classes) == expected
+
+
+def test_negative_padding_is_refused() -> None:
+    with pytest.raises(DataError, match="pad is -1"):
+        Augmentation(-1, True)
