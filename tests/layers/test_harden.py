@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,16 @@ def test_method_and_setting_are_remembered() -> None:
     assert (binarization_of(model).method, binarization_of(model).setting) == ("bc, bnn+", "bw")
     assert binarization_of(pc.harden_(model)).method == "bc, bnn+"
     assert binarization_of(nn.Linear(2, 2)) is None
+
+
+def test_hardening_a_copy_leaves_the_original_alone() -> None:
+    model = layer(torch.randn(3, 4))
+    before = model.weight.detach().clone()
+    twin = pc.harden_(copy.deepcopy(model))
+    assert torch.equal(model.weight, before)
+    assert latent_weight(model).grad_fn is None
+    assert is_hardened(twin)
+    assert not is_hardened(model)
 
 
 def test_refuses_a_model_without_latents() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from proxconnect.layers._parametrization import BinaryWeight, binarized_modules, latent_weight
+from proxconnect.layers._parametrization import (
+    BinaryWeight,
+    binarized_modules,
+    latent_weight,
+    restore_plain_weight,
+)
 from proxconnect.layers.binarize import BINARIZABLE, binarize_
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
 from proxconnect.layers.harden import BinarizationInfo, binarization_of, harden_, is_hardened
@@ -21,4 +26,5 @@ __all__ = [
     "is_hardened",
     "latent_weight",
     "recalibrate_",
+    "restore_plain_weight",
 ]

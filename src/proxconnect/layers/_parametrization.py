@@ -77,3 +77,13 @@ def binarized_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module, Binary
         quantizer = binary_weight(module)
         if quantizer is not None:
             yield name, module, quantizer
+
+
+def restore_plain_weight(module: nn.Module, *, keep_quantized: bool) -> None:
+    """Undo the parametrization of a binarized module; its weight is then the quantized or the latent one."""
+    # copy.deepcopy leaves copy and original with one class between them, from which torch would now delete
+    # the property of both: give this module a class of its own first.
+    shared = type(module)
+    fields = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(shared.__name__, shared.__bases__, fields)
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=keep_quantized)

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers._parametrization import BinaryWeight, binarized_modules, latent_weight
+from proxconnect.layers._parametrization import (
+    BinaryWeight,
+    binarized_modules,
+    latent_weight,
+    restore_plain_weight,
+)
 from proxconnect.layers.binarize import Model
 from proxconnect.quantizers import sign
 
@@ -48,7 +52,7 @@ def harden_(model: Model) -> Model:
             hardened[id(latent)] = _hard_weight(name, latent, quantizer)
     for _, module, quantizer in layers:
         weight, scale = hardened[id(latent_weight(module))]
-        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+        restore_plain_weight(module, keep_quantized=False)
         module.weight = weight
         module.register_buffer("weight_scale", scale)
         module.binarization = BinarizationInfo(quantizer.pair.name, "bw")  # type: ignore[assignment]
