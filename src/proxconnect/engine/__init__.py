@@ -1,0 +1,32 @@
+"""Packed layers, and packed files as networks that run."""
+
+from __future__ import annotations
+
+from proxconnect.engine.layers import (
+    PackedConv1d,
+    PackedConv2d,
+    PackedConv3d,
+    PackedLayer,
+    PackedLinear,
+    pack_layer_,
+    packed_class,
+    unpack_layers_,
+)
+from proxconnect.engine.network import Network, packed_weight
+from proxconnect.engine.weight import KERNELS, PackedWeight, check_kernels
+
+__all__ = [
+    "KERNELS",
+    "Network",
+    "PackedConv1d",
+    "PackedConv2d",
+    "PackedConv3d",
+    "PackedLayer",
+    "PackedLinear",
+    "PackedWeight",
+    "check_kernels",
+    "pack_layer_",
+    "packed_class",
+    "packed_weight",
+    "unpack_layers_",
+]

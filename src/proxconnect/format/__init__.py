@@ -1,0 +1,31 @@
+"""The packed file, bytes only: bits, header, container and validation. ``docs/format.md`` specifies it."""
+
+from __future__ import annotations
+
+from proxconnect.format.bits import pack_bits, unpack_bits
+from proxconnect.format.container import Contents, read_contents
+from proxconnect.format.header import BinaryTensor, DenseTensor, GraphInfo, Header, InputSpec, strict_json
+from proxconnect.format.layout import StoredTensor, stored_dtype, torch_dtype
+from proxconnect.format.packed_file import PackedFile, compressed_graph, decode, encode, read, write
+
+__all__ = [
+    "BinaryTensor",
+    "Contents",
+    "DenseTensor",
+    "GraphInfo",
+    "Header",
+    "InputSpec",
+    "PackedFile",
+    "StoredTensor",
+    "compressed_graph",
+    "decode",
+    "encode",
+    "pack_bits",
+    "read",
+    "read_contents",
+    "stored_dtype",
+    "strict_json",
+    "torch_dtype",
+    "unpack_bits",
+    "write",
+]

@@ -1,0 +1,146 @@
+"""A packed file in memory: to bytes, from bytes, to disk and from disk."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from proxconnect._files import written_whole
+from proxconnect.errors import FormatError
+from proxconnect.format import container
+from proxconnect.format.bits import check_bits
+from proxconnect.format.header import NO_HASH, Header
+from proxconnect.format.layout import GRAPH, StoredTensor, check_table, stored_dtype, torch_dtype
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """A header and the tensors it promises, as they lie in the file.
+
+    >>> import torch
+    >>> from proxconnect.format import BinaryTensor, Header, PackedFile, decode, encode
+    >>> header = Header("1.0", "bc", "bw", binary={"weight": BinaryTensor((1, 3))})
+    >>> bits, scale = torch.tensor([[5]], dtype=torch.uint8), torch.tensor([[0.5]], dtype=torch.float16)
+    >>> data = encode(PackedFile(header, {"weight.bits": bits, "weight.scale": scale}))
+    >>> decode(data).tensors["weight.bits"]
+    tensor([[5]], dtype=torch.uint8)
+    """
+
+    header: Header
+    tensors: Mapping[str, Tensor]
+
+    def dense(self, name: str) -> Tensor:
+        """The dense tensor ``name`` in its logical dtype."""
+        tensor = self.tensors[name]
+        logical = torch_dtype(self.header.dense[name].dtype)
+        if tensor.dtype == torch.int8 and logical != torch.int8:
+            return tensor.to(logical) * self.tensors[f"{name}.dequant"]
+        return tensor.to(logical)
+
+    def graph_json(self) -> bytes | None:
+        """The decompressed JSON of the graph; None for a file without one.
+
+        Raises:
+            FormatError: the data do not decompress to exactly the declared size.
+        """
+        info = self.header.graph
+        if info is None:
+            return None
+        compressed = self.tensors[GRAPH].numpy().tobytes()
+        inflate = zlib.decompressobj()
+        try:
+            # One byte of room more than declared shows a longer stream without inflating it.
+            raw = inflate.decompress(compressed, info.raw_bytes + 1)
+        except zlib.error as error:
+            raise FormatError(f"graph: damaged zlib data: {error}") from None
+        if len(raw) != info.raw_bytes or not inflate.eof or inflate.unused_data:
+            raise FormatError(
+                f"graph: does not decompress to the {info.raw_bytes} bytes that header.graph declares"
+            )
+        return raw
+
+
+def compressed_graph(raw: bytes) -> Tensor:
+    """The graph's JSON as it is stored: zlib, one ``uint8`` tensor."""
+    return torch.frombuffer(bytearray(zlib.compress(raw, 9)), dtype=torch.uint8)
+
+
+def encode(packed: PackedFile) -> bytes:
+    """The bytes of the file; equal models give equal bytes.
+
+    Raises:
+        FormatError: header and tensors disagree, or a value is one that the reader would refuse.
+    """
+    import safetensors.torch
+
+    header = replace(packed.header, sha256=NO_HASH)
+    header = Header.from_json(header.to_json())
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in packed.tensors.items()}
+    check_table(header, {name: _stored(tensor) for name, tensor in tensors.items()})
+    _check_values(header, tensors)
+    data: bytes = safetensors.torch.save(tensors, metadata={container.KEY: header.to_json()})
+    container.parse_contents(container.header_bytes(data), len(data))
+    span = container.hash_span(data)
+    return data[: span.start] + container.digest(data).encode() + data[span.stop :]
+
+
+def decode(data: bytes) -> PackedFile:
+    """The packed file whose bytes are ``data``, checked in every respect but the graph's own rules.
+
+    Raises:
+        FormatError: anything is not as ``docs/format.md`` says; the message names the field.
+    """
+    import safetensors.torch
+
+    header = container.parse_contents(container.header_bytes(data), len(data)).header
+    if data[container.hash_span(data)] != header.sha256.encode() or container.digest(data) != header.sha256:
+        raise FormatError(
+            "header.sha256 does not match the contents: the file is damaged; fetch or write it again"
+        )
+    tensors = safetensors.torch.load(data)
+    _check_values(header, tensors)
+    return PackedFile(header, tensors)
+
+
+def write(path: Path, packed: PackedFile) -> None:
+    """Write the file whole or not at all."""
+    data = encode(packed)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read(path: Path) -> PackedFile:
+    """Read and check the file at ``path``; every :class:`FormatError` names the file."""
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def _stored(tensor: Tensor) -> StoredTensor:
+    return StoredTensor(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+
+
+def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
+    for name, weight in header.binary.items():
+        check_bits(tensors[f"{name}.bits"], weight.shape, f"tensor '{name}.bits'")
+        _check_scale(f"{name}.scale", tensors[f"{name}.scale"])
+    for name, tensor in header.dense.items():
+        if tensor.dtype == "bool" and (tensors[name].view(torch.uint8) > 1).any():
+            raise FormatError(f"tensor {name!r}: a bool must be stored as 0 or 1")
+        if stored_dtype(header, name) != tensor.dtype and header.rest == "int8":
+            _check_scale(f"{name}.dequant", tensors[f"{name}.dequant"])
+        elif tensor.role == "parameter" and not torch.isfinite(tensors[name]).all():
+            raise FormatError(f"tensor {name!r}: NaN or infinite values")
+
+
+def _check_scale(name: str, scale: Tensor) -> None:
+    if not torch.isfinite(scale).all() or torch.signbit(scale).any():
+        raise FormatError(f"tensor {name!r}: scales must be finite and not negative")

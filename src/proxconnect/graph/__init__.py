@@ -1,0 +1,29 @@
+"""The network as data: captured from a model, checked against a closed list of operators, and run."""
+
+from __future__ import annotations
+
+from proxconnect.graph._convert import canonical_names
+from proxconnect.graph.capture import Capture, Dynamic, capture
+from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value
+from proxconnect.graph.interpreter import Interpreter
+from proxconnect.graph.operators import OPERATORS
+from proxconnect.graph.serialize import from_json, to_json
+from proxconnect.graph.validate import validate
+
+__all__ = [
+    "OPERATORS",
+    "Capture",
+    "DType",
+    "Dynamic",
+    "Graph",
+    "Interpreter",
+    "MemoryFormat",
+    "Node",
+    "TensorName",
+    "Value",
+    "canonical_names",
+    "capture",
+    "from_json",
+    "to_json",
+    "validate",
+]

@@ -1,0 +1,105 @@
+"""Operators that write in place, replaced by the pure operators of the same result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from proxconnect.errors import ExportError
+
+# Operators whose result may share memory with an argument although their schema does not say so.
+_SILENT_VIEWS = {
+    "aten::dropout",
+    "aten::feature_dropout",
+    "aten::alpha_dropout",
+    "aten::einsum",
+    "aten::type_as",
+    "aten::pixel_shuffle",
+    "aten::pixel_unshuffle",
+    "aten::channel_shuffle",
+}
+
+
+@dataclass
+class Families:
+    """Which values of an exported graph may share memory, node by node."""
+
+    of: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)
+
+    def root(self, node: torch.fx.Node) -> torch.fx.Node:
+        """The one member that stands for all that share memory with ``node``."""
+        while (parent := self.of.get(node, node)) is not node:
+            node = parent
+        return node
+
+    def add(self, node: torch.fx.Node) -> None:
+        """Join ``node`` to the arguments whose memory its result may share."""
+        if _may_share(node.target):
+            for argument in node.all_input_nodes:
+                self.of[self.root(argument)] = self.root(node)
+
+    def relatives(self, node: torch.fx.Node) -> list[torch.fx.Node]:
+        """The other nodes that may share memory with ``node``."""
+        known = {member for pair in self.of.items() for member in pair}
+        return [member for member in known if member is not node and self.root(member) is self.root(node)]
+
+
+def _may_share(target: Any) -> bool:
+    if not isinstance(target, torch._ops.OpOverload):
+        return True
+    return target._schema.name in _SILENT_VIEWS or any(r.alias_info for r in target._schema.returns)
+
+
+def is_mutating(target: object) -> bool:
+    """Whether a call target writes to one of its arguments."""
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
+def make_functional(graph: torch.fx.Graph) -> None:
+    """Rewrite, in place, ``y = op_(x, ...)`` to ``y = op(x, ...)`` with later uses of ``x`` reading ``y``.
+
+    That is the same function exactly if nothing else reads the memory of ``x`` afterwards.
+
+    Raises:
+        ExportError: something does, or ``x`` is an input, parameter or buffer, or there is no pure twin.
+    """
+    families = Families()
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        if is_mutating(node.target):
+            old = node.args[0]
+            if not isinstance(old, torch.fx.Node):
+                raise ExportError(f"operator {node.target} writes to a list of tensors")
+            _refuse_shared(node, old, families, order)
+            node.target = _pure_twin(node.target)
+            old.replace_all_uses_with(node, delete_user_cb=lambda user: order[user] > order[node])  # noqa: B023
+        families.add(node)
+
+
+def _refuse_shared(
+    node: torch.fx.Node, old: torch.fx.Node, families: Families, order: dict[torch.fx.Node, int]
+) -> None:
+    relatives = families.relatives(old)
+    for member in (old, *relatives):
+        if member.op == "placeholder":
+            raise ExportError(
+                f"operator {node.target} writes in place to {member.name!r}, which outlives the call"
+            )
+    for member in relatives:
+        if any(order[user] > order[node] for user in member.users):
+            raise ExportError(
+                f"operator {node.target} writes in place to memory that {member.name!r} shows later"
+            )
+
+
+def _pure_twin(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
+    name = target._schema.name.removeprefix("aten::")
+    packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
+    if name.endswith("_") and target._overloadname in (packet.overloads() if packet is not None else ()):
+        twin: torch._ops.OpOverload = getattr(packet, target._overloadname)
+        return twin
+    raise ExportError(f"operator {target} writes in place and has no pure twin")

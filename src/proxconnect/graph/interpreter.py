@@ -1,0 +1,119 @@
+"""Run a graph over tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.format import InputSpec, torch_dtype
+from proxconnect.graph.graph import Graph, Node, TensorName, Value, leaves, map_leaves
+from proxconnect.graph.operators import resolve
+from proxconnect.graph.validate import concrete
+
+Lookup = Callable[[str], Tensor]
+Observer = Callable[[Node, Sequence[Any], Any], None]
+
+
+class Interpreter:
+    """Calls the operators of a graph in order and drops each value after its last use.
+
+    Args:
+        graph: a validated graph.
+
+    >>> from proxconnect.graph import Graph, Node
+    >>> spec = InputSpec("x", "float32", ("batch",))
+    >>> graph = Graph((spec,), (Node("aten.neg.default", (Value(0),)),), Value(1))
+    >>> Interpreter(graph).run((torch.ones(2),), lambda name: torch.zeros(()))
+    tensor([-1., -1.])
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        nodes = [
+            Node(n.op, map_leaves(concrete, n.args), map_leaves(concrete, dict(n.kwargs)))
+            for n in graph.nodes
+        ]
+        self._steps = [(node, resolve(node.op), _takes_device(resolve(node.op))) for node in nodes]
+        self._dead = _last_uses(graph)
+
+    def run(self, inputs: Sequence[Tensor], lookup: Lookup, observe: Observer | None = None) -> Any:
+        """The network's output for ``inputs``.
+
+        Args:
+            inputs: one tensor per input of the graph, batch first.
+            lookup: the tensor of a name; asked each time an operator uses it, and not kept.
+            observe: called after each operator with its node, its positional arguments and its result.
+
+        Raises:
+            ProxConnectError: number, dtype or sizes of the inputs are not what the graph takes.
+        """
+        check_inputs(self.graph.inputs, inputs)
+        values: dict[int, Any] = dict(enumerate(inputs))
+
+        def concrete_leaf(leaf: Any) -> Any:
+            if isinstance(leaf, Value):
+                return values[leaf.index]
+            return lookup(leaf.name) if isinstance(leaf, TensorName) else leaf
+
+        for i, (node, function, takes_device) in enumerate(self._steps, start=len(inputs)):
+            args = map_leaves(concrete_leaf, node.args)
+            kwargs = map_leaves(concrete_leaf, node.kwargs)
+            if takes_device:
+                kwargs["device"] = inputs[0].device
+            values[i] = function(*args, **kwargs)
+            if observe is not None:
+                observe(node, args, values[i])
+            del args, kwargs
+            for index in self._dead.get(i, ()):
+                del values[index]
+        return map_leaves(concrete_leaf, self.graph.output)
+
+
+def check_inputs(specs: Sequence[InputSpec], inputs: Sequence[Tensor]) -> None:
+    """Raise :class:`ProxConnectError` unless ``inputs`` are what ``specs`` describe."""
+    if len(inputs) != len(specs):
+        names = ", ".join(spec.name for spec in specs)
+        raise ProxConnectError(f"the network takes {len(specs)} inputs ({names}), got {len(inputs)}")
+    sizes: dict[str, int] = {}
+    for spec, tensor in zip(specs, inputs, strict=True):
+        wanted = f"{spec.dtype} of shape [{', '.join(map(str, spec.shape))}]"
+        if not isinstance(tensor, Tensor):
+            raise ProxConnectError(
+                f"input {spec.name!r} must be a tensor, {wanted}, not {type(tensor).__name__}"
+            )
+        fits = tensor.dtype == torch_dtype(spec.dtype) and tensor.ndim == len(spec.shape)
+        for size, expected in zip(tensor.shape, spec.shape, strict=False):
+            fits = fits and size == (
+                sizes.setdefault(expected, size) if isinstance(expected, str) else expected
+            )
+            fits = fits and (size > 0 or expected == 0)
+        if not fits:
+            found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
+            raise ProxConnectError(f"input {spec.name!r} must be {wanted}, got {found}")
+
+
+def _takes_device(function: Callable[..., Any]) -> bool:
+    """Whether the operator makes a tensor out of nothing, which must lie where the inputs lie."""
+    if not isinstance(function, torch._ops.OpOverload):
+        return False
+    types = [str(argument.real_type) for argument in function._schema.arguments]
+    return "Optional[Device]" in types and "Tensor" not in types
+
+
+def _last_uses(graph: Graph) -> dict[int, list[int]]:
+    """For the number of each node: the values that nothing needs after it."""
+    offset = len(graph.inputs)
+    last = {index: index for index in range(offset, offset + len(graph.nodes))}
+    for i, node in enumerate(graph.nodes, start=offset):
+        last |= {leaf.index: i for leaf in leaves((node.args, node.kwargs)) if isinstance(leaf, Value)}
+    for leaf in leaves(graph.output):
+        if isinstance(leaf, Value):
+            last.pop(leaf.index, None)
+    dead: dict[int, list[int]] = {}
+    for index, i in last.items():
+        dead.setdefault(i, []).append(index)
+    return dead

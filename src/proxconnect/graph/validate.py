@@ -1,0 +1,133 @@
+"""The rules of a graph: operators on the list, arguments that fit, values defined before use."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from proxconnect.errors import FormatError
+from proxconnect.format import torch_dtype
+from proxconnect.format.header import DTYPES
+from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value, leaves
+from proxconnect.graph.operators import GETITEM, resolve
+
+MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
+# Arguments that would make an operator random or make it write: they must be off.
+_OFF = ("training", "train", "dropout_p")
+
+# What a value is: "Tensor", "int", "List[Tensor]", or a tuple of these for operators with several results.
+Kind = str | tuple[str, ...]
+
+
+def validate(graph: Graph, tensors: frozenset[str]) -> None:
+    """Raise :class:`FormatError` unless every node and the output follow the rules.
+
+    Args:
+        graph: any graph, as read from a file or captured.
+        tensors: the names of tensors that exist.
+    """
+    if not graph.inputs:
+        raise FormatError("graph: expected at least one input")
+    kinds: list[Kind] = ["Tensor"] * len(graph.inputs)
+    for i, node in enumerate(graph.nodes):
+        try:
+            _check_references(node, kinds, tensors)
+            kinds.append(_kind_of_item(node, kinds) if node.op == GETITEM else _kind_of_call(node, kinds))
+        except FormatError as error:
+            raise FormatError(f"graph node {i} ({node.op[:60]}): {error}") from None
+    for leaf in leaves(graph.output):
+        _check_reference(leaf, kinds, tensors)
+        if isinstance(leaf, (str, DType, MemoryFormat)):
+            raise FormatError(f"graph output: {leaf!r} is neither a value nor a number")
+
+
+def _check_references(node: Node, kinds: list[Kind], tensors: frozenset[str]) -> None:
+    for leaf in leaves((node.args, node.kwargs)):
+        _check_reference(leaf, kinds, tensors)
+
+
+def _check_reference(leaf: Any, kinds: list[Kind], tensors: frozenset[str]) -> None:
+    if isinstance(leaf, Value) and not 0 <= leaf.index < len(kinds):
+        raise FormatError(f"value {leaf.index} is not defined before it is used")
+    if isinstance(leaf, TensorName) and leaf.name not in tensors:
+        raise FormatError(f"the file has no tensor {leaf.name!r}")
+
+
+def _kind_of_item(node: Node, kinds: list[Kind]) -> Kind:
+    match node.args:
+        case (Value(index), int(item)) if not node.kwargs and type(item) is int:
+            kind = kinds[index]
+            if kind == "List[Tensor]":
+                return "Tensor"
+            if isinstance(kind, tuple) and 0 <= item < len(kind):
+                return kind[item]
+    raise FormatError("expected a result that is a tuple or list, and a position in it")
+
+
+def _kind_of_call(node: Node, kinds: list[Kind]) -> Kind:
+    function = resolve(node.op)
+    if not isinstance(function, torch._ops.OpOverload):
+        arity = len(inspect.signature(function).parameters)
+        if node.kwargs or len(node.args) != arity or not all(_fits("int", arg, kinds) for arg in node.args):
+            raise FormatError(f"expected {arity} whole numbers")
+        return "int"
+    schema = function._schema
+    arguments = {argument.name: argument for argument in schema.arguments}
+    positional = [argument.name for argument in schema.arguments if not argument.kwarg_only]
+    if len(node.args) > len(positional):
+        raise FormatError(f"{len(node.args)} arguments, at most {len(positional)} expected")
+    given = dict(zip(positional, node.args, strict=False))
+    for name, argument in node.kwargs.items():
+        if name not in arguments or name in given:
+            raise FormatError(f"argument {name[:60]!r} is unknown or given twice")
+        given[name] = argument
+    for name, declared in arguments.items():
+        if name not in given:
+            if not declared.has_default_value():
+                raise FormatError(f"argument {name!r} is missing")
+        elif not _fits(str(declared.real_type), given[name], kinds):
+            raise FormatError(
+                f"argument {name!r}: expected {declared.real_type}, found {str(given[name])[:60]}"
+            )
+        elif name in _OFF and given[name]:
+            raise FormatError(f"argument {name!r} must be off: graphs are for inference")
+    results = tuple(str(result.type) for result in schema.returns)
+    return results[0] if len(results) == 1 else results
+
+
+def _fits(declared: str, argument: Any, kinds: list[Kind]) -> bool:
+    """Whether ``argument`` can be passed where an operator's schema declares ``declared``."""
+    if declared.startswith("Optional["):
+        return argument is None or _fits(declared[9:-1], argument, kinds)
+    if isinstance(argument, Value):
+        kind = kinds[argument.index]
+        return kind == declared or (kind == "int" and declared in ("Tensor", "number", "float", "List[int]"))
+    if declared.startswith("List["):
+        if isinstance(argument, tuple):
+            return all(_fits(declared[5:-1], item, kinds) for item in argument)
+        return declared == "List[int]" and type(argument) is int
+    match declared:
+        case "Tensor":
+            return isinstance(argument, TensorName) or type(argument) in (int, float)
+        case "number":
+            return type(argument) in (int, float, bool)
+        case "float":
+            return type(argument) in (int, float)
+        case "int" | "bool" | "str":
+            return type(argument).__name__ == declared
+        case "ScalarType":
+            return isinstance(argument, DType) and argument.name in DTYPES
+        case "MemoryFormat":
+            return isinstance(argument, MemoryFormat) and argument.name in MEMORY_FORMATS
+    return False  # devices, layouts and generators are not for a file to choose
+
+
+def concrete(argument: Any) -> Any:
+    """The torch object that a leaf of a validated graph stands for; values and tensors stay as they are."""
+    if isinstance(argument, DType):
+        return torch_dtype(argument.name)
+    if isinstance(argument, MemoryFormat):
+        return getattr(torch, argument.name)
+    return argument

@@ -1,0 +1,133 @@
+"""Save and load packed models: layers, graph, engine and format, composed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from torch import Tensor, nn
+
+from proxconnect import format as packed_format
+from proxconnect._pack import hardened_copy, pack_, store
+from proxconnect._unpack import load_into
+from proxconnect._version import __version__
+from proxconnect.engine import Network, check_kernels
+from proxconnect.errors import FormatError, ProxConnectError
+from proxconnect.format import Contents
+from proxconnect.graph import Dynamic, capture
+
+__all__ = ["inspect", "load", "pack_", "save"]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def save(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    example_inputs: Tensor | Sequence[Tensor] | None = None,
+    dynamic: Dynamic | None = None,
+    rest: str = "float32",
+    classes: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> Path:
+    """Write ``model`` as one packed file, whole or not at all, and return its path.
+
+    Args:
+        model: a float32 model: binarized (a copy is hardened), hardened, packed, or with no binary layer at
+            all. It stays as it is.
+        path: the file to write; an existing one is replaced.
+        example_inputs: one input, or a tuple of them, batch first. The file then holds the network itself,
+            for eval mode, and loads without the model's code. Without them it holds the weights alone.
+        dynamic: names of further sizes that may vary: ``{input index or name: {dimension: "name"}}``.
+        rest: how float32 parameters of two or more dimensions that are not binary are stored: ``"float32"``,
+            ``"float16"``, or ``"int8"`` with one scale per output channel.
+        classes: names of the classes, in the order of the outputs.
+        preprocessing: what turns an image into an input; anything that JSON holds.
+        metrics: numbers to keep with the model.
+
+    Raises:
+        ExportError: the model cannot be captured as a graph; the message has the reason and the way out.
+        ProxConnectError: the model is not float32 or has NaN or infinite weights (named), or an argument is
+            wrong.
+
+    >>> import tempfile, torch, proxconnect as pc
+    >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> model = pc.binarize_(model, pc.BinarizeConfig("bnn++"), filter_fn=lambda module, name: name == "0")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pc.save(model, f"{folder}/model.safetensors", torch.zeros(1, 16))
+    ...     net = pc.load(path, kernels="reference")
+    >>> net(torch.zeros(3, 16)).shape
+    torch.Size([3, 2])
+    """
+    hard = hardened_copy(model)
+    captured = None
+    if example_inputs is not None:
+        inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+        captured = capture(hard, tuple(x.cpu() if isinstance(x, Tensor) else x for x in inputs), dynamic)
+    elif dynamic is not None:
+        raise ProxConnectError("dynamic names sizes of the inputs: pass example_inputs as well")
+    packed = store(hard, captured, rest, __version__, classes, preprocessing, metrics)
+    packed_format.write(Path(path), packed)
+    return Path(path)
+
+
+@overload
+def load(
+    path: str | os.PathLike[str], kernels: str = ..., activations: None = ..., model: None = ...
+) -> Network: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str], kernels: str = ..., activations: None = ..., *, model: Model
+) -> Model: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    kernels: str = "fast",
+    activations: None = None,
+    model: nn.Module | None = None,
+) -> nn.Module:
+    """The network of a packed file, or its weights in a model of yours; in eval mode.
+
+    Args:
+        path: a file that :func:`save` wrote.
+        kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit;
+            ``"fast"`` uses compiled code.
+        activations: this release has ``None``.
+        model: a model with the file's parameters and buffers, of the same names, shapes and dtypes: plain,
+            binarized, hardened or packed. Its binary layers become packed ones, in place.
+
+    Returns:
+        ``model``, or a :class:`proxconnect.engine.Network` with ``classes``, ``preprocessing``,
+        ``metrics`` and ``header``.
+
+    Raises:
+        FormatError: the file is damaged, not one of ours, of another version, or does not fit ``model``,
+            which is then unchanged.
+        ProxConnectError: an argument is wrong.
+    """
+    check_kernels(kernels)
+    if activations is not None:
+        raise ProxConnectError(f"activations must be None in this release, not {activations!r}")
+    packed = packed_format.read(Path(path))
+    try:
+        if model is None:
+            return Network(packed, kernels)
+        load_into(packed, model, kernels)
+        return model.eval()
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def inspect(path: str | os.PathLike[str]) -> Contents:
+    """Header and tensor table of a packed file, without reading its tensors; ``print`` it to look.
+
+    Raises:
+        FormatError: the header is not one that this release reads.
+    """
+    return packed_format.read_contents(Path(path))

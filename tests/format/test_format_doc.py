@@ -1,0 +1,58 @@
+"""The format's page is true: its reader reads what is written, and its example is what is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import proxconnect as pc
+from proxconnect.format import BinaryTensor, Header, PackedFile, encode
+
+PAGE = Path(__file__).parents[2] / "docs" / "format.md"
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def reader_of_the_page() -> Callable[[Path], dict[str, Any]]:
+    namespace: dict[str, Any] = {}
+    exec(compile(block("python"), str(PAGE), "exec"), namespace)
+    return namespace["read_weights"]
+
+
+@pytest.mark.parametrize("rest", ["float32", "float16", "int8"])
+def test_the_reader_of_the_page_reads_the_same_weights(rest: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(6, 3)
+    )
+    pc.binarize_(model, pc.BinarizeConfig())
+    path = pc.save(model, tmp_path / "m.safetensors", torch.zeros(1, 2, 5, 5), rest=rest)
+    net = pc.load(path, kernels="reference")
+    weights = reader_of_the_page()(path)
+    expected = {**dict(net.model.named_parameters()), **dict(net.model.named_buffers())}
+    expected = {name: tensor for name, tensor in expected.items() if not name.startswith("2.weight")}
+    expected["2.weight"] = net.model.get_submodule("2.weight")()
+    assert weights.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert np.array_equal(weights[name], tensor.detach().numpy()), name
+        assert weights[name].dtype == tensor.detach().numpy().dtype, name
+
+
+def test_the_example_of_the_page_is_what_is_written() -> None:
+    header = Header("0.1.0", "bc", "bw", binary={"weight": BinaryTensor((2, 3))})
+    bits = torch.tensor([[5], [2]], dtype=torch.uint8)
+    scale = torch.tensor([[0.5], [0.25]], dtype=torch.float16)
+    data = encode(PackedFile(header, {"weight.bits": bits, "weight.scale": scale}))
+    text = block("json").strip().encode() + b"  "
+    assert data == len(text).to_bytes(8, "little") + text + bytes.fromhex(block("text"))
