@@ -1,0 +1,31 @@
+"""ProxConnect: any PyTorch model to 1 bit, provably sound in training, bit-exact when deployed."""
+
+from __future__ import annotations
+
+from proxconnect._version import __version__
+from proxconnect.errors import ProxConnectError
+from proxconnect.io import inspect, load, pack_, save
+from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
+from proxconnect.optim import MuSchedule, clip_latents, param_groups
+from proxconnect.quantizers import ForwardBackward, method, methods
+from proxconnect.summary import summary
+
+__all__ = [
+    "BinarizeConfig",
+    "ForwardBackward",
+    "MuSchedule",
+    "ProxConnectError",
+    "__version__",
+    "binarize_",
+    "clip_latents",
+    "harden_",
+    "inspect",
+    "load",
+    "method",
+    "methods",
+    "pack_",
+    "param_groups",
+    "recalibrate_",
+    "save",
+    "summary",
+]

@@ -1,0 +1,37 @@
+"""What ``import proxconnect`` costs and brings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import proxconnect as pc
+
+
+def test_import_is_light() -> None:
+    code = "import sys, proxconnect; print(*(m for m in sys.modules if '.' not in m))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {
+        "lightning",
+        "pytorch_lightning",
+        "matplotlib",
+        "sklearn",
+        "pyarrow",
+        "PIL",
+        "tensorboard",
+        "typer",
+        "rich",
+    }
+    assert not heavy & set(loaded)
+    assert "proxconnect" in loaded
+
+
+def test_everything_public_exists() -> None:
+    assert all(hasattr(pc, name) for name in pc.__all__)
+    assert pc.__version__.count(".") == 2
+
+
+def test_errors_are_value_errors() -> None:
+    assert issubclass(pc.ProxConnectError, ValueError)
