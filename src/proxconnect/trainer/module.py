@@ -1,0 +1,146 @@
+"""The Lightning module: an image classifier, binarized or not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from proxconnect.errors import TrainingError
+from proxconnect.layers import binarized_modules
+from proxconnect.optim import MuSchedule, clip_latents, param_groups
+from proxconnect.trainer.config import TrainConfig
+
+T = TypeVar("T")
+_WARM_UP = 0.05
+
+
+class Classifier(LightningModule):
+    """Trains ``model`` by cross-entropy as ``config`` says.
+
+    Args:
+        model: the model, binarized already where ``config`` asks for it.
+        config: a resolved configuration.
+        steps: optimizer steps of the whole run.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig, steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.steps = steps
+        self.mu_schedule = _mu_schedule(model, config, steps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> dict[str, Tensor]:
+        """Loss and accuracy of one batch; refuses to go on where the loss is not finite."""
+        loss, accuracy = self._evaluate(batch, "train")
+        if not torch.isfinite(loss):
+            epoch = self.current_epoch
+            kept = (
+                f"the checkpoint of epoch {epoch} is kept"
+                if epoch
+                else "no epoch was completed, so no checkpoint is kept"
+            )
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step + 1} (epoch {epoch + 1}, "
+                f"batch {batch_index + 1}); {kept}. Try a lower --lr than {self.config.lr:g}"
+            )
+        return {"loss": loss, "accuracy": accuracy}
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Loss and accuracy of one validation batch."""
+        self._evaluate(batch, "val")
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        logits = self(images)
+        loss = functional.cross_entropy(logits, labels)
+        accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        values = {f"{stage}_loss": loss.detach(), f"{stage}_accuracy": accuracy}
+        self.log_dict(values, on_epoch=True, on_step=False, batch_size=len(labels))
+        return loss, accuracy
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Move the sharpness after each step."""
+        if self.mu_schedule is not None:
+            self.mu_schedule.step()
+            self.log("mu", self.mu_schedule.mu)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the sharpness that the epoch ended with, however few steps it had."""
+        if self.mu_schedule is not None:
+            self.log("mu", self.mu_schedule.mu)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimizer over latent and other parameters, with a learning rate per step."""
+        config = self.config
+        groups = param_groups(
+            self.model, lr=_given(config.lr), weight_decay=_given(config.weight_decay), **self._latent()
+        )
+        optimizer = _optimizer(config, groups)
+        clip_latents(optimizer, self.model)
+        schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _latent(self) -> dict[str, Any]:
+        if self.mu_schedule is None:
+            return {}
+        return {
+            "latent_weight_decay": self.config.latent_weight_decay,
+            "latent_clip": self.config.latent_clip,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep where the sharpness stands."""
+        if self.mu_schedule is not None:
+            checkpoint["mu_schedule"] = self.mu_schedule.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the sharpness where it stood."""
+        if self.mu_schedule is not None:
+            self.mu_schedule.load_state_dict(checkpoint["mu_schedule"])
+
+
+def learning_rate_factor(step: int, steps: int) -> float:
+    """Share of the peak learning rate at ``step`` of ``steps``: 5 % linear warm-up, then a cosine to 0.
+
+    >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 4, 5, 52, 100)]
+    [0.2, 1.0, 1.0, 0.51, 0.0]
+    """
+    warm_up = max(1, round(_WARM_UP * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
+
+
+def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    lr = _given(config.lr)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+    adaptive = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return adaptive(groups, lr=lr)
+
+
+def _mu_schedule(model: nn.Module, config: TrainConfig, steps: int) -> MuSchedule | None:
+    if not any(True for _ in binarized_modules(model)):
+        return None
+    end = None if config.mu_schedule == "constant" else config.mu_end
+    moving = max(1, int(config.mu_fraction * steps))
+    return MuSchedule(model, config.mu_schedule, start=config.mu_start, end=end, steps=moving)
+
+
+def _given(value: T | None) -> T:
+    assert value is not None, "the configuration is not resolved"
+    return value

@@ -1,0 +1,138 @@
+"""One training run: from a configuration to a checkpoint and its logs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from proxconnect._files import written_whole
+from proxconnect.data import ImageData, load_data, preprocessing
+from proxconnect.errors import TrainingError
+from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, build_model, read_checkpoint
+from proxconnect.trainer.config import TrainConfig
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What :func:`train` leaves behind."""
+
+    model: nn.Module
+    config: TrainConfig
+    data: ImageData
+    checkpoint: Path
+    metrics: dict[str, float]
+
+
+def train(
+    config: TrainConfig, out: Path, *, overwrite: bool = False, show: Callable[[str], None] = print
+) -> TrainedRun:
+    """Train as ``config`` says; checkpoint, configuration and logs go to the folder ``out``.
+
+    Raises:
+        TrainingError: ``out`` is not empty (and not ``overwrite``), the configuration contradicts itself, or
+            the loss is not finite.
+        DataError: the data cannot be read.
+    """
+    config = config.resolved()
+    data = load_data(str(config.data), image_size=config.image_size)
+    facts = _facts(data)
+    weights = None if config.init is None else _initial_weights(Path(config.init), config, facts)
+    model = build_model(config, facts, weights)
+    _prepare_folder(out, overwrite)
+    with written_whole(out / CONFIG_FILE) as file:
+        file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    return _fit(model, config, data, facts, out, None, show)
+
+
+def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None] = print) -> TrainedRun:
+    """Continue the run in ``out`` exactly where its last whole epoch ended.
+
+    Args:
+        out: the run's folder.
+        changes: options given anew; each has to equal what the run began with.
+        show: takes the lines to print.
+
+    Raises:
+        TrainingError: there is no checkpoint, an option differs (each is named), or the data changed.
+    """
+    checkpoint = read_checkpoint(out)
+    config = checkpoint.config
+    asked = TrainConfig(**{**config.to_dict(), **changes}).resolved()
+    recorded, given = config.to_dict(), asked.to_dict()
+    differences = [
+        f"{key} was {recorded[key]!r}, now {given[key]!r}" for key in recorded if recorded[key] != given[key]
+    ]
+    if differences:
+        raise TrainingError(
+            f"cannot resume {out} with another configuration: {'; '.join(differences)}. "
+            "Leave these options out, or start a new run with --init or another --out"
+        )
+    data = load_data(str(config.data), image_size=config.image_size)
+    facts = _facts(data)
+    if facts != checkpoint.data:
+        raise TrainingError(
+            f"cannot resume {out}: the data at {config.data!r} is not what the run began with"
+        )
+    run = _fit(build_model(config, facts), config, data, facts, out, checkpoint.path, show)
+    # A run that was finished already trains no epoch and measures nothing anew.
+    return run if run.metrics else replace(run, metrics=checkpoint.metrics)
+
+
+def _facts(data: ImageData) -> DataFacts:
+    return DataFacts(data.classes, preprocessing(data), data.fingerprint)
+
+
+def _initial_weights(path: Path, config: TrainConfig, facts: DataFacts) -> dict[str, torch.Tensor]:
+    checkpoint = read_checkpoint(path)
+    if checkpoint.config.setting != "fp":
+        raise TrainingError(
+            f"--init needs a full-precision checkpoint; {path} has setting {checkpoint.config.setting!r}"
+        )
+    for name, theirs, ours in (
+        ("model", checkpoint.config.model, config.model),
+        ("classes", checkpoint.data.classes, facts.classes),
+    ):
+        if theirs != ours:
+            raise TrainingError(f"--init {path} has {name} {theirs!r}, this run has {ours!r}")
+    return checkpoint.weights
+
+
+def _prepare_folder(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"--out {out} is a file; give a folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise TrainingError(
+                f"--out {out} is not empty; choose another folder, --resume it, or pass --overwrite"
+            )
+        if not (out / CONFIG_FILE).is_file():
+            raise TrainingError(
+                f"--out {out} does not hold a run (no {CONFIG_FILE}), so --overwrite will not empty it"
+            )
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _fit(
+    model: nn.Module,
+    config: TrainConfig,
+    data: ImageData,
+    facts: DataFacts,
+    out: Path,
+    checkpoint: Path | None,
+    show: Callable[[str], None],
+) -> TrainedRun:
+    # Lightning takes seconds to import: only a run that trains pays for it.
+    from proxconnect.trainer.fit import fit
+
+    metrics = fit(model, config, data, facts, out, checkpoint, show)
+    return TrainedRun(model.cpu().eval(), config, data, out / FILE_NAME, metrics)

@@ -1,0 +1,60 @@
+"""Configurations: defaults filled in, contradictions refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxconnect.errors import TrainingError
+from proxconnect.trainer import TrainConfig
+
+
+def config(**values: object) -> TrainConfig:
+    return TrainConfig(**{"model": "resnet20", "data": "digits", **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, ("bnn++", "adam", 2e-3, 0.0)),
+        ({"setting": "fp"}, ("fp", "sgd", 0.1, 5e-4)),
+        ({"setting": "fp", "model": "vit-mini"}, ("fp", "adam", 2e-3, 0.0)),
+        ({"method": "bc", "optimizer": "adamw", "lr": 0.5}, ("bc", "adamw", 0.5, 0.05)),
+    ],
+)
+def test_defaults(values: dict[str, object], expected: tuple[object, ...]) -> None:
+    resolved = config(**values).resolved()
+    assert (resolved.method, resolved.optimizer, resolved.lr, resolved.weight_decay) == expected
+    assert resolved.resolved() == resolved
+    assert TrainConfig.from_dict(resolved.to_dict()) == resolved
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"model": None}, "needs --model"),
+        ({"data": None}, "needs --data"),
+        ({"model": "resnet200"}, "unknown model 'resnet200'; did you mean"),
+        ({"method": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
+        ({"setting": "bww"}, "unknown setting 'bww'; did you mean 'bw'"),
+        ({"optimizer": "adan"}, "unknown optimizer 'adan'; did you mean 'adam'"),
+        ({"scale": "rows"}, "unknown scale 'rows'"),
+        ({"mu_schedule": "expo"}, "unknown mu schedule 'expo'"),
+        ({"method": "bc", "setting": "fp"}, "method 'bc' does not fit setting 'fp'"),
+        ({"method": "fp"}, "method 'fp' does not fit setting 'bw'"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"lr": float("nan")}, "lr must be a positive number, not nan"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+        ({"mu_end": 0.0}, "mu_end must be a positive number"),
+        ({"mu_fraction": 1.5}, "mu_fraction is a share of the steps"),
+    ],
+)
+def test_refuses(values: dict[str, object], words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        config(**values).resolved()
+
+
+def test_from_dict_refuses_other_keys() -> None:
+    values = config().to_dict()
+    values["optimiser"] = values.pop("optimizer")
+    with pytest.raises(TrainingError, match=r"unknown or missing keys: \['optimiser', 'optimizer'\]"):
+        TrainConfig.from_dict(values)

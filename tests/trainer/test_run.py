@@ -1,0 +1,199 @@
+"""Training runs: exact resuming, what they leave behind, and what stops them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from proxconnect.errors import DataError, TrainingError
+from proxconnect.layers import binarized_modules
+from proxconnect.trainer import TrainConfig, read_checkpoint, resume, train
+from proxconnect.trainer import module as trainer_module
+
+
+def tiny(**values: Any) -> TrainConfig:
+    base = {
+        "model": "resnet20",
+        "data": "digits",
+        "epochs": 3,
+        "limit_train_batches": 3,
+        "limit_val_batches": 1,
+    }
+    return TrainConfig(**{**base, "batch_size": 32, **values})
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+class Stop:
+    """Ends a run like Ctrl-C does, while the given epoch ends and before its checkpoint is written."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __call__(self, line: str) -> None:
+        if line.startswith(f"epoch {self.epoch}/"):
+            raise KeyboardInterrupt
+
+
+def same_weights(left: Path, right: Path) -> bool:
+    a, b = read_checkpoint(left).weights, read_checkpoint(right).weights
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("setting", ["fp", "bw"])
+def test_resuming_equals_never_stopping(setting: str, tmp_path: Path) -> None:
+    whole = train(tiny(setting=setting), tmp_path / "whole", show=quiet)
+    with pytest.raises(KeyboardInterrupt, match="interrupted; continue with: proxconnect train --resume"):
+        train(tiny(setting=setting), tmp_path / "parts", show=Stop(2))
+    assert read_checkpoint(tmp_path / "parts").epoch == 1
+    resumed = resume(tmp_path / "parts", {}, show=quiet)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert resumed.metrics["train_loss"] == whole.metrics["train_loss"]
+    assert resumed.metrics["val_loss"] == whole.metrics["val_loss"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(tiny(seed=seed, epochs=1), tmp_path / name, show=quiet)
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+    assert not same_weights(tmp_path / "a", tmp_path / "c")
+
+
+def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(tiny(epochs=1), tmp_path / "run", show=quiet)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_run_anneals_mu_logs_and_rebuilds(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run = train(tiny(mu_end=40.0), tmp_path / "run", show=lines.append)
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert all(word in lines[0] for word in ("loss", "accuracy", "mu", "flips", "data"))
+    model = read_checkpoint(tmp_path / "run").build_model()
+    assert {q.mu.item() for _, _, q in binarized_modules(model)} == {40.0}
+    inputs = torch.rand(2, 1, 8, 8)
+    trained = run.model.to(memory_format=torch.contiguous_format)
+    assert torch.equal(model(inputs), trained(inputs))
+    with (tmp_path / "run" / "csv" / "version_0" / "metrics.csv").open() as file:
+        columns = set(next(csv.reader(file)))
+    assert {"train_loss", "val_accuracy", "mu", "flip_rate", "data_share", "epoch_seconds"} <= columns
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    assert 0 < run.metrics["data_share"] < 1
+
+
+def test_flip_rate_is_the_share_of_signs_that_changed(tmp_path: Path) -> None:
+    def signs() -> torch.Tensor:
+        weights = read_checkpoint(tmp_path / "run").weights
+        return torch.cat(
+            [w.flatten() >= 0 for name, w in weights.items() if name.endswith("weight.original")]
+        )
+
+    before: list[torch.Tensor] = []
+
+    def remember(line: str) -> None:
+        if line.startswith("epoch 3/"):
+            before.append(signs())
+
+    run = train(tiny(lr=0.01), tmp_path / "run", show=remember)
+    expected = (before[0] != signs()).float().mean().item()
+    assert expected > 0
+    assert run.metrics["flip_rate"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_fine_tuning_starts_from_the_full_precision_weights(tmp_path: Path) -> None:
+    train(tiny(setting="fp", epochs=1), tmp_path / "fp", show=quiet)
+    train(tiny(init=str(tmp_path / "fp"), lr=1e-12, epochs=1), tmp_path / "bw", show=quiet)
+    start, tuned = read_checkpoint(tmp_path / "fp").weights, read_checkpoint(tmp_path / "bw").weights
+    name = "blocks.0.conv1"
+    torch.testing.assert_close(tuned[f"{name}.parametrizations.weight.original"], start[f"{name}.weight"])
+
+
+def test_latent_clip_holds(tmp_path: Path) -> None:
+    run = train(tiny(method="bnn", latent_clip=0.25, epochs=1), tmp_path / "run", show=quiet)
+    for _, module, quantizer in binarized_modules(run.model):
+        assert quantizer.normalized(module.parametrizations.weight.original).abs().max() <= 0.25 + 1e-6
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = trainer_module.functional.cross_entropy
+    calls = 0
+
+    def poisoned(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = honest(logits, labels)
+        return loss * bad if calls == 6 else loss  # the second batch of the second epoch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.functional, "cross_entropy", poisoned)
+        with pytest.raises(
+            TrainingError, match=rf"loss is {bad} at step 5 \(epoch 2, batch 2\).*epoch 1.*lower --lr"
+        ):
+            train(tiny(), tmp_path / "run", show=quiet)
+    assert read_checkpoint(tmp_path / "run").epoch == 1
+    assert resume(tmp_path / "run", {}, show=quiet).checkpoint.is_file()
+
+
+def test_a_loss_that_is_not_finite_in_the_first_epoch_says_that_nothing_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no epoch was completed"):
+        train(tiny(setting="fp", lr=1e25), tmp_path / "run", show=quiet)
+
+
+def test_resume_says_what_differs(tmp_path: Path) -> None:
+    train(tiny(epochs=1), tmp_path / "run", show=quiet)
+    with pytest.raises(TrainingError, match=r"seed was 0, now 7; mu_end was 60.0, now 30.0|mu_end.*seed"):
+        resume(tmp_path / "run", {"seed": 7, "mu_end": 30.0}, show=quiet)
+    resume(tmp_path / "run", {"seed": 0}, show=quiet)
+
+
+def test_resume_needs_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint at"):
+        resume(tmp_path, {}, show=quiet)
+
+
+def test_a_folder_in_use_is_refused_unless_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(tiny(epochs=1), out, show=quiet)
+    with pytest.raises(
+        TrainingError, match="is not empty; choose another folder, --resume it, or pass --overwrite"
+    ):
+        train(tiny(epochs=1), out, show=quiet)
+    train(tiny(epochs=1, seed=3), out, overwrite=True, show=quiet)
+    assert read_checkpoint(out).config.seed == 3
+
+
+def test_overwrite_never_empties_what_is_not_a_run(tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.txt"
+    precious.write_text("years of work")
+    with pytest.raises(TrainingError, match="does not hold a run"):
+        train(tiny(epochs=1), tmp_path, overwrite=True, show=quiet)
+    with pytest.raises(TrainingError, match="is a file; give a folder"):
+        train(tiny(epochs=1), precious, show=quiet)
+    assert precious.read_text() == "years of work"
+
+
+def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        train(tiny(data=str(tmp_path / "absent")), tmp_path / "run", show=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_init_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    train(tiny(setting="fp", epochs=1), tmp_path / "fp", show=quiet)
+    with pytest.raises(TrainingError, match="has model 'resnet20', this run has 'resnet32'"):
+        train(tiny(model="resnet32", init=str(tmp_path / "fp")), tmp_path / "a", show=quiet)
+    train(tiny(epochs=1), tmp_path / "bw", show=quiet)
+    with pytest.raises(TrainingError, match=r"needs a full-precision checkpoint; .* has setting 'bw'"):
+        train(tiny(init=str(tmp_path / "bw")), tmp_path / "b", show=quiet)
