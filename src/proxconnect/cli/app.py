@@ -1,0 +1,56 @@
+"""The command ``proxconnect`` and its exit statuses.
+
+0: done. 1: ran, and the answer is no. 2: bad use or bad input, said in one line on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from proxconnect.cli import eval as eval_command
+from proxconnect.cli import pack as pack_command
+from proxconnect.cli import predict as predict_command
+from proxconnect.cli import train as train_command
+from proxconnect.errors import ProxConnectError
+
+app = typer.Typer(
+    help="Binarize PyTorch models: train, pack to 1 bit, evaluate, predict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train_command.train)
+app.command("pack")(pack_command.pack)
+app.command("eval")(eval_command.evaluate_file)
+app.command("predict")(predict_command.predict)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status.
+
+    >>> run(["pack", "no/such/run"])
+    2
+    """
+    try:
+        status = typer.main.get_command(app).main(arguments, prog_name="proxconnect", standalone_mode=False)
+    except TyperException as error:
+        return _refuse(error.format_message())
+    except ProxConnectError as error:
+        return _refuse(str(error))
+    except (KeyboardInterrupt, typer.Abort) as interruption:
+        print(str(interruption) or "interrupted", file=sys.stderr)
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,45 @@
+"""``proxconnect predict``: what a packed model sees in an image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxconnect.errors import ProxConnectError
+
+
+def predict(
+    file: Annotated[Path, typer.Argument(help="Packed model.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files of any size.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print for each image.")] = 3,
+    kernels: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Classify images. They are converted and resized as the packed file says."""
+    import torch
+
+    import proxconnect
+    from proxconnect.data import prepare_image
+
+    network = proxconnect.load(file, kernels=kernels)
+    if network.preprocessing is None:
+        raise ProxConnectError(f"{file} does not say how to prepare images; save it with preprocessing=")
+    inputs = torch.cat([prepare_image(image, network.preprocessing) for image in images])
+    with torch.inference_mode():
+        probabilities = network(inputs).softmax(dim=1)
+    classes = network.classes or [str(index) for index in range(probabilities.shape[1])]
+    answers = []
+    for image, row in zip(images, probabilities, strict=True):
+        best = row.topk(min(top, len(classes)))
+        ranked = [
+            {"class": classes[i], "probability": p}
+            for p, i in zip(*map(torch.Tensor.tolist, best), strict=True)
+        ]
+        answers.append({"image": str(image), "predictions": ranked})
+        if not as_json:
+            print(f"{image}: " + "  ".join(f"{each['class']} {each['probability']:.1%}" for each in ranked))
+    if as_json:
+        print(json.dumps(answers))

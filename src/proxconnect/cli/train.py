@@ -1,0 +1,86 @@
+"""``proxconnect train``: one run, from data to checkpoint and packed file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from proxconnect._files import written_whole
+from proxconnect.cli._train_options import with_config_options
+from proxconnect.errors import TrainingError
+
+RESULT_FILE = "result.json"
+MODEL_FILE = "model.safetensors"
+
+
+@with_config_options
+def train(
+    *,
+    given: dict[str, Any],
+    out: Annotated[Path | None, typer.Option(help="Folder for checkpoint, logs and packed model.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue the run in this folder; its options are kept.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run that --out holds.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Train an image classifier, harden it and pack it.
+
+    Writes to the folder --out: checkpoint (after every epoch), config.json, csv/ and tensorboard/ (logs),
+    and at the end model.safetensors (hardened, packed) and result.json. The test split is for
+    'proxconnect eval' alone.
+    """
+    from proxconnect.trainer import TrainConfig
+    from proxconnect.trainer import resume as resume_run
+    from proxconnect.trainer import train as train_run
+
+    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    if (out is None) == (resume is None):
+        raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
+    if resume is not None:
+        folder, run = resume, resume_run(resume, given, show=console.print)
+    else:
+        assert out is not None
+        folder, run = out, train_run(TrainConfig(**given), out, overwrite=overwrite, show=console.print)
+    result = _finish(run, folder)
+    with written_whole(folder / RESULT_FILE) as file:
+        file.write_text(json.dumps(result, indent=2) + "\n")
+    if as_json:
+        print(json.dumps(result))
+        return
+    console.print(
+        f"validation accuracy: trained {result['trained']['accuracy']:.4f}, "
+        f"packed {result['packed']['accuracy']:.4f}"
+    )
+    console.print(
+        f"{result['file']}: {result['bytes']:,} bytes, {result['ratio']:.1f} times smaller than float32"
+    )
+
+
+def _finish(run: Any, folder: Path) -> dict[str, Any]:
+    """Pack the trained model and compare it with the model as trained, on validation images."""
+    import proxconnect
+    from proxconnect.cli.pack import write_packed
+    from proxconnect.data import Batches
+    from proxconnect.trainer import evaluate, read_checkpoint
+
+    checkpoint = read_checkpoint(run.checkpoint)
+    path = folder / MODEL_FILE
+    write_packed(checkpoint, path)
+    batches = Batches(run.data.val, 256, mean=run.data.mean, std=run.data.std)
+    summary = proxconnect.summary(path)
+    return {
+        "trained": evaluate(run.model, batches).to_dict(),
+        "packed": evaluate(proxconnect.load(path), batches).to_dict(),
+        "metrics": run.metrics,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "ratio": summary.file_ratio,
+        "config": run.config.to_dict(),
+    }
