@@ -1,0 +1,109 @@
+"""ResNet-20 on CIFAR-10: full precision, then 1-bit weights fine-tuned from it by three methods.
+
+    python benchmarks/cifar10_bw.py --data FOLDER
+
+Runs the commands of the README one after the other, in the folder ``runs/cifar10``. What is done already is
+not run again, what was interrupted is resumed. Ends by evaluating every packed file on the test split, prints
+the table of the README and writes it to ``docs/results/data/cifar10_bw.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import proxconnect as pc
+from proxconnect._files import written_whole
+
+RUNS = Path("runs/cifar10")
+RESULTS = Path("docs/results/data/cifar10_bw.json")
+COMMANDS = {
+    "fp": "--setting fp --epochs 15",
+    "bc": f"--setting bw --method bc --epochs 10 --init {RUNS}/fp",
+    "bnn+": f"--setting bw --method bnn+ --epochs 10 --init {RUNS}/fp",
+    "bnn++": f"--setting bw --method bnn++ --epochs 10 --init {RUNS}/fp",
+}
+
+
+def proxconnect(*arguments: str) -> str:
+    """Run one command; its progress is shown, its output returned."""
+    command = [sys.executable, "-m", "proxconnect", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def train(name: str, data: str) -> None:
+    """Train ``name``, or what is left of it."""
+    folder = RUNS / name
+    if (folder / "result.json").exists():
+        return
+    if (folder / "checkpoint").exists():
+        proxconnect("train", "--resume", str(folder), "--json")
+    else:
+        options = COMMANDS[name].split()
+        proxconnect("train", "--model", "resnet20", "--data", data, *options, "--out", str(folder), "--json")
+
+
+def row(name: str, data: str) -> dict[str, Any]:
+    """What the table says of one run; accuracies are shares of 1."""
+    folder = RUNS / name
+    result = json.loads((folder / "result.json").read_text())
+    test = json.loads(proxconnect("eval", str(folder / "model.safetensors"), "--data", data, "--json"))
+    return {
+        "method": name,
+        "epochs": result["config"]["epochs"],
+        "seed": result["config"]["seed"],
+        "val_trained": result["trained"]["accuracy"],
+        "val_packed": result["packed"]["accuracy"],
+        "test_packed": test["accuracy"],
+        "test_images": test["images"],
+        "bytes": result["bytes"],
+        "ratio": result["ratio"],
+        "binarized_layers_ratio": pc.summary(folder / "model.safetensors").binary_ratio,
+        "data_share": result["metrics"]["data_share"],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| method | epochs | validation: trained | packed | test: packed | file, bytes | smaller |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for each in rows:
+        shares = " | ".join(f"{each[key]:.2%}" for key in ("val_trained", "val_packed", "test_packed"))
+        size = f"{each['bytes']:,} | {each['ratio']:.1f}x"
+        lines.append(f"| `{each['method']}` | {each['epochs']} | {shares} | {size} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train, evaluate, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder with train.parquet and test.parquet")
+    parser.add_argument("--data-name", default="CIFAR-10", help="what the results call the data")
+    arguments = parser.parse_args()
+    for name in COMMANDS:
+        train(name, arguments.data)
+    rows = [row(name, arguments.data) for name in COMMANDS]
+    report = {
+        "data": arguments.data_name,
+        "model": "resnet20",
+        "machine": {"processor": platform.processor() or platform.machine(), "torch": torch.__version__},
+        "rows": rows,
+    }
+    with written_whole(RESULTS) as file:
+        file.write_text(json.dumps(report, indent=2) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
