@@ -7,8 +7,9 @@ CSRC := src/proxconnect/csrc
 MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt \
 	$(wildcard $(CSRC)/*.h $(CSRC)/*.cpp $(CSRC)/*/*.h $(CSRC)/*/*.cpp)
 
-# Each of the processes that run tests has one core's worth of threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 8
+# Small networks gain nothing from a second thread, and wait for each other's where the cores are busy.
+ONE_THREAD := OMP_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full lint format clean
@@ -17,7 +18,7 @@ help: ## show these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 - \2/p' Makefile
 
 demo: $(INSTALLED) ## train, pack, reload and run a 1-bit network on handwritten digits
-	@$(BIN)/python examples/digits.py
+	@$(ONE_THREAD) $(BIN)/python examples/digits.py
 
 test: lint ## style, types, import directions and tests
 	@$(PYTEST)
