@@ -147,6 +147,13 @@ def test_refusals_are_one_line_and_status_two(
     assert not (tmp_path / "new").exists()
 
 
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    captured = capsys.readouterr()
+    assert "predict" in captured.out
+    assert captured.err == ""
+
+
 @pytest.mark.parametrize("command", ["train", "pack", "eval", "predict"])
 def test_help_names_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_readme_quotes_the_results_that_the_script_wrote() -> None:
+    script = runpy.run_path(str(ROOT / "benchmarks" / "cifar10_bw.py"))
+    report = json.loads((ROOT / "docs" / "results" / "data" / "cifar10_bw.json").read_text())
+    for page in ("README.md", "docs/results/cifar10_bw.md"):
+        assert script["table"](report["rows"]) in (ROOT / page).read_text()
 
 
 def test_the_guide_runs() -> None:

@@ -52,5 +52,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    if message:  # without a command the help is shown, and there is nothing to add
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
