@@ -104,7 +104,7 @@ def train(
     model: nn.Module, batches: Batches, title: str, after_step: Callable[[], None] | None = None
 ) -> None:
     """Plain PyTorch training."""
-    optimizer = torch.optim.Adam(pc.param_groups(model, lr=2e-3))
+    optimizer = torch.optim.Adam(pc.param_groups(model, lr=2e-3, latent_lr_relative=True))
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(batches))
     model.train()
     with Progress(console=console) as progress:

@@ -36,6 +36,25 @@ def test_learning_rate_of_latents() -> None:
     assert {group["name"]: group["lr"] for group in groups} == {"rest": 0.1, "latent": 0.5}
 
 
+def test_relative_learning_rate_moves_normalised_latents_at_one_pace() -> None:
+    network = model()
+    with torch.no_grad():
+        for factor, (_, module, quantizer) in zip((0.01, 100.0), binarized_modules(network), strict=True):
+            latent_weight(module).mul_(factor)
+            quantizer.latent_scale.mul_(factor)
+    before = [
+        (latent.detach().clone(), q)
+        for latent, (_, _, q) in zip(latents(network), binarized_modules(network), strict=True)
+    ]
+    optimizer = torch.optim.Adam(pc.param_groups(network, lr=0.1, latent_lr_relative=True), eps=0)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for latent, (old, quantizer) in zip(latents(network), before, strict=True):
+        moved = (old - latent.detach()) / quantizer.latent_scale.mean()
+        torch.testing.assert_close(moved, torch.full_like(moved, 0.1), rtol=1e-3, atol=1e-3)
+
+
 def test_latent_weight_decay_moves_latents_alone() -> None:
     network = model()
     before = {name: p.detach().clone() for name, p in network.named_parameters()}

@@ -16,6 +16,7 @@ def param_groups(
     *,
     weight_decay: float = 0.0,
     latent_lr: float | None = None,
+    latent_lr_relative: bool = False,
     latent_weight_decay: float = 0.0,
     latent_clip: float | None = None,
 ) -> list[dict[str, Any]]:
@@ -26,11 +27,15 @@ def param_groups(
         lr: learning rate.
         weight_decay: of all parameters but the latents.
         latent_lr: learning rate of the latents; by default ``lr``.
+        latent_lr_relative: whether ``latent_lr`` counts in units of each layer's mean ``s``. For optimizers
+            whose steps have the size of the learning rate, such as Adam: the normalised latents ``w*/s``, which
+            F and B see, then move at the same pace in every layer, whatever the size of its weights.
         latent_weight_decay: of the latents. Shrinking a latent makes its sign easier to flip.
         latent_clip: bound ``c`` of the normalised latents, ``|w*/s| <= c``, which :func:`clip_latents` keeps.
 
     Returns:
-        One or two dictionaries; a group without parameters is left out.
+        A dictionary for the rest and one for the latents, or one for each binarized layer where ``latent_lr``
+        is relative; a group without parameters is left out.
 
     Raises:
         ProxConnectError: a negative or zero bound, or ``latent_*`` given for a model without latents.
@@ -43,18 +48,19 @@ def param_groups(
     """
     if latent_clip is not None and not latent_clip > 0:
         raise ProxConnectError(f"latent_clip must be a positive number or None, not {latent_clip!r}")
-    latents = {id(latent): latent for latent in (latent_weight(m) for _, m, _ in binarized_modules(model))}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in latents]
-    if not latents and (latent_lr is not None or latent_weight_decay or latent_clip is not None):
+    layers = {
+        id(latent_weight(module)): (latent_weight(module), q) for _, module, q in binarized_modules(model)
+    }
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in layers]
+    if not layers and (latent_lr is not None or latent_weight_decay or latent_clip is not None):
         raise ProxConnectError("latent_* options need a model with binarized layers; call binarize_ first")
-    groups = [
-        {"name": "rest", "params": rest, "lr": lr, "weight_decay": weight_decay},
-        {
-            "name": "latent",
-            "params": list(latents.values()),
-            "lr": lr if latent_lr is None else latent_lr,
-            "weight_decay": latent_weight_decay,
-            "latent_clip": latent_clip,
-        },
-    ]
+    groups: list[dict[str, Any]] = [{"name": "rest", "params": rest, "lr": lr, "weight_decay": weight_decay}]
+    shared = {"name": "latent", "weight_decay": latent_weight_decay, "latent_clip": latent_clip}
+    latent_lr = lr if latent_lr is None else latent_lr
+    if latent_lr_relative:
+        for latent, quantizer in layers.values():
+            pace = latent_lr * quantizer.latent_scale.mean().item()
+            groups.append({**shared, "params": [latent], "lr": pace})
+    else:
+        groups.append({**shared, "params": [latent for latent, _ in layers.values()], "lr": latent_lr})
     return [group for group in groups if group["params"]]

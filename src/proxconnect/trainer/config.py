@@ -45,7 +45,8 @@ class TrainConfig:
     )
     lr: float | None = _option(
         None,
-        "Peak learning rate (5 % linear warm-up, cosine to 0); default: sgd 0.1, adam 2e-3, adamw 1e-3.",
+        "Peak learning rate (5 % linear warm-up, then a cosine to 0); with adam and adamw, latent weights take "
+        "it times their scale; default: sgd 0.1, adam 2e-3, adamw 1e-3.",
     )
     weight_decay: float | None = _option(
         None, "Weight decay of all but the latent weights; default: sgd 5e-4, adam 0, adamw 0.05."

@@ -98,6 +98,8 @@ class Classifier(LightningModule):
         if self.mu_schedule is None:
             return {}
         return {
+            # Adam's steps have the size of the learning rate, which raw latents of 0.05 would feel as large.
+            "latent_lr_relative": self.config.optimizer != "sgd",
             "latent_weight_decay": self.config.latent_weight_decay,
             "latent_clip": self.config.latent_clip,
         }
