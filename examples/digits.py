@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -45,7 +46,7 @@ def main() -> int:
 
     torch.manual_seed(0)
     float_model = network(classes=len(data.classes))
-    train(float_model, batches(), "full precision")
+    train(float_model, pc.param_groups(float_model, lr=2e-3), batches(), "full precision")
 
     # Three lines make it a 1-bit network: binarize, let mu grow while training, harden.
     torch.manual_seed(0)
@@ -58,7 +59,8 @@ def main() -> int:
         if schedule.count % len(batches()) == 1:
             latents.append(quantized(model))
 
-    train(model, batches(), "BNN++", after_step)
+    groups = pc.param_groups(model, lr=2e-3, latent_lr=2e-2, latent_lr_relative=True)
+    train(model, groups, batches(), "BNN++", after_step)
     trained_accuracy = evaluate(model.eval(), test).accuracy
     latent_bytes = len(as_safetensors(model.state_dict()))
     pc.harden_(model)
@@ -101,10 +103,14 @@ def network(classes: int) -> nn.Sequential:
 
 
 def train(
-    model: nn.Module, batches: Batches, title: str, after_step: Callable[[], None] | None = None
+    model: nn.Module,
+    groups: list[dict[str, Any]],
+    batches: Batches,
+    title: str,
+    after_step: Callable[[], None] | None = None,
 ) -> None:
     """Plain PyTorch training."""
-    optimizer = torch.optim.Adam(pc.param_groups(model, lr=2e-3, latent_lr_relative=True))
+    optimizer = torch.optim.Adam(groups)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(batches))
     model.train()
     with Progress(console=console) as progress:

@@ -27,15 +27,15 @@ def param_groups(
         lr: learning rate.
         weight_decay: of all parameters but the latents.
         latent_lr: learning rate of the latents; by default ``lr``.
-        latent_lr_relative: whether ``latent_lr`` counts in units of each layer's mean ``s``. For optimizers
-            whose steps have the size of the learning rate, such as Adam: the normalised latents ``w*/s``, which
-            F and B see, then move at the same pace in every layer, whatever the size of its weights.
+        latent_lr_relative: whether ``latent_lr`` counts in units of each layer's mean ``s``: for optimizers
+            whose steps have the size of the learning rate, such as Adam. The normalised latents ``w*/s``,
+            which F and B see, then move at the same pace in every layer, whatever the size of its weights.
         latent_weight_decay: of the latents. Shrinking a latent makes its sign easier to flip.
         latent_clip: bound ``c`` of the normalised latents, ``|w*/s| <= c``, which :func:`clip_latents` keeps.
 
     Returns:
-        A dictionary for the rest and one for the latents, or one for each binarized layer where ``latent_lr``
-        is relative; a group without parameters is left out.
+        A dictionary for the rest and one for the latents, or one for each binarized layer where
+        ``latent_lr`` is relative; a group without parameters is left out.
 
     Raises:
         ProxConnectError: a negative or zero bound, or ``latent_*`` given for a model without latents.

@@ -45,8 +45,11 @@ class TrainConfig:
     )
     lr: float | None = _option(
         None,
-        "Peak learning rate (5 % linear warm-up, then a cosine to 0); with adam and adamw, latent weights take "
-        "it times their scale; default: sgd 0.1, adam 2e-3, adamw 1e-3.",
+        "Peak learning rate (5 % linear warm-up, cosine to 0); default: sgd 0.1, adam 2e-3, adamw 1e-3.",
+    )
+    latent_lr: float | None = _option(
+        None,
+        "Peak learning rate of the latent weights, with adam and adamw times their scale; default: --lr.",
     )
     weight_decay: float | None = _option(
         None, "Weight decay of all but the latent weights; default: sgd 5e-4, adam 0, adamw 0.05."
@@ -105,7 +108,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not least <= value < math.inf:
                 raise TrainingError(f"{name} must be at least {least}, not {value!r}")
-        for name in ("lr", "latent_clip", "mu_start", "mu_end", "mu_fraction"):
+        for name in ("lr", "latent_lr", "latent_clip", "mu_start", "mu_end", "mu_fraction"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise TrainingError(f"{name} must be a positive number, not {value!r}")
@@ -126,14 +129,14 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of :meth:`to_dict`.
+        """The inverse of :meth:`to_dict`; options that an older release did not have take their defaults.
 
         Raises:
-            TrainingError: a key is unknown or missing.
+            TrainingError: a key is unknown.
         """
-        names = {each.name for each in fields(cls)}
-        if set(values) != names:
-            raise TrainingError(f"configuration with unknown or missing keys: {sorted(set(values) ^ names)}")
+        unknown = set(values) - {each.name for each in fields(cls)}
+        if unknown:
+            raise TrainingError(f"configuration with unknown keys: {sorted(unknown)}")
         return cls(**values)
 
 

@@ -99,6 +99,7 @@ class Classifier(LightningModule):
             return {}
         return {
             # Adam's steps have the size of the learning rate, which raw latents of 0.05 would feel as large.
+            "latent_lr": self.config.latent_lr,
             "latent_lr_relative": self.config.optimizer != "sgd",
             "latent_weight_decay": self.config.latent_weight_decay,
             "latent_clip": self.config.latent_clip,
