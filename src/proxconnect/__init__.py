@@ -9,16 +9,20 @@ from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
 from proxconnect.optim import MuSchedule, clip_latents, param_groups
 from proxconnect.quantizers import ForwardBackward, method, methods
 from proxconnect.summary import summary
+from proxconnect.theory import Certificate, check, implicit_regularizer, repair, synthesize
 
 __all__ = [
     "BinarizeConfig",
+    "Certificate",
     "ForwardBackward",
     "MuSchedule",
     "ProxConnectError",
     "__version__",
     "binarize_",
+    "check",
     "clip_latents",
     "harden_",
+    "implicit_regularizer",
     "inspect",
     "load",
     "method",
@@ -26,6 +30,8 @@ __all__ = [
     "pack_",
     "param_groups",
     "recalibrate_",
+    "repair",
     "save",
     "summary",
+    "synthesize",
 ]

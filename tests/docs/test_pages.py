@@ -21,12 +21,22 @@ def test_the_readme_quotes_the_results_that_the_script_wrote() -> None:
         assert script["table"](report["rows"]) in (ROOT / page).read_text()
 
 
-def test_the_guide_runs() -> None:
+@pytest.mark.parametrize(("page", "examples"), [("guide.md", 20), ("theory.md", 10)])
+def test_examples_run(page: str, examples: int) -> None:
     failed, attempted = doctest.testfile(
-        str(ROOT / "docs" / "guide.md"), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+        str(ROOT / "docs" / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
     )
-    assert attempted > 20
+    assert attempted > examples
     assert failed == 0
+
+
+def test_the_method_pages_are_what_the_tool_writes() -> None:
+    pages = runpy.run_path(str(ROOT / "tools" / "method_pages.py"))["pages"]()
+    folder = ROOT / "docs" / "methods"
+    assert {path.name for path in folder.glob("*.md")} == set(pages)
+    for name, text in pages.items():
+        assert (folder / name).read_text() == text, f"run tools/method_pages.py: {name} is out of date"
+        assert name == "README.md" or (folder / name).with_suffix(".png").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import proxconnect as pc
-from proxconnect.quantizers import sign_swish
+from proxconnect.quantizers import hard_tanh, sign_swish, slope_of
 
 
 @pytest.mark.parametrize("name", pc.methods())
@@ -70,11 +70,7 @@ def test_refuses_what_cannot_be_called(arguments: dict[str, object], words: str)
         pc.ForwardBackward(**arguments)  # type: ignore[arg-type]
 
 
-def test_unknown_method_names_near_matches() -> None:
-    with pytest.raises(pc.ProxConnectError, match=r"unknown method 'bnn\+\+\+'; did you mean 'bnn\+\+'"):
-        pc.method("bnn+++")
-
-
-def test_unknown_parameter_is_named() -> None:
-    with pytest.raises(pc.ProxConnectError, match="takes no parameters, but got rho"):
-        pc.method("bc", rho=1)
+def test_backward_of_a_declared_map_is_its_slope() -> None:
+    pair = pc.ForwardBackward(forward=hard_tanh)
+    assert pair.backward == slope_of(hard_tanh)
+    assert pair == pc.ForwardBackward(hard_tanh, slope_of(hard_tanh))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from proxconnect.errors import TrainingError
+from proxconnect.errors import ProxConnectError, TrainingError
 from proxconnect.trainer import TrainConfig
 
 
@@ -62,5 +64,43 @@ def test_from_dict_refuses_other_keys() -> None:
 
 def test_from_dict_takes_configurations_of_older_releases() -> None:
     values = config().to_dict()
-    del values["latent_lr"]
+    del values["pair"], values["latent_lr"]
     assert TrainConfig.from_dict(values) == config()
+
+
+def own_pair_file(folder: Path) -> None:
+    (folder / "my_pairs.py").write_text(
+        "import torch\n"
+        "import proxconnect as pc\n"
+        "soft = pc.ForwardBackward(lambda w, mu: torch.tanh(mu * w), name='soft')\n"
+        "number = 3\n"
+    )
+
+
+def test_a_pair_of_ones_own_replaces_the_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_pair_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    resolved = config(pair="my_pairs:soft").resolved()
+    assert resolved.method == "soft"
+    assert resolved.resolved() == resolved
+    assert resolved.binarize is not None
+    assert resolved.binarize.pair.name == "soft"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"pair": "my_pairs"}, "is given as module:object, not 'my_pairs'"),
+        ({"pair": "absent_pairs:soft"}, "cannot import 'absent_pairs'"),
+        ({"pair": "my_pairs:hard"}, "defines no 'hard'"),
+        ({"pair": "my_pairs:number"}, "is a int, expected a proxconnect.ForwardBackward"),
+        ({"pair": "my_pairs:soft", "method": "bc"}, "give either method"),
+    ],
+)
+def test_refuses_pairs_that_are_none(
+    values: dict[str, object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_pair_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProxConnectError, match=words):
+        config(**values).resolved()

@@ -10,7 +10,9 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from proxconnect.cli import check as check_command
 from proxconnect.cli import eval as eval_command
+from proxconnect.cli import methods as methods_command
 from proxconnect.cli import pack as pack_command
 from proxconnect.cli import predict as predict_command
 from proxconnect.cli import train as train_command
@@ -22,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("methods")(methods_command.methods)
+app.command("check")(check_command.check)
 app.command("train")(train_command.train)
 app.command("pack")(pack_command.pack)
 app.command("eval")(eval_command.evaluate_file)

@@ -2,31 +2,127 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from proxconnect.errors import ProxConnectError, unknown_name
-from proxconnect.quantizers.maps import Elementwise, hard_tanh, identity, sign, sign_swish
+from proxconnect.quantizers._levels import BIPOLAR
+from proxconnect.quantizers.maps import Elementwise, hard_tanh, identity, sign, slope_of
 from proxconnect.quantizers.pair import ForwardBackward
+from proxconnect.quantizers.proximal import binary_relax, projector
+from proxconnect.quantizers.ramps import linear_quantizer, parq
+from proxconnect.quantizers.reste import reste
+from proxconnect.quantizers.smooth import monotone_sign_swish, polynomial, sign_swish, tanh
+
+one = slope_of(identity)
+
+# A sign forward with some other function's slope backward is what no reparametrisation explains; the repaired
+# method beside it pairs that function with its own slope.
+PAIRS: dict[str, Callable[..., tuple[Elementwise, Elementwise]]] = {
+    "fp": lambda: (identity, one),
+    "bc": lambda levels=BIPOLAR: (projector(levels), one),
+    "pc": lambda levels=BIPOLAR, rho=None, varrho=0.0: (linear_quantizer(levels, rho, varrho), one),
+    "binary-relax": lambda levels=BIPOLAR: (binary_relax(levels), one),
+    "parq": lambda levels=BIPOLAR: (parq(levels), one),
+    "bnn": lambda: (sign, slope_of(hard_tanh)),
+    "hardtanh": lambda: (hard_tanh, slope_of(hard_tanh)),
+    "bnn+": lambda: (sign, slope_of(sign_swish)),
+    "bnn++": lambda: (sign_swish, slope_of(sign_swish)),
+    "bnn++m": lambda: (monotone_sign_swish, slope_of(monotone_sign_swish)),
+    "poly": lambda: (sign, slope_of(polynomial)),
+    "poly+": lambda: (polynomial, slope_of(polynomial)),
+    "ede": lambda: (sign, slope_of(tanh)),
+    "ede+": lambda: (tanh, slope_of(tanh)),
+    "reste": lambda m=0.1, t=1.5: (sign, slope_of(reste(m, t))),
+    "reste+": lambda m=0.1, t=1.5: (reste(m, t), slope_of(reste(m, t))),
+}
+
+PROXCONNECT_PLUS_PLUS = "ProxConnect++, arXiv 2402.17710"
+
+NOTES = {
+    "fp": ("full precision", "The reference that every binarized accuracy is compared with."),
+    "bc": (
+        "BinaryConnect, arXiv 1511.00363",
+        "The plain baseline: nothing to tune, and weights are binary from the first step.",
+    ),
+    "pc": (
+        "ProxConnect, arXiv 2110.13220",
+        "When weights should approach their levels gradually, or when there are more than two levels.",
+    ),
+    "binary-relax": (
+        "BinaryRelax, arXiv 1801.06313",
+        "A gradual approach that leaves weights partly proportional to their latents; mu must grow large.",
+    ),
+    "parq": (
+        "PARQ, arXiv 2503.15748",
+        "A gradual approach whose every gap opens at the same rate; for uneven levels.",
+    ),
+    "bnn": (
+        "BNN, arXiv 1602.02830",
+        "The classic straight-through estimator, for comparison: its repair is hardtanh. Clip the latents.",
+    ),
+    "hardtanh": (
+        PROXCONNECT_PLUS_PLUS,
+        "The repair of bnn: the cheapest legitimate pair whose forward hardens as mu grows.",
+    ),
+    "bnn+": ("BNN+, arXiv 1812.11800", "For comparison: its repair is bnn++."),
+    "bnn++": (
+        PROXCONNECT_PLUS_PLUS,
+        "The method to start with: sign-swish forward and backward, annealed by growing mu.",
+    ),
+    "bnn++m": (
+        "this project, after ProxConnect++, arXiv 2402.17710",
+        "bnn++ where every latent must be covered by the theory: its forward never turns back.",
+    ),
+    "poly": ("Bi-Real Net, arXiv 1808.00278", "For comparison: its repair is poly+."),
+    "poly+": (
+        PROXCONNECT_PLUS_PLUS,
+        "The repair of poly: smoother than hardtanh and as cheap; saturated latents stay where they are.",
+    ),
+    "ede": ("IR-Net, arXiv 1909.10788", "For comparison: its repair is ede+."),
+    "ede+": (
+        PROXCONNECT_PLUS_PLUS,
+        "The repair of ede: starts as full precision at small mu, and is smooth everywhere.",
+    ),
+    "reste": ("ReSTE, arXiv 2308.06689", "For comparison, mu growing from 1 to 3: its repair is reste+."),
+    "reste+": (
+        "this project, after ReSTE, arXiv 2308.06689",
+        "The repair of reste: latents near 0 move fastest; hardens only where m is small and mu grows.",
+    ),
+}
 
 
-def _pairs(**members: tuple[Elementwise, Elementwise]) -> dict[str, ForwardBackward]:
-    return {name: ForwardBackward(forward, backward, name) for name, (forward, backward) in members.items()}
+@dataclass(frozen=True)
+class Entry:
+    """What the catalogue knows of a method.
+
+    Args:
+        name: the method's name.
+        build: forward and backward quantizer from the method's parameters.
+        source: where the method comes from.
+        use: when to use it.
+    """
+
+    name: str
+    build: Callable[..., tuple[Elementwise, Elementwise]]
+    source: str
+    use: str
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Name and default of each parameter."""
+        return {name: found.default for name, found in inspect.signature(self.build).parameters.items()}
 
 
-CATALOGUE = _pairs(
-    **{
-        "fp": (identity, identity.slope),
-        "bc": (sign, identity.slope),
-        "bnn": (sign, hard_tanh.slope),
-        "bnn+": (sign, sign_swish.slope),
-        "bnn++": (sign_swish, sign_swish.slope),
-    }
-)
+CATALOGUE = {name: Entry(name, build, *NOTES[name]) for name, build in PAIRS.items()}
 
 
 def methods() -> list[str]:
     """Names of the methods in the catalogue.
 
-    >>> methods()
-    ['fp', 'bc', 'bnn', 'bnn+', 'bnn++']
+    >>> methods()[:8]
+    ['fp', 'bc', 'pc', 'binary-relax', 'parq', 'bnn', 'hardtanh', 'bnn+']
     """
     return list(CATALOGUE)
 
@@ -36,16 +132,25 @@ def method(name: str, **parameters: object) -> ForwardBackward:
 
     Args:
         name: one of :func:`methods`.
-        parameters: the method's own parameters; none of the present methods has any.
+        parameters: the method's own. ``levels`` of ``bc``, ``pc``, ``binary-relax`` and ``parq`` is the
+            quantization set; ``rho`` and ``varrho`` of ``pc`` are described at
+            :func:`~proxconnect.quantizers.linear_quantizer`, ``m`` and ``t`` of ``reste`` and ``reste+`` at
+            :func:`~proxconnect.quantizers.reste`.
 
     Raises:
-        ProxConnectError: ``name`` is unknown (the message names near matches), or a parameter is.
+        ProxConnectError: ``name`` is unknown (the message names near matches), or a parameter is unknown
+            or has a value that the map refuses.
 
     >>> method("bnn++").forward.name
     'sign-swish'
+    >>> method("bc", levels=(-1, 0, 1)).forward.name
+    'projector onto {-1, 0, 1}'
     """
     if name not in CATALOGUE:
         raise ProxConnectError(unknown_name("method", name, CATALOGUE))
-    if parameters:
-        raise ProxConnectError(f"method {name!r} takes no parameters, but got {', '.join(parameters)}")
-    return CATALOGUE[name]
+    entry = CATALOGUE[name]
+    unknown = [parameter for parameter in parameters if parameter not in entry.parameters]
+    if unknown:
+        known = ", ".join(entry.parameters) or "no parameters"
+        raise ProxConnectError(f"method {name!r} takes {known}, but got {', '.join(unknown)}")
+    return ForwardBackward(*entry.build(**parameters), name)

@@ -1,4 +1,4 @@
-"""Elementwise maps of latent weights, each with its slope.
+"""Elementwise maps of latent weights, each with its slope, its shape and its convex potential.
 
 Every map takes a tensor ``w`` of any shape and float dtype and the sharpness ``mu`` (a positive number or a
 zero-dimensional tensor) and returns a tensor like ``w``. Ties go up: ``sign(0) = sign(-0.0) = +1``.
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from proxconnect.quantizers._polyline import Polyline
+from proxconnect.quantizers._structure import Piece, SignPiece, sign_piece
+
 Sharpness = float | Tensor
 Elementwise = Callable[[Tensor, Sharpness], Tensor]
-
-# sech^2(400) is 0 in every float dtype: clamping there changes no value and keeps infinite arguments from
-# producing inf * 0.
-_SATURATED = 400.0
+Potential = Callable[[Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,110 @@ class ElementwiseMap:
     Both are elementwise: tensors of any shape and float dtype in, tensors alike out. Where the map has a kink
     the slope is the one taken by the method that uses it; at a jump it is 0.
 
+    Args:
+        name: how tables and reports call the map.
+        value: the map itself.
+        slope: its derivative.
+        pieces: the shape at a given ``mu``, in order from ``-inf`` to ``inf``; None where it is not declared.
+        potential: ``R``, the convex function with ``P`` a selection of the inverse of its subdifferential and
+            ``min R = 0``; ``+inf`` outside the closed hull of the range. Of a map that is not monotone: of
+            its monotone part around 0, continued by constants.
+        conjugate: ``R*``, the integral of ``P`` from 0; of a map that is not monotone likewise.
+        formula: the value in the field's notation.
+        source: where the map comes from.
+        argmin: the minimisation over ``z`` that the map solves.
+
     >>> import torch
     >>> hard_tanh(torch.tensor([-2.0, 0.25, 2.0]), mu=2.0)
     tensor([-1.0000,  0.5000,  1.0000])
     >>> hard_tanh.slope(torch.tensor([-2.0, 0.25, 2.0]), mu=2.0)
     tensor([0., 2., 0.])
+    >>> [(piece.start, piece.end, piece.trend) for piece in hard_tanh.pieces(2.0)]
+    [(-inf, -0.5, 'flat'), (-0.5, 0.5, 'rising'), (0.5, inf, 'flat')]
+    >>> hard_tanh.potential(torch.tensor([0.5, 1.5]), 2.0), hard_tanh.conjugate(torch.tensor([0.5, 1.5]), 2.0)
+    (tensor([0.0625,    inf]), tensor([0.2500, 1.2500]))
     """
 
     name: str
     value: Elementwise
     slope: Elementwise
+    pieces: Callable[[float], tuple[Piece, ...]] | None = None
+    potential: Potential | None = None
+    conjugate: Potential | None = None
+    formula: str = ""
+    source: str = ""
+    argmin: str = ""
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """``value(w, mu)``."""
         return self.value(w, mu)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The slope of a map as a backward quantizer, which keeps what the map declares about its shape.
+
+    >>> import torch
+    >>> backward = slope_of(hard_tanh)
+    >>> backward(torch.tensor([0.25, 2.0]), 2.0)
+    tensor([2., 0.])
+    >>> [piece.constant for piece in backward.signs(2.0)]
+    [0.0, 2.0, 0.0]
+    """
+
+    map: ElementwiseMap
+
+    @property
+    def name(self) -> str:
+        """``slope of`` and the name of the map."""
+        return f"slope of {self.map.name}"
+
+    @property
+    def signs(self) -> Callable[[float], tuple[SignPiece, ...]] | None:
+        """Sign, constancy and limits at a given ``mu``; None where the map declares no pieces."""
+        pieces = self.map.pieces
+        return None if pieces is None else lambda mu: tuple(map(sign_piece, pieces(mu)))
+
+    def value(self, w: Tensor, mu: Sharpness) -> Tensor:
+        """``map.slope(w, mu)``."""
+        return self.map.slope(w, mu)
+
+    def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
+        """``map.slope(w, mu)``."""
+        return self.map.slope(w, mu)
+
+
+def slope_of(map: ElementwiseMap) -> Slope:
+    """The slope of ``map`` as a backward quantizer.
+
+    >>> slope_of(sign).name
+    'slope of sign'
+    """
+    return Slope(map)
+
+
+def piecewise_linear(
+    name: str,
+    value: Elementwise,
+    slope: Elementwise,
+    polyline: Callable[[float], Polyline],
+    *,
+    formula: str,
+    source: str,
+    argmin: str = "",
+) -> ElementwiseMap:
+    """A nondecreasing piecewise-linear map: pieces and potentials follow from its graph at a given ``mu``."""
+    return ElementwiseMap(
+        name,
+        value,
+        slope,
+        pieces=lambda mu: polyline(mu).pieces(),
+        potential=lambda z, mu: polyline(mu).inverse_integral(z),
+        conjugate=lambda w, mu: polyline(mu).integral(w),
+        formula=formula,
+        source=source,
+        argmin=argmin,
+    )
 
 
 def _identity(w: Tensor, mu: Sharpness) -> Tensor:
@@ -67,42 +157,41 @@ def _hard_tanh_slope(w: Tensor, mu: Sharpness) -> Tensor:
     return mu * ((mu * w).abs() <= 1).to(w.dtype)
 
 
-def _half_argument(w: Tensor, mu: Sharpness) -> Tensor:
-    return (0.5 * mu * w).clamp(-_SATURATED, _SATURATED)
-
-
-def _sech_squared(half: Tensor) -> Tensor:
-    # As a product of two logistic functions: 1 - tanh^2 would cancel, 1 / cosh^2 would overflow.
-    return 4 * torch.sigmoid(2 * half) * torch.sigmoid(-2 * half)
-
-
-def _sign_swish(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    return torch.tanh(half) + half * _sech_squared(half)
-
-
-def _sign_swish_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    return mu * (_sech_squared(half) * (1 - half * torch.tanh(half)))
-
-
-identity = ElementwiseMap("identity", _identity, _one)
+identity = piecewise_linear(
+    "identity",
+    _identity,
+    _one,
+    lambda mu: Polyline(((0.0, 0.0),), slope_before=1.0, slope_after=1.0),
+    formula="w",
+    source="full precision",
+    argmin="(z - w)^2 / 2",
+)
 """``w``: full precision. Slope 1. ``mu`` is ignored."""
 
-sign = ElementwiseMap("sign", _sign, _zero)
+sign = piecewise_linear(
+    "sign",
+    _sign,
+    _zero,
+    lambda mu: Polyline(((0.0, -1.0), (0.0, 1.0))),
+    formula="sign(w)",
+    source="BinaryConnect, arXiv 1511.00363",
+    argmin="(z - w)^2 / 2 over z in {-1, 1}",
+)
 """``+1`` for ``w >= 0``, else ``-1``: the projector ``P_Q`` onto ``Q = {-1, +1}``.
 
 Argmin over ``z`` in ``Q`` of ``(z - w)^2 / 2``, with ties going up. Slope 0. ``mu`` is ignored.
-Source: BinaryConnect (arXiv 1511.00363).
 """
 
-hard_tanh = ElementwiseMap("hard tanh", _hard_tanh, _hard_tanh_slope)
-"""``clip(mu w, -1, 1)``. Slope ``mu`` where ``|mu w| <= 1``, 0 beyond. Source: BNN (arXiv 1602.02830)."""
+hard_tanh = piecewise_linear(
+    "hard tanh",
+    _hard_tanh,
+    _hard_tanh_slope,
+    lambda mu: Polyline(((-1 / mu, -1.0), (1 / mu, 1.0))),
+    formula="clip(mu w, -1, 1)",
+    source="BNN, arXiv 1602.02830",
+    argmin="(mu w - z)^2 / 2 over z in [-1, 1]",
+)
+"""``clip(mu w, -1, 1)``. Slope ``mu`` where ``|mu w| <= 1``, 0 beyond.
 
-sign_swish = ElementwiseMap("sign-swish", _sign_swish, _sign_swish_slope)
-"""``tanh(u/2) + (u/2) sech^2(u/2)`` with ``u = mu w``.
-
-Equal to ``2 s (1 + u (1 - s)) - 1`` with ``s`` the logistic function of ``u``. Slope
-``mu sech^2(u/2) (1 - (u/2) tanh(u/2))``. Not monotone: it turns at ``|u| = 2.39936``, where its modulus is
-1.19968, then falls to 1. Source: BNN+ (arXiv 1812.11800).
+Tends to ``sign`` (0 at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
 """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.quantizers.maps import Elementwise, Sharpness
+from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, slope_of
 
 
 @dataclass(frozen=True, init=False)
@@ -21,7 +21,8 @@ class ForwardBackward:
 
     Args:
         forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise.
-        backward: ``B``, likewise; ``None`` takes the derivative of ``forward`` by automatic differentiation.
+        backward: ``B``, likewise; ``None`` takes the slope of a ``forward`` that is an
+            :class:`ElementwiseMap`, and the derivative by automatic differentiation of any other.
         name: how reports and files call the pair.
 
     Raises:
@@ -47,8 +48,10 @@ class ForwardBackward:
         for role, function in (("forward", forward), ("backward", backward or forward)):
             if not callable(function):
                 raise ProxConnectError(f"{role} must be a callable (w, mu) -> tensor, not {function!r}")
+        if backward is None:
+            backward = slope_of(forward) if isinstance(forward, ElementwiseMap) else _Derivative(forward)
         object.__setattr__(self, "forward", forward)
-        object.__setattr__(self, "backward", _Derivative(forward) if backward is None else backward)
+        object.__setattr__(self, "backward", backward)
         object.__setattr__(self, "name", name)
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:

@@ -11,7 +11,7 @@ from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS, BinarizeConfig
 from proxconnect.models import model_names
 from proxconnect.optim import SCHEDULES
-from proxconnect.quantizers import methods
+from proxconnect.quantizers import methods, own_pair
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 _LEARNING_RATES = {"sgd": 0.1, "adam": 2e-3, "adamw": 1e-3}
@@ -34,7 +34,10 @@ class TrainConfig:
     model: str | None = _option(None, "Model: resnet20, resnet32, resnet44, resnet56 or vit-mini.")
     data: str | None = _option(None, "Data set: a folder, or the name 'cifar10' or 'digits'.")
     setting: str = _option("bw", "fp (full precision) or bw (1-bit weights).")
-    method: str | None = _option(None, "bc, bnn, bnn+ or bnn++ (the default for bw); fp for setting fp.")
+    method: str | None = _option(
+        None, "A name that 'proxconnect methods' lists; default: bnn++ for bw, fp for fp."
+    )
+    pair: str | None = _option(None, "A pair of your own instead of --method, as module:object.")
     scale: str = _option("channel", "Scale of the 1-bit weights: channel, tensor or none.")
     binarize_all: bool = _option(False, "Binarize the first and the last layer too.")
     epochs: int = _option(10, "Passes over the training data.")
@@ -78,7 +81,13 @@ class TrainConfig:
         _known("model", self.model, model_names())
         _known("setting", self.setting, ("fp", *SETTINGS))
         method = self.method or ("fp" if self.setting == "fp" else "bnn++")
-        _known("method", method, methods())
+        if self.pair is not None:
+            name = own_pair(self.pair).name
+            if self.method not in (None, name):
+                raise TrainingError(f"give either method ({self.method!r}) or pair ({self.pair!r}), not both")
+            method = name
+        else:
+            _known("method", method, methods())
         if (method == "fp") != (self.setting == "fp"):
             raise TrainingError(
                 f"method {method!r} does not fit setting {self.setting!r}: "
@@ -121,7 +130,8 @@ class TrainConfig:
         if self.setting == "fp":
             return None
         scale = None if self.scale == "none" else self.scale
-        return BinarizeConfig.from_setting(self.setting, method=self.method, scale=scale)
+        method = self.method if self.pair is None else own_pair(self.pair)
+        return BinarizeConfig.from_setting(self.setting, method=method, scale=scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint holds them."""

@@ -1,0 +1,40 @@
+"""``proxconnect check``: whether a pair is a proximal method, and why not."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxconnect.errors import ProxConnectError
+
+
+def check(
+    name: Annotated[str | None, typer.Argument(help="A method of the catalogue.")] = None,
+    pair: Annotated[str | None, typer.Option(help="A pair of your own, as module:object.")] = None,
+    mu: Annotated[float, typer.Option(help="Sharpness.")] = 1.0,
+    domain: Annotated[tuple[float, float], typer.Option(help="Interval to decide on.")] = (
+        -math.inf,
+        math.inf,
+    ),
+    plot: Annotated[Path | None, typer.Option(help="Draw F, B, P, T and r to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Decide whether a forward-backward pair is exactly a proximal method; exit status 0 if it is, else 1."""
+    import proxconnect
+    from proxconnect.quantizers import own_pair
+
+    if (name is None) == (pair is None):
+        raise ProxConnectError("give either the name of a method or --pair module:object")
+    chosen = proxconnect.method(name) if name is not None else own_pair(str(pair))
+    verdict = proxconnect.check(chosen, mu=mu, domain=domain)
+    if plot is not None:
+        from proxconnect.theory.plots import draw_pair
+
+        draw_pair(chosen, plot, mus=(mu / 3, mu, 3 * mu))
+    print(json.dumps(verdict.to_dict()) if as_json else verdict)
+    if not verdict.exact:
+        raise typer.Exit(1)

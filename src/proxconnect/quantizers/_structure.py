@@ -1,0 +1,65 @@
+"""What a map declares about its shape, so that theorems about it need no sampling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Trend = Literal["flat", "rising", "falling"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An open interval on which a map is smooth and monotone, with its one-sided limits.
+
+    Consecutive pieces share their ends. A map jumps where the limits of neighbours differ, and has a kink
+    where only their slopes do.
+
+    Args:
+        start: left end; ``-inf`` for the first piece.
+        end: right end; ``inf`` for the last piece.
+        trend: whether the map is constant, strictly increasing or strictly decreasing inside.
+        start_value: limit of the map at ``start``.
+        end_value: limit of the map at ``end``.
+        linear: whether the slope is constant inside; flat pieces are linear.
+        start_slope: limit of the slope at ``start``; NaN where it is not declared.
+        end_slope: limit of the slope at ``end``; NaN where it is not declared.
+    """
+
+    start: float
+    end: float
+    trend: Trend
+    start_value: float
+    end_value: float
+    linear: bool = False
+    start_slope: float = math.nan
+    end_slope: float = math.nan
+
+
+@dataclass(frozen=True)
+class SignPiece:
+    """An open interval on which a backward quantizer keeps one sign.
+
+    Args:
+        start: left end; ``-inf`` for the first piece.
+        end: right end; ``inf`` for the last piece.
+        sign: -1, 0 or 1.
+        constant: the value, where it is the same in the whole interval; otherwise None.
+        start_value: limit at ``start``.
+        end_value: limit at ``end``.
+    """
+
+    start: float
+    end: float
+    sign: Literal[-1, 0, 1]
+    constant: float | None
+    start_value: float
+    end_value: float
+
+
+def sign_piece(piece: Piece) -> SignPiece:
+    """The slope of a map on one of its pieces."""
+    sign: dict[Trend, Literal[-1, 0, 1]] = {"falling": -1, "flat": 0, "rising": 1}
+    constant = piece.start_slope if piece.linear else None
+    return SignPiece(piece.start, piece.end, sign[piece.trend], constant, piece.start_slope, piece.end_slope)

@@ -1,0 +1,97 @@
+"""ReSTE: the derivative of a power function, tempered around 0 and cut off far out."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.quantizers._polyline import Polyline
+from proxconnect.quantizers._structure import Piece
+from proxconnect.quantizers.maps import ElementwiseMap, Sharpness
+
+
+def reste(m: float = 0.1, t: float = 1.5) -> ElementwiseMap:
+    """The integral of ReSTE's backward quantizer.
+
+    With ``o = max(mu, 1)``: linear up to ``|w| = m``, then ``sign(w) |w|^(1/o)``, constant beyond ``t``.
+    Slope ``m^(1/o - 1)`` where ``|w| <= m``, ``(1/o) |w|^(1/o - 1)`` where ``m < |w| <= t``, 0 beyond: it
+    jumps at ``m`` unless ``o`` is 1, and at ``t``. At ``mu = 1`` this is ``clip(w, -t, t)``; as ``mu`` grows
+    it tends to ``clip(w / m, -1, 1)``. Source: ReSTE (arXiv 2308.06689), where ``o`` grows from 1 to 3 and
+    the forward quantizer is ``sign``.
+
+    Args:
+        m: below this the slope of the power function, infinite at 0, is held.
+        t: beyond this the slope is 0.
+
+    Raises:
+        ProxConnectError: not ``0 < m < t``, or ``t`` is not finite.
+
+    >>> import torch
+    >>> reste()(torch.tensor([0.05, 0.125, 1.0, 7.0]), mu=3.0)
+    tensor([0.2321, 0.5000, 1.0000, 1.1447])
+    """
+    if not 0 < m < t < math.inf:
+        raise ProxConnectError(f"m and t must satisfy 0 < m < t, but are {m} and {t}")
+    return _reste(float(m), float(t))
+
+
+@cache
+def _reste(m: float, t: float) -> ElementwiseMap:
+    def value(w: Tensor, mu: Sharpness) -> Tensor:
+        root, size = _root(mu), w.abs()
+        power = torch.pow(size.clamp(m, t), root).copysign(w)
+        line: Tensor = w * m ** (root - 1)
+        return line.where(size < m, power)
+
+    def slope(w: Tensor, mu: Sharpness) -> Tensor:
+        root, size = _root(mu), w.abs()
+        tail = (root * torch.pow(size.clamp(m, t), root - 1)).where(size <= t, 0)
+        held: Tensor = torch.ones_like(w) * m ** (root - 1)
+        return held.where(size <= m, tail)
+
+    def pieces(mu: float) -> tuple[Piece, ...]:
+        root = 1 / max(mu, 1.0)
+        if root == 1:
+            return Polyline(((-t, -t), (t, t))).pieces()
+        low, high, middle = m**root, t**root, m ** (root - 1)
+        near, far = root * m ** (root - 1), root * t ** (root - 1)
+        return (
+            Piece(-math.inf, -t, "flat", -high, -high, True, 0.0, 0.0),
+            Piece(-t, -m, "rising", -high, -low, False, far, near),
+            Piece(-m, m, "rising", -low, low, True, middle, middle),
+            Piece(m, t, "rising", low, high, False, near, far),
+            Piece(t, math.inf, "flat", high, high, True, 0.0, 0.0),
+        )
+
+    def conjugate(w: Tensor, mu: float) -> Tensor:
+        root, size = 1 / max(mu, 1.0), w.abs()
+        linear = m ** (root - 1) / 2 * size.clamp(max=m) ** 2
+        power = (size.clamp(m, t) ** (root + 1) - m ** (root + 1)) / (root + 1)
+        total: Tensor = linear + power + t**root * (size.clamp(min=t) - t)
+        return total
+
+    def potential(z: Tensor, mu: float) -> Tensor:
+        power, size = max(mu, 1.0), z.abs()
+        inside = size.clamp(max=t ** (1 / power))
+        w = (inside * m ** (1 - 1 / power)).where(inside <= m ** (1 / power), inside**power)
+        value: Tensor = inside * w - conjugate(w, mu)
+        return value.where(size <= t ** (1 / power), math.inf)
+
+    return ElementwiseMap(
+        "ReSTE",
+        value,
+        slope,
+        pieces,
+        potential,
+        conjugate,
+        formula=f"sign(w) |w|^(1/mu), linear where |w| < {m:g}, constant where |w| > {t:g}",
+        source="the integral of the slope of ReSTE, arXiv 2308.06689",
+    )
+
+
+def _root(mu: Sharpness) -> Sharpness:
+    return 1 / mu.clamp(min=1) if isinstance(mu, Tensor) else 1 / max(mu, 1.0)

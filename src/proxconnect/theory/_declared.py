@@ -1,0 +1,92 @@
+"""The shape of a pair whose quantizers declare their structure: no sampling, ends to machine precision."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from proxconnect.quantizers import ForwardBackward
+from proxconnect.quantizers._structure import Piece, SignPiece
+from proxconnect.theory._probe import Probe
+from proxconnect.theory._shape import Function, Point, Shape, Stretch
+from proxconnect.theory.verdict import Evidence, Interval
+
+# Declared limits and computed values agree to rounding, not to the last bit.
+_ROUNDING = 1e-10
+
+
+def declared_shape(pair: ForwardBackward, mu: float, domain: Interval) -> Shape | None:
+    """The pair's shape on ``domain``; None unless both quantizers declare their structure."""
+    declared_forward: Any = getattr(pair.forward, "pieces", None)
+    declared_backward: Any = getattr(pair.backward, "signs", None)
+    if declared_forward is None or declared_backward is None:
+        return None
+    pieces: tuple[Piece, ...] = declared_forward(mu)
+    signs: tuple[SignPiece, ...] = declared_backward(mu)
+    forward, backward = Probe(pair.forward, "forward", mu), Probe(pair.backward, "backward", mu)
+    identity = getattr(pair.backward, "map", None) is pair.forward
+    inner = {piece.end for piece in pieces} | {piece.end for piece in signs}
+    ends = [domain.low, *sorted(end for end in inner if domain.low < end < domain.high), domain.high]
+    stretches = tuple(
+        _stretch(
+            start,
+            end,
+            _covering(pieces, start, end),
+            _covering(signs, start, end),
+            forward,
+            backward,
+            identity,
+        )
+        for start, end in itertools.pairwise(ends)
+    )
+    finite = [v for s in stretches for v in (*s.forward, *s.backward) if math.isfinite(v)]
+    noise = _ROUNDING * max(map(abs, finite), default=1.0)
+    return Shape(
+        domain,
+        stretches,
+        tuple(_point(end, forward, backward) for end in ends),
+        forward,
+        backward,
+        noise,
+        noise,
+        _ROUNDING,
+        Evidence("declared"),
+    )
+
+
+def _covering(parts: tuple[Any, ...], start: float, end: float) -> Any:
+    return next(part for part in parts if part.start <= start and end <= part.end)
+
+
+def _stretch(
+    start: float,
+    end: float,
+    piece: Piece,
+    sign: SignPiece,
+    forward: Function,
+    backward: Function,
+    identity: bool,
+) -> Stretch:
+    f = (
+        piece.start_value if start == piece.start else _at(forward, start),
+        piece.end_value if end == piece.end else _at(forward, end),
+    )
+    b = (
+        sign.start_value if start == sign.start else _at(backward, start),
+        sign.end_value if end == sign.end else _at(backward, end),
+    )
+    constant = sign.constant
+    if constant is not None:
+        b = (constant, constant)
+    return Stretch(start, end, piece.trend, f, sign.sign, b, constant, identity)
+
+
+def _at(function: Function, w: float) -> float:
+    return float(function(np.array([w]))[0]) if math.isfinite(w) else math.nan
+
+
+def _point(w: float, forward: Function, backward: Function) -> Point | None:
+    return Point(w, _at(forward, w), _at(backward, w)) if math.isfinite(w) else None

@@ -1,0 +1,105 @@
+"""How far around 0 a pair is exact: a walk from 0 to either side until something cannot be joined."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from proxconnect.theory._criterion import Criterion, Side
+from proxconnect.theory.verdict import Interval
+
+
+class ExactInterval:
+    """The largest interval around 0 that meets all conditions, and the kinks in it."""
+
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self.shape = criterion.shape
+
+    def kinks(self, within: Interval | None) -> tuple[float, ...]:
+        """Latents inside ``within`` at which ``T`` has a kink."""
+        found = []
+        for index, point in enumerate(self.shape.points):
+            left, right = self.criterion.sides(index)
+            if point is None or left is None or right is None or within is None:
+                continue
+            joined = self.criterion.continuous(point, left) and self.criterion.continuous(point, right)
+            inside = within.low < point.at < within.high
+            if inside and joined and not self.criterion.same(left.backward, right.backward):
+                found.append(point.at)
+        return tuple(found)
+
+    def find(self) -> Interval | None:
+        """The largest interval around 0 that meets all conditions; None where it is unknown or empty."""
+        domain = self.shape.domain
+        if not self.criterion.failures and not self.criterion.unknowns:
+            return domain
+        if any(unknown.start <= 0 <= unknown.end for unknown in self.shape.unknowns):
+            return None
+        start = self._start()
+        if start is None:
+            return None
+        low, low_closed = self._walk(*start, high=False)
+        high, high_closed = self._walk(*start, high=True)
+        if low == high:
+            return Interval(0.0, 0.0, True, True)
+        return Interval(low, high, low_closed, high_closed)
+
+    def _start(self) -> tuple[int, bool] | None:
+        """Index of the stretch around 0, or of the point at 0 (True); None if 0 is refuted by itself."""
+        lowest = -self.shape.backward_noise
+        if 0.0 not in self.shape.domain or float(self.shape.backward(np.zeros(1))[0]) < lowest:
+            return None
+        for index, point in enumerate(self.shape.points):
+            if point is not None and point.at == 0:
+                return index, True
+        return next(i for i, s in enumerate(self.shape.stretches) if s.start < 0 < s.end), False
+
+    def _walk(self, index: int, at_point: bool, high: bool) -> tuple[float, bool]:
+        """How far exactness reaches from 0 on one side, and whether the end belongs to it."""
+        if at_point:
+            if not self._enters(index, high, strict=bool(self.criterion.at_point[index])):
+                return 0.0, True
+            index -= not high
+        elif self.criterion.on_stretch[index]:
+            return 0.0, True
+        while True:
+            stretch = self.shape.stretches[index]
+            joint = index + high
+            point = self.shape.points[joint]
+            if point is None:
+                return (math.inf if high else -math.inf), False
+            blocked = any(u.start <= point.at <= u.end for u in self.shape.unknowns)
+            if blocked or not self._arrives(joint, Side(stretch, high)):
+                return point.at, False
+            outer = joint == (len(self.shape.points) - 1 if high else 0)
+            if outer or self.criterion.at_point[joint] or not self._enters(joint, high, strict=False):
+                return point.at, True
+            index += 1 if high else -1
+
+    def _arrives(self, joint: int, side: Side) -> bool:
+        """Whether the stretch behind can be closed with the point at its end."""
+        point = self.shape.points[joint]
+        assert point is not None
+        if self.criterion.integrable[joint - side.high][side.high] is not True:
+            return False
+        if point.backward < -self.shape.backward_noise:
+            return False
+        if self.criterion.continuous(point, side):
+            return self.criterion.end_agrees(point, side, strict=False)
+        return (point.forward > side.forward) == side.high
+
+    def _enters(self, joint: int, high: bool, strict: bool) -> bool:
+        """Whether the stretch beyond can be added to the point."""
+        left, right = self.criterion.sides(joint)
+        side = right if high else left
+        if side is None or not self._arrives(joint, side) or self.criterion.on_stretch[joint - side.high]:
+            return False
+        point = self.shape.points[joint]
+        assert point is not None
+        return (
+            not strict
+            or not self.criterion.continuous(point, side)
+            or self.criterion.same(point.backward, side.backward)
+        )

@@ -1,0 +1,173 @@
+"""Runs in samples: where a function is flat, turns, changes sign or touches zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from proxconnect.theory._shape import Array, Flags, Function
+
+_EPSILON = float(np.finfo(np.float64).eps)
+_ROUNDINGS = 4
+_SHORTEST = 4
+_STRICT = 8
+_ZOOMS, _ZOOM_POINTS = 8, 65
+_MOST_ZEROS = 64
+
+Run = tuple[int, int]
+
+
+def bisect(holds: Callable[[Array], Flags], low: float, high: float) -> float:
+    """The latent up to which ``holds`` stays as it is at ``low``; it differs at ``high``."""
+    here = bool(holds(np.array([low]))[0])
+    while True:
+        middle = low + (high - low) / 2
+        if middle in (low, high) or abs(high - low) <= 1e-300:
+            return float(min(low, high, key=abs))
+        if bool(holds(np.array([middle]))[0]) == here:
+            low = middle
+        else:
+            high = middle
+
+
+def _runs(flags: Flags) -> list[Run]:
+    """First and last index (inclusive) of each run of true flags."""
+    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    return list(
+        zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True)
+    )
+
+
+def _rounding(w: Array, f: Array) -> Array:
+    """Differences of neighbouring values that rounding explains."""
+    size = np.maximum(np.abs(f), np.abs(w))
+    noise: Array = _ROUNDINGS * _EPSILON * np.maximum(size[1:], size[:-1])
+    return noise
+
+
+def is_flat(w: Array, f: Array) -> bool:
+    """Whether rounding explains all differences of ``F``."""
+    rounding = 8 * _ROUNDINGS * _EPSILON * np.maximum(np.abs(f), np.abs(w))
+    return bool((np.abs(f - np.median(f)) <= rounding).all())
+
+
+def flat_runs(w: Array, f: Array) -> list[Run]:
+    """First and last sample of each stretch on which ``F`` stays the same to rounding.
+
+    Values that grow strictly from sample to sample are no flat, however slowly they grow.
+    """
+    steps = np.diff(f)
+    level = np.abs(steps) <= _rounding(w, f)
+    for strict in (steps > 0, steps < 0):
+        for first, last in _runs(strict):
+            if last - first + 1 >= _STRICT:
+                level[first : last + 1] = False
+    found: list[Run] = []
+    for first, last in _runs(level):
+        inside = steps[first : last + 1]
+        if (inside >= 0).all() or (inside <= 0).all():
+            # Creeping towards saturation, one rounding error at a time: only the longest stay is a flat.
+            stays = [run for run in _runs(inside == 0) if run[1] - run[0] + 1 >= min(_SHORTEST, len(steps))]
+            if stays:
+                start, end = max(stays, key=lambda run: run[1] - run[0])
+                found.append((first + start, first + end + 1))
+        elif found and is_flat(w[found[-1][0] : last + 2], f[found[-1][0] : last + 2]):
+            found[-1] = (found[-1][0], last + 1)
+        elif last - first + 1 >= _SHORTEST and is_flat(w[first : last + 2], f[first : last + 2]):
+            found.append((first, last + 1))
+    return found
+
+
+def _outside(length: int, flats: list[Run]) -> list[Run]:
+    """Runs of samples between the flats, with the flats' ends."""
+    starts = [0, *(last for _, last in flats)]
+    ends = [*(first for first, _ in flats), length - 1]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
+
+
+def turning_points(function: Function, w: Array, f: Array, flats: list[Run], noise: float) -> list[float]:
+    """Where ``F`` turns from rising to falling or back."""
+    found = []
+    for first, last in _outside(len(w), flats):
+        for index, up in _turns(f[first : last + 1], noise):
+            at = first + index
+            left, right = w[max(at - 1, first)], w[min(at + 1, last)]
+            found.append(_extremum(function, left, right, highest=up))
+    return found
+
+
+def _turns(f: Array, noise: float) -> list[tuple[int, bool]]:
+    """Indices of maxima (True) and minima that stand out by more than ``noise``."""
+    rounding = noise + 64 * _EPSILON * np.abs(f)
+    extremes = np.flatnonzero(np.diff(np.sign(np.diff(f))) != 0) + 1
+    candidates = np.unique(np.concatenate([[0], extremes, [len(f) - 1]]))
+    turns: list[tuple[int, bool]] = []
+    high = low = 0
+    direction = 0
+    for k in candidates.tolist():
+        high = k if f[k] > f[high] else high
+        low = k if f[k] < f[low] else low
+        if direction >= 0 and f[k] < f[high] - rounding[k]:
+            turns += [(high, True)] if direction > 0 else []
+            direction, low = -1, k
+            high = k
+        elif direction <= 0 and f[k] > f[low] + rounding[k]:
+            turns += [(low, False)] if direction < 0 else []
+            direction, high = 1, k
+            low = k
+    return turns
+
+
+def _extremum(function: Function, low: float, high: float, highest: bool) -> float:
+    at = 0.5 * (low + high)
+    for _ in range(_ZOOMS):
+        points = np.linspace(low, high, _ZOOM_POINTS)
+        values = function(points)
+        k = int(np.argmax(values) if highest else np.argmin(values))
+        at = float(points[k])
+        low, high = float(points[max(k - 1, 0)]), float(points[min(k + 1, _ZOOM_POINTS - 1)])
+    return at
+
+
+def sign_runs(f: Array, b: Array, noise: float, scale: float) -> list[tuple[int, int, int]]:
+    """First sample, last sample and sign of each run of ``B``.
+
+    0 where ``B`` vanishes over several samples, or is rounding while ``F`` moves; single values that are
+    nearly 0 belong to the run beside them.
+    """
+    signs = np.sign(b)
+    small = np.abs(b) <= 1e-12 * scale
+    signs[small] = 2
+    for first, last in _runs(small):
+        values = b[first : last + 1]
+        zero = bool((values == 0).all())
+        rounding = np.abs(values).max() <= 1e-15 * scale and np.ptp(f[first : last + 1]) > noise
+        if last - first + 1 >= _SHORTEST and (zero or rounding):
+            signs[first : last + 1] = 0
+    told = np.flatnonzero(signs != 2)
+    if len(told) == 0:
+        return [(0, len(b) - 1, 0)]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(signs[told])) + 1])
+    ends = np.concatenate([starts[1:] - 1, [len(told) - 1]])
+    return [(int(told[s]), int(told[e]), int(signs[told[s]])) for s, e in zip(starts, ends, strict=True)]
+
+
+def touching_zeros(function: Function, w: Array, b: Array, flats: list[Run], noise: float) -> list[float]:
+    """Isolated zeros of ``B`` within ``F``'s movement, where ``B`` does not change sign."""
+    size = np.abs(b)
+    lowest = np.flatnonzero((size[1:-1] <= size[:-2]) & (size[1:-1] < size[2:])) + 1
+    moving = np.zeros(len(w), dtype=bool)
+    for first, last in _outside(len(w), flats):
+        moving[first : last + 1] = True
+    around = np.maximum(size[lowest - 1], size[lowest + 1])
+    lowest = lowest[moving[lowest] & (around > 0) & (size[lowest] <= 1e5 * noise)]
+    lowest = lowest[np.argsort(size[lowest])][:_MOST_ZEROS]
+    found = []
+    for k in lowest.tolist():
+        at = float(w[k])
+        if b[k] != 0:
+            at = _extremum(lambda x: -np.abs(function(x)), float(w[k - 1]), float(w[k + 1]), highest=True)
+        if abs(float(function(np.array([at]))[0])) <= 1e-2 * noise:
+            found.append(at)
+    return found

@@ -1,0 +1,144 @@
+"""``P`` and ``T`` on one stretch, by the simplest formula that holds there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from proxconnect.theory._shape import Array, Function, Stretch
+
+_REACH = 1e6
+_NEAREST = 1e-30
+_GRADED = 3600
+_BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class Segment:
+    """``P`` on a stretch, up to a constant, and ``T`` on its image.
+
+    ``B = 0`` or ``B = F'``: ``P`` moves like the identity. ``B`` constant: ``P`` moves like ``F``, and stands
+    still where ``F`` does. Otherwise ``P`` is the integral of ``dF/B``.
+    """
+
+    stretch: Stretch
+    forward: Function
+    backward: Function
+
+    @property
+    def anchor(self) -> float:
+        """The stretch's first finite end, or 0."""
+        return next((end for end in (self.stretch.start, self.stretch.end) if math.isfinite(end)), 0.0)
+
+    @cached_property
+    def anchor_value(self) -> float:
+        """Limit of ``F`` at the anchor."""
+        ends = zip((self.stretch.start, self.stretch.end), self.stretch.forward, strict=True)
+        here = [value for end, value in ends if end == self.anchor]
+        return here[0] if here else float(self.forward(np.zeros(1))[0])
+
+    @property
+    def moves(self) -> bool:
+        """Whether ``P`` moves with slope 1."""
+        return self.stretch.identity or self.stretch.constant == 0
+
+    def prox(self, w: Array) -> Array:
+        """``P`` up to a constant."""
+        if self.moves and not (self.stretch.flat and self.stretch.constant):
+            return w - self.anchor
+        if self.stretch.flat:
+            return np.zeros_like(w)
+        if self.stretch.constant is not None:
+            return (self.forward(w) - self.anchor_value) / self.stretch.constant
+        return self._table.prox(w)
+
+    def ends(self) -> tuple[float, float]:
+        """Limits of ``prox`` at the two ends."""
+        first, last = self.stretch.start, self.stretch.end
+        if self.stretch.constant and not self.stretch.identity and not self.stretch.flat:
+            low, high = (
+                (value - self.anchor_value) / self.stretch.constant for value in self.stretch.forward
+            )
+            return low, high
+        if self.moves or self.stretch.flat:
+            held = self.stretch.flat and bool(self.stretch.constant)
+            return (0.0, 0.0) if held else (first - self.anchor, last - self.anchor)
+        return self._table.ends()
+
+    def transform(self, u: Array) -> tuple[Array, Array]:
+        """``T`` and ``T'`` at ``u``, in the range of ``prox``."""
+        constant = self.stretch.constant
+        if self.stretch.flat:
+            return np.full_like(u, self.anchor_value), np.full_like(u, constant or 0.0)
+        if self.stretch.identity:
+            w = u + self.anchor
+        elif constant is not None:
+            return self.anchor_value + constant * u, np.full_like(u, constant)
+        else:
+            w = self._table.inverse(u)
+        return self.forward(w), self.backward(w)
+
+    @cached_property
+    def _table(self) -> _Table:
+        return _Table(self.stretch, self.forward, self.backward)
+
+
+class _Table:
+    """``int dF/B`` by a rule of fourth order on nodes graded towards the ends of the stretch."""
+
+    def __init__(self, stretch: Stretch, forward: Function, backward: Function) -> None:
+        self.forward, self.backward = forward, backward
+        self.nodes = _nodes(stretch)
+        parts = self._rule(self.nodes[:-1], self.nodes[1:])
+        # Added up from inside, as the integral may be huge far out or next to an end.
+        centre = int(np.searchsorted(self.nodes, np.median(stretch.inside())))
+        below = -np.cumsum(parts[:centre][::-1])[::-1]
+        self.sums = np.concatenate([below, [0.0], np.cumsum(parts[centre:])])
+
+    def _rule(self, a: Array, b: Array) -> Array:
+        """Both ``F`` and ``1/B`` as parabolas through the ends and the middle."""
+        middle = 0.5 * (a + b)
+        f0, f1, f2 = (self.forward(w) for w in (a, middle, b))
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            g0, g1, g2 = (1 / np.abs(self.backward(w)) for w in (a, middle, b))
+            d, e = (f2 - f0) / 2, f2 - 2 * f1 + f0
+            p, q = (g2 - g0) / 2, (g2 - 2 * g1 + g0) / 2
+            smooth = 2 * d * g1 + (2 / 3) * (d * q + e * p)
+            bounded = np.isfinite(smooth) & (smooth >= 0)
+            plain = np.where(f2 > f0, (f2 - f0) * np.where(np.isfinite(g1), g1, 0.0), 0.0)
+        return np.where(bounded, smooth, plain)
+
+    def prox(self, w: Array) -> Array:
+        inside = np.clip(w, self.nodes[0], self.nodes[-1])
+        cell = np.clip(np.searchsorted(self.nodes, inside, side="right") - 1, 0, len(self.nodes) - 2)
+        return self.sums[cell] + self._rule(self.nodes[cell], inside)
+
+    def ends(self) -> tuple[float, float]:
+        return float(self.sums[0]), float(self.sums[-1])
+
+    def inverse(self, u: Array) -> Array:
+        cell = np.clip(np.searchsorted(self.sums, u, side="right") - 1, 0, len(self.nodes) - 2)
+        low, high = self.nodes[cell].copy(), self.nodes[cell + 1].copy()
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            below = self.sums[cell] + self._rule(self.nodes[cell], middle) <= u
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return 0.5 * (low + high)
+
+
+def _nodes(stretch: Stretch) -> Array:
+    low = max(stretch.start, min(-_REACH, stretch.end - _REACH))
+    high = min(stretch.end, max(_REACH, stretch.start + _REACH))
+    parts = [np.linspace(low, high, 4097)[1:-1]]
+    for end, inward in ((low, 1), (high, -1)):
+        nearest = max(4 * float(np.spacing(abs(end))), _NEAREST)
+        parts.append(end + inward * np.geomspace(nearest, 0.5 * (high - low), _GRADED))
+    if math.isinf(stretch.start) or math.isinf(stretch.end):
+        core = np.linspace(-16, 16, 4097)
+        far = np.geomspace(1e-6, _REACH, 2048)
+        parts += [core, -far, far]
+    nodes = np.unique(np.concatenate(parts))
+    return nodes[(nodes > low) & (nodes < high)]

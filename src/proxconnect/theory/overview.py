@@ -1,0 +1,48 @@
+"""The catalogue with the verdict of the criterion on every pair."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from proxconnect.quantizers import CATALOGUE, method
+from proxconnect.theory.check import check
+from proxconnect.theory.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method as tables show it; the verdict holds at ``mu = 1``."""
+
+    name: str
+    forward: str
+    backward: str
+    verdict: str
+    source: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain values."""
+        return asdict(self)
+
+
+def overview() -> list[MethodRow]:
+    """A row for every method of the catalogue.
+
+    >>> [row.verdict for row in overview() if row.name in ("bc", "bnn+", "bnn++", "hardtanh")]
+    ['C1-exact', 'exact, with kinks', 'exact on {0} only', 'exact on [-2.39936, 2.39936]']
+    """
+    rows = []
+    for name, entry in CATALOGUE.items():
+        pair = method(name)
+        forward, backward = (getattr(part, "name", "own") for part in (pair.forward, pair.backward))
+        rows.append(MethodRow(name, forward, backward, in_words(check(pair)), entry.source))
+    return rows
+
+
+def in_words(verdict: Verdict) -> str:
+    """The verdict in a few words."""
+    if verdict.exact:
+        return "C1-exact" if verdict.c1 else "exact, with kinks"
+    if verdict.exact_interval is None:
+        return verdict.status
+    only = " only" if verdict.exact_interval.low == verdict.exact_interval.high else ""
+    return f"exact on {verdict.exact_interval}{only}"

@@ -1,0 +1,202 @@
+"""The regularizer that a quantizer minimises without saying so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness
+from proxconnect.theory._quadrature import Function, integral, inverse
+
+Choice = Literal["smallest", "largest"]
+
+
+@dataclass(frozen=True)
+class ConvexPotential:
+    """``R`` and ``R*`` of a monotone map ``P`` at one sharpness: ``R*(w) = int_0^w P``, ``R = (R*)*``.
+
+    Both are closed and convex, ``min R = 0``, and ``R(z) + R*(w) = z w`` exactly where ``z`` is ``P(w)`` or
+    in the jump of ``P`` at ``w``. ``R`` is affine across gaps of P's range, ``+inf`` outside its closed hull.
+
+    Args:
+        name: of the map.
+        R: elementwise on float64 tensors.
+        R_conjugate: ``R*``, likewise.
+        in_gap: whether an argument of ``R`` lies strictly inside a gap of P's range.
+        closed_form: whether ``R`` and ``R*`` are formulas of the map; otherwise they are quadratures.
+    """
+
+    name: str
+    R: Function
+    R_conjugate: Function
+    in_gap: Function
+    closed_form: bool
+
+
+def convex_potential(prox: Elementwise, mu: Sharpness = 1.0) -> ConvexPotential:
+    """The convex potential ``R`` of a monotone map, with its conjugate ``R*``.
+
+    Closed forms where the map declares them; otherwise adaptive quadrature and bisection in float64, across
+    declared jumps and kinks, or those that it finds.
+
+    Args:
+        prox: an elementwise map ``(w, mu) -> tensor``.
+        mu: sharpness, a positive number.
+
+    Raises:
+        ProxConnectError: the map falls somewhere, has values that are not finite, or ``mu`` is not positive.
+
+    >>> import torch
+    >>> from proxconnect.quantizers import sign
+    >>> potential = convex_potential(sign)
+    >>> potential.R(torch.tensor([-1.0, 0.5, 1.5], dtype=torch.float64))
+    tensor([0., 0., inf], dtype=torch.float64)
+    >>> potential.R_conjugate(torch.tensor([-3.0], dtype=torch.float64))
+    tensor([3.], dtype=torch.float64)
+    """
+    mu = _sharpness(mu)
+    name = getattr(prox, "name", "the map")
+    declared = getattr(prox, "pieces", None)
+    pieces = None if declared is None else declared(mu)
+
+    def value(w: Tensor) -> Tensor:
+        return prox(w, mu)
+
+    if pieces is None:
+        _refuse_where_it_falls(name, value)
+        breaks = []
+    else:
+        for piece in pieces:
+            if piece.trend == "falling":
+                raise _falls(name, f"on ({piece.start:.6g}, {piece.end:.6g})")
+        for left, right in pairwise(pieces):
+            if right.start_value < left.end_value:
+                raise _falls(name, f"at {left.end:.6g}, from {left.end_value:.6g} to {right.start_value:.6g}")
+        breaks = [piece.end for piece in pieces[:-1]]
+    jumps = None if pieces is None else [(p.end_value, q.start_value) for p, q in pairwise(pieces)]
+
+    def in_gap(z: Tensor) -> Tensor:
+        if jumps is not None:
+            found = torch.zeros_like(z, dtype=torch.bool)
+            for low, high in jumps:
+                found |= (low < z) & (z < high)
+            return found
+        place = inverse(value, z)
+        # Between adjacent numbers a continuous map moves by rounding errors only.
+        slack = 1e-9 * z.abs().clamp(min=1)
+        return place.inside & (place.low + slack < z) & (z < place.high - slack)
+
+    def conjugate_by_quadrature(w: Tensor) -> Tensor:
+        return integral(value, w, breaks)
+
+    def potential_by_inverse(z: Tensor) -> Tensor:
+        place = inverse(value, z)
+        # Fenchel's equality; both sides of a gap share w, which makes R affine there.
+        inner = z.where(place.inside, 0) * place.w - integral(value, place.w, breaks)
+        return inner.where(place.inside, math.inf)
+
+    potential, conjugate = getattr(prox, "potential", None), getattr(prox, "conjugate", None)
+    return ConvexPotential(
+        name,
+        potential_by_inverse if potential is None else lambda z: potential(z, mu),
+        conjugate_by_quadrature if conjugate is None else lambda w: conjugate(w, mu),
+        in_gap,
+        closed_form=potential is not None and conjugate is not None,
+    )
+
+
+def implicit_regularizer(
+    pair_or_map: ForwardBackward | Elementwise,
+    z: Tensor | float,
+    mu: Sharpness = 1.0,
+    *,
+    gaps: Choice = "smallest",
+) -> Tensor:
+    """``r(z) = R(z) - z^2/2``: the regularizer, possibly not convex, whose proximal map is ``F_mu``.
+
+    ``F_mu(w)`` minimises ``r(z) + (z - w)^2/2`` over ``z``. ``r`` is free in its additive constant, which
+    ``min R = 0`` fixes here. ``mu`` is a sharpness: nothing is divided by it. Inside a gap of F's range ``r``
+    is not unique: its largest choice there is ``+inf`` (for ``bc``: the indicator of the levels), its
+    smallest that of the affine ``R``; whatever lies between them has the same minimisers.
+
+    Args:
+        pair_or_map: a pair, of which F is taken, or a map ``(w, mu) -> tensor``.
+        z: where: a float tensor of any shape, or a number.
+        mu: sharpness, a positive number.
+        gaps: ``"smallest"`` or ``"largest"``.
+
+    Returns:
+        ``r(z)``, shaped like ``z`` and of its dtype (computed in float64); ``+inf`` outside the closed hull
+        of F's range.
+
+    Raises:
+        ProxConnectError: F falls somewhere, so that it is no proximal map; an unknown choice; ``z`` is not
+            finite or no float tensor; ``mu`` is not positive.
+
+    >>> import torch, proxconnect as pc
+    >>> pc.implicit_regularizer(pc.method("hardtanh"), torch.tensor([0.0, 0.5, 1.0, 2.0]), mu=4.0)
+    tensor([ 0.0000, -0.0938, -0.3750,     inf])
+    >>> pc.implicit_regularizer(pc.method("bc"), torch.tensor([-1.0, 0.0, 1.0]), gaps="largest")
+    tensor([-0.5000,     inf, -0.5000])
+    """
+    if gaps not in ("smallest", "largest"):
+        raise ProxConnectError(f"gaps must be 'smallest' or 'largest', not {gaps!r}")
+    where = torch.as_tensor(z, dtype=None if isinstance(z, Tensor) else torch.float64)
+    if not where.is_floating_point() or not where.isfinite().all():
+        raise ProxConnectError("z must be a finite number or a float tensor of such")
+    prox = pair_or_map.forward if isinstance(pair_or_map, ForwardBackward) else pair_or_map
+    potential = convex_potential(prox, mu)
+    exact = where.detach().to("cpu", torch.float64)
+    r = potential.R(exact) - exact.square() / 2
+    if gaps == "largest":
+        r = r.masked_fill(potential.in_gap(exact), math.inf)
+    return r.to(where)
+
+
+def has_jumps(prox: Elementwise, mu: float) -> bool | None:
+    """Whether a map declares a jump; None where it declares nothing."""
+    pieces = getattr(prox, "pieces", None)
+    if pieces is None:
+        return None
+    return any(left.end_value != right.start_value for left, right in pairwise(pieces(mu)))
+
+
+def _sharpness(mu: Sharpness) -> float:
+    mu = float(mu)
+    if not 0 < mu < math.inf:
+        raise ProxConnectError(f"mu must be a positive number, not {mu!r}")
+    return mu
+
+
+def _falls(name: str, where: str) -> ProxConnectError:
+    return ProxConnectError(
+        f"{name} falls {where}: it is no proximal map and has no regularizer; "
+        "take its monotone part, or a map that never falls"
+    )
+
+
+def _refuse_where_it_falls(name: str, value: Function) -> None:
+    octaves = 2.0 ** torch.arange(-40, 100.5, 1 / 8, dtype=torch.float64)
+    near = torch.arange(-2000, 2001, dtype=torch.float64) / 200
+    grid = torch.cat([-octaves, near, octaves]).unique()
+    values = value(grid)
+    if not isinstance(values, Tensor) or (values.shape, values.dtype) != (grid.shape, grid.dtype):
+        raise ProxConnectError(f"{name} must return a tensor of its argument's shape and dtype")
+    if not values.isfinite().all():
+        at = float(grid[~values.isfinite()][0])
+        raise ProxConnectError(f"{name} is not finite at w = {at:.6g}; a quantizer must be finite everywhere")
+    drop = values[:-1] - values[1:]
+    slack = 1e-12 * values[1:].abs().clamp(min=1)
+    if (drop > slack).any():
+        i = int((drop - slack).argmax())
+        raise _falls(
+            name,
+            f"between w = {float(grid[i]):.6g} and {float(grid[i + 1]):.6g}, "
+            f"from {float(values[i]):.6g} to {float(values[i + 1]):.6g}",
+        )

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.quantizers import ForwardBackward, method, methods
+from proxconnect.theory import check, repair, synthesize
+
+REPAIRED = {"bnn": "hardtanh", "bnn+": "bnn++", "poly": "poly+", "ede": "ede+", "reste": "reste+"}
+
+
+def bare(pair: ForwardBackward) -> ForwardBackward:
+    return ForwardBackward(lambda w, mu: pair.forward(w, mu), lambda w, mu: pair.backward(w, mu), pair.name)
+
+
+def sign(w: Tensor, mu: float) -> Tensor:
+    return torch.ones_like(w).where(w >= 0, -1)
+
+
+# --- synthesis -------------------------------------------------------------------------------------
+
+PROXES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "identity": lambda w, mu: w,
+    "sign": sign,
+    "clip": lambda w, mu: (mu * w).clamp(-1, 1),
+    "tanh": lambda w, mu: torch.tanh(mu * w),
+    "soft threshold": lambda w, mu: torch.sign(w) * (w.abs() - 1 / mu).clamp(min=0),
+    "binary relax": lambda w, mu: (w + mu * sign(w, mu)) / (1 + mu),
+}
+
+
+@given(
+    st.sampled_from(sorted(PROXES)),
+    st.floats(0.2, 5),
+    st.floats(0.1, 3),
+    st.floats(0.1, 10),
+    st.floats(-2, 2),
+    st.floats(0.5, 8),
+)
+@settings(max_examples=10, deadline=None)
+def test_what_is_synthesized_passes_the_check(
+    name: str, line: float, height: float, steepness: float, centre: float, mu: float
+) -> None:
+    def transform(u: Tensor) -> Tensor:
+        return line * u + height * torch.tanh(steepness * (u - centre))
+
+    pair = synthesize(transform, PROXES[name])
+    verdict = check(pair, mu)
+    assert verdict.exact, f"{name}\n{verdict}"
+    assert verdict.c1
+
+
+def test_synthesis_composes_values_and_slopes() -> None:
+    w = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    prox = PROXES["clip"]
+    for derivative in (None, lambda u: 1 - torch.tanh(u) ** 2):
+        pair = synthesize(torch.tanh, prox, derivative)
+        torch.testing.assert_close(pair.forward(w, 2.0), torch.tanh(prox(w, 2.0)))
+        torch.testing.assert_close(pair.backward(w, 2.0), 1 - torch.tanh(prox(w, 2.0)) ** 2)
+    assert pair.backward(w.to(torch.bfloat16), 2.0).dtype == torch.bfloat16
+
+
+def test_a_transform_need_only_be_monotone_on_the_range_of_prox() -> None:
+    assert check(synthesize(torch.sin, PROXES["clip"])).exact
+    assert check(synthesize(torch.asin, lambda w, mu: 0.9 * w.clamp(-1, 1))).exact
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((torch.sin, PROXES["identity"]), "transform must be nondecreasing, but it falls from"),
+        ((torch.tanh, lambda w, mu: method("bnn++").forward(w, mu)), "prox must be nondecreasing"),
+        ((torch.tanh, lambda w, mu: -w), "prox must be nondecreasing"),
+        ((torch.tanh, lambda w, mu: w + 1e-2 * (w - w.mean())), "prox is not elementwise"),
+        ((torch.log, PROXES["identity"]), "transform is nan"),
+        ((torch.tanh, PROXES["identity"], lambda u: -torch.ones_like(u)), "derivative must not be negative"),
+        ((torch.tanh, "clip"), "prox must be a callable"),
+        ((None, PROXES["clip"]), "transform must be a callable"),
+        ((torch.tanh, lambda w, mu: torch.rand_like(w)), "prox changes between calls"),
+    ],
+)
+def test_what_cannot_be_exact_is_refused(arguments: Any, words: str) -> None:
+    with pytest.raises(ProxConnectError, match=words):
+        synthesize(*arguments)
+
+
+# --- repair ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", methods())
+def test_repair_of_the_catalogue(name: str) -> None:
+    pair = method(name)
+    repaired = repair(pair, 2.0)
+    assert repaired == method(REPAIRED.get(name, name))
+    if name not in REPAIRED:
+        assert repaired is pair
+    assert repair(repaired, 2.0) is repaired
+    assert check(repaired, 2.0).decomposes
+
+
+def test_repair_keeps_the_parameters_of_a_method() -> None:
+    repaired = repair(method("reste", m=0.2, t=1.0), 3.0)
+    assert repaired.forward == method("reste+", m=0.2, t=1.0).forward
+    assert repaired.name == "reste, repaired"
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repair_by_quadrature_finds_the_same_map(name: str) -> None:
+    repaired = repair(bare(method(name)), 2.0)
+    expected = method(REPAIRED[name])
+    w = torch.cat([torch.linspace(-4, 4, 801, dtype=torch.float64), torch.tensor([1e4, -1e4, math.inf])])
+    for mu in (1.0, 2.0, 40.0):
+        torch.testing.assert_close(repaired.forward(w, mu), expected.forward(w, mu), rtol=0, atol=1e-9)
+    assert repaired.forward(w.to(torch.float16), 2.0).dtype == torch.float16
+    assert repair(repaired, 2.0) is repaired
+    ours, theirs = check(repaired, 2.0), check(expected, 2.0)
+    assert (ours.status, ours.c1, ours.decomposes) == (theirs.status, theirs.c1, theirs.decomposes)
+    assert str(ours.exact_interval) == str(theirs.exact_interval)
+
+
+def test_an_integral_is_differentiable_and_of_any_shape() -> None:
+    repaired = repair(ForwardBackward(sign, lambda w, mu: 1 / (1 + (mu * w) ** 2)), 2.0)
+    w = torch.linspace(-3, 3, 12).reshape(3, 4).requires_grad_()
+    value = repaired.forward(w, 2.0)
+    torch.testing.assert_close(value, torch.atan(2 * w) / 2)
+    value.sum().backward()
+    torch.testing.assert_close(w.grad, 1 / (1 + (2 * w.detach()) ** 2), rtol=1e-4, atol=1e-5)
+
+
+@given(st.floats(0.3, 3), st.floats(-1, 1), st.floats(0.2, 2), st.floats(0.5, 8))
+@settings(max_examples=5, deadline=None)
+def test_repairing_twice_changes_nothing(height: float, centre: float, width: float, mu: float) -> None:
+    def bell(w: Tensor, mu: float) -> Tensor:
+        return height * torch.exp(-(((mu * w - centre) / width) ** 2))
+
+    pair = ForwardBackward(sign, bell, "drawn")
+    repaired = repair(pair, mu)
+    assert repaired is not pair
+    assert check(repaired, mu).exact
+    assert repair(repaired, mu) is repaired
+
+
+def test_what_cannot_be_integrated_is_refused() -> None:
+    with pytest.raises(ProxConnectError, match="cannot be integrated"):
+        repair(ForwardBackward(sign, lambda w, mu: 2 + torch.sin(1 / torch.where(w == 0, 1e-30, w))))
+    with pytest.raises(ProxConnectError, match="mu must be a positive"):
+        repair(method("bnn+"), mu=0)

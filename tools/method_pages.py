@@ -1,0 +1,89 @@
+"""Write the method reference, ``docs/methods``: a page and a figure for every method of the catalogue.
+
+python tools/method_pages.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import proxconnect as pc
+from proxconnect.quantizers import CATALOGUE
+from proxconnect.theory.overview import in_words, overview
+from proxconnect.theory.plots import draw_pair
+
+FOLDER = Path(__file__).parents[1] / "docs" / "methods"
+# ReSTE's mu is an exponent, from 1 (straight-through) to 3.
+SHARPNESSES = {"reste": (1.0, 2.0, 3.0), "reste+": (1.0, 2.0, 3.0)}
+
+
+def page(name: str) -> str:
+    """The page of one method, in Markdown."""
+    pair, entry = pc.method(name), CATALOGUE[name]
+    verdict = pc.check(pair)
+    lines = [
+        f"# `{name}`",
+        "",
+        entry.use,
+        "",
+        f"- **Forward** `F`: {pair.forward.name}, `{pair.forward.formula}`",
+        f"- **Backward** `B`: {describe_backward(pair)}",
+        f"- **Verdict** at mu = 1: {in_words(verdict)}",
+        f"- **Source**: {entry.source}",
+    ]
+    if pair.forward.argmin:
+        lines.append(f"- **As a proximal map**, F solves: {pair.forward.argmin}")
+    if entry.parameters:
+        defaults = ", ".join(f"`{key}={value!r}`" for key, value in entry.parameters.items())
+        lines.append(f"- **Parameters** and their defaults: {defaults}")
+    repaired = pc.repair(pair)
+    if repaired is not pair:
+        lines.append(
+            f"- **Repaired** by keeping B and integrating it: [`{repaired.name}`]({repaired.name}.md)"
+        )
+    lines += ["", f"![F, B, P, T and r of {name}]({name}.png)", "", "```text", str(verdict), "```", ""]
+    return "\n".join(lines)
+
+
+def describe_backward(pair: pc.ForwardBackward) -> str:
+    """The backward quantizer in words."""
+    name: str = pair.backward.name
+    if name == "slope of identity":
+        return "1"
+    return name + (" (its own slope)" if name == f"slope of {pair.forward.name}" else "")
+
+
+def index() -> str:
+    """The table of all methods."""
+    lines = [
+        "# Methods",
+        "",
+        "Made by `tools/method_pages.py` from the catalogue. What the verdicts mean: [theory](../theory.md).",
+        "In the figures, dots mark where the largest choice of r, infinite in the gaps of F's range, is finite.",
+        "",
+        "| method | forward | backward | verdict at mu = 1 | source |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in overview():
+        cells = (f"[`{row.name}`]({row.name}.md)", row.forward, row.backward, row.verdict, row.source)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name."""
+    return {"README.md": index(), **{f"{name}.md": page(name) for name in CATALOGUE}}
+
+
+def main() -> None:
+    """Write pages and figures."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)
+    for name in CATALOGUE:
+        draw_pair(pc.method(name), FOLDER / f"{name}.png", SHARPNESSES.get(name, (1.0, 3.0, 9.0)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
