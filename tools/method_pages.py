@@ -60,7 +60,7 @@ def index() -> str:
         "# Methods",
         "",
         "Made by `tools/method_pages.py` from the catalogue. What the verdicts mean: [theory](../theory.md).",
-        "In the figures, dots mark where the largest choice of r, infinite in the gaps of F's range, is finite.",
+        "In the figures, dots mark where the largest r, infinite in the gaps of F's range, is finite.",
         "",
         "| method | forward | backward | verdict at mu = 1 | source |",
         "| --- | --- | --- | --- | --- |",
