@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,10 +16,19 @@ from proxconnect import format as packed_format
 from proxconnect.engine import Network, PackedLayer, PackedWeight
 from proxconnect.format import Header, InputSpec, torch_dtype
 from proxconnect.format.bits import packed_width
-from proxconnect.graph import Node, TensorName
+from proxconnect.graph import Graph, Node, TensorName, Value
 from proxconnect.graph.graph import leaves
-from proxconnect.layers import BINARIZABLE, BinaryWeight, binarized_modules, is_hardened, latent_weight
+from proxconnect.layers import (
+    BINARIZABLE,
+    BinaryActivation,
+    BinaryInput,
+    BinaryWeight,
+    binarized_modules,
+    is_hardened,
+    latent_weight,
+)
 
+_CODES = "aten.sign.default"  # of a binary weight: what a layer with binary input multiplies by
 _WITH_MACS = ("linear", "conv1d", "conv2d", "conv3d")
 
 
@@ -36,6 +45,8 @@ class Counted:
     dense_bytes: int = 0
     dense_float32_bytes: int = 0
     macs: int | None = None
+    activation_bits: int = 32
+    accumulator_bits: int = 32
 
     def add_binary(self, shape: Sequence[int], scale_bytes: int, kernel: str) -> None:
         """Count a packed weight."""
@@ -71,6 +82,11 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
             continue
         layer = Counted(type(module).__name__.removeprefix("Parametrized"))
         own = {**module._parameters, **module._buffers}
+        if isinstance(module, BinaryInput):
+            layer.activation_bits = 1
+            layer.accumulator_bits = 32 if module.accumulator is None else module.accumulator.bits
+        if isinstance(module, BinaryActivation):
+            own.pop("mu")
         if isinstance(module, PackedLayer):
             if id(module.packed) not in seen:
                 layer.add_binary(module.packed.shape, module.packed.scale.nbytes, module.packed.kernels)
@@ -153,6 +169,7 @@ def _of_network(
     scales = {name: weight.scale.nbytes for name, weight in weights.items()}
     kernels = next((weight.kernels for weight in weights.values()), "fast")
     layers = _of_header(network.header, stored, scales, kernels)
+    codes = _describe_binary_inputs(network.graph, weights, layers)
     for node in network.graph.nodes:
         for leaf in leaves(node.args):
             if isinstance(leaf, TensorName) and layers[_owner(leaf.name)].kind == "-":
@@ -164,15 +181,40 @@ def _of_network(
     shapes = {name: weight.shape for name, weight in network.header.binary.items()}
     shapes |= {name: tensor.shape for name, tensor in network.header.dense.items()}
 
+    names = codes | {TensorName(name): name for name in shapes}
+
     def observer(node: Node, args: Sequence[Any], output: Any) -> None:
         match node:
-            case Node(op=op, args=(_, TensorName(name), *_)) if op.split(".")[1] in _WITH_MACS:
-                layer = layers[_owner(name)]
-                layer.macs = (layer.macs or 0) + _macs(shapes[name], output)
+            case Node(op=op, args=(_, weight, *_)) if weight in names and op.split(".")[1] in _WITH_MACS:
+                layer = layers[_owner(names[weight])]
+                layer.macs = (layer.macs or 0) + _macs(shapes[names[weight]], output)
 
     with torch.no_grad():
         network.observe(tuple(x[:1] for x in inputs), observer)
     return layers
+
+
+def _describe_binary_inputs(
+    graph: Graph, weights: Container[str], layers: Mapping[str, Counted]
+) -> dict[Value | TensorName, str]:
+    """Values that are the codes of a weight, by its name; notes kind and bits of the layer that it is of."""
+    codes: dict[Value | TensorName, str] = {}
+    sums: dict[Value, str] = {}
+    for index, node in enumerate(graph.nodes, start=len(graph.inputs)):
+        match node:
+            case Node(op=op, args=(TensorName(name),)) if op == _CODES and name in weights:
+                codes[Value(index)] = name
+                layers[_owner(name)].activation_bits = 1
+            case Node(op=op, args=(_, Value() as weight, *_)) if weight in codes:
+                sums[Value(index)] = codes[weight]
+                layers[_owner(codes[weight])].kind = op.split(".")[1]
+            case Node(op="aten.round.default" | "aten.sub.Tensor", args=(Value() as sum, *_)) if sum in sums:
+                sums[Value(index)] = sums[sum]
+            case Node(op="aten.remainder.Scalar", args=(Value() as sum, int() as span)) if sum in sums:
+                layers[_owner(sums[sum])].accumulator_bits = span.bit_length() - 1
+            case Node(op="aten.clamp.default", args=(Value() as sum, _, int() as high)) if sum in sums:
+                layers[_owner(sums[sum])].accumulator_bits = high.bit_length() + 1
+    return codes
 
 
 def _of_header(

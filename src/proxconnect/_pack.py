@@ -56,13 +56,13 @@ def pack_(model: Model, kernels: str = "fast") -> Model:
         raise ProxConnectError(
             "nothing to pack: the model has no binarized or hardened layer; call binarize_ first"
         )
-    weights: dict[int, PackedWeight] = {}
+    weights: dict[Tensor, PackedWeight] = {}  # holds its keys: the id of a weight that is gone may come again
     for layer in layers:
-        weight, scale = _weight_and_scale(layer)
-        if id(weight) not in weights:
+        weight, scale = cast(Tensor, layer.weight), cast(Tensor, layer.weight_scale)
+        if weight not in weights:
             bits = pack_bits(~torch.signbit(weight)).to(weight.device)
-            weights[id(weight)] = PackedWeight(bits, scale, weight.shape, kernels)
-        pack_layer_(layer, weights[id(weight)])
+            weights[weight] = PackedWeight(bits, scale, weight.shape, kernels)
+        pack_layer_(layer, weights[weight])
     return model
 
 

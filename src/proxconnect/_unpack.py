@@ -12,7 +12,14 @@ from proxconnect.engine import PackedWeight, pack_layer_, packed_weight, unpack_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
 from proxconnect.graph import canonical_names
-from proxconnect.layers import BinarizationInfo, binarized_modules, is_hardened, restore_plain_weight
+from proxconnect.layers import (
+    BinarizationInfo,
+    binarization_of,
+    binarized_modules,
+    harden_input_,
+    is_hardened,
+    restore_plain_weight,
+)
 
 
 def load_into(packed: PackedFile, model: nn.Module, kernels: str) -> None:
@@ -21,6 +28,7 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str) -> None:
     Raises:
         FormatError: names, shapes or dtypes differ; the message has them, and the model is unchanged.
     """
+    _refuse_other_setting(packed, model)
     twin = copy.deepcopy(model)
     _make_plain_(twin)
     _refuse_misfit(packed, twin)
@@ -47,10 +55,23 @@ def _make_plain_(model: nn.Module) -> None:
     unpack_layers_(model)
     for _, module, _ in list(binarized_modules(model)):
         restore_plain_weight(module, keep_quantized=True)
-    for module in model.modules():
+    for module in list(model.modules()):
+        harden_input_(module)
         if is_hardened(module):
             del module._buffers["weight_scale"]
         module.__dict__.pop("binarization", None)
+
+
+def _refuse_other_setting(packed: PackedFile, model: nn.Module) -> None:
+    """Binary activations and accumulators are in the model's layers, not in the weights of the file."""
+    expected = packed.header.setting
+    found = binarization_of(model)
+    setting = "bw" if found is None else found.setting
+    if setting != expected and not {setting, expected} <= {"bw", "fp"}:
+        raise FormatError(
+            f"the file is of setting {expected!r}, but the layers of {type(model).__name__} are of "
+            f"{setting!r}; binarize it as when it was saved"
+        )
 
 
 def _refuse_misfit(packed: PackedFile, model: nn.Module) -> None:

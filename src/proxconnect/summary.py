@@ -32,11 +32,16 @@ class LayerSummary:
     float32_bytes: int
     macs: int | None
     kernel: str
+    activation_bits: int = 32
+    accumulator_bits: int = 32
 
     @property
     def precision(self) -> str:
-        """Precision of the layer's weight."""
-        return "1 bit" if self.binary_parameters else "32 bit"
+        """Bits of the layer's weight, and of its input and its sums where these have fewer than 32."""
+        precision = "1 bit" if self.binary_parameters else "32 bit"
+        if self.activation_bits < 32:
+            precision += f" x {self.activation_bits} bit"
+        return precision if self.accumulator_bits == 32 else f"{precision} in {self.accumulator_bits} bit"
 
     @property
     def bits_per_weight(self) -> float:
@@ -201,6 +206,8 @@ def summary(
             float32_bytes=4 * layer.binary_parameters + layer.dense_float32_bytes,
             macs=layer.macs,
             kernel=layer.kernel,
+            activation_bits=layer.activation_bits,
+            accumulator_bits=layer.accumulator_bits,
         )
         for name, layer in counted.items()
     )

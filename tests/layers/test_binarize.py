@@ -153,8 +153,14 @@ def test_tied_weights_stay_tied() -> None:
         ({"scale": "row"}, "scale must be 'channel', 'tensor' or None, not 'row'"),
         ({"scale_dtype": torch.int8}, "scale_dtype must be one of"),
         ({"levels": (-1, 0, 1)}, r"levels must be \(-1, 1\) in this release"),
-        ({"accumulator_bits": 8}, "accumulator_bits must be 32"),
-        ({"activations": "bnn"}, "activations must be None"),
+        ({"activations": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
+        ({"activations": 3}, "activations must be a name or a ForwardBackward, not 3"),
+        ({"activations": "fp"}, "activations 'fp' leaves them as they are: pass None"),
+        ({"activations": pc.method("bc", levels=(-1, 0, 1))}, r"must become -1 or \+1, .*{-1, 0, 1}"),
+        ({"learn_thresholds": True}, "learn_thresholds=True needs binary activations"),
+        ({"accumulator_bits": 8}, "accumulator_bits=8 needs sums .*: pass activations, .*not None"),
+        ({"accumulator_bits": 3, "activations": "bnn"}, "accumulator_bits must be 4 to 16, or 32, not 3"),
+        ({"overflow": "wrapped"}, "unknown overflow 'wrapped'; did you mean 'wrap'"),
     ],
 )
 def test_config_refuses(values: dict[str, object], words: str) -> None:
@@ -165,6 +171,21 @@ def test_config_refuses(values: dict[str, object], words: str) -> None:
 def test_unknown_setting_names_the_known_ones() -> None:
     with pytest.raises(pc.ProxConnectError, match="unknown setting 'bwx'; did you mean 'bw'"):
         pc.BinarizeConfig.from_setting("bwx")
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "words"),
+    [
+        ("bw", {"activations": "bnn"}, "activations='bnn' .* is setting 'bwa', not 'bw'"),
+        ("bwa", {"activations": None}, "activations=None .* is setting 'bw', not 'bwa'"),
+        ("bwaa", {"accumulator_bits": 32}, "accumulator_bits=32 is setting 'bwa', not 'bwaa'"),
+    ],
+)
+def test_values_that_make_another_setting_are_refused(
+    setting: str, values: dict[str, object], words: str
+) -> None:
+    with pytest.raises(pc.ProxConnectError, match=words):
+        pc.BinarizeConfig.from_setting(setting, **values)
 
 
 def with_bad_weight() -> nn.Sequential:

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 import proxconnect as pc
-from proxconnect.layers import binarized_modules
-from proxconnect.models import CifarResNet, VisionTransformer, create_model, model_names
-from proxconnect.models.resnet import BasicBlock
+from proxconnect.layers import activation_quantizers, binarized_modules
+from proxconnect.models import CifarResNet, RPReLU, VisionTransformer, create_model, model_names
+from proxconnect.models.resnet import BasicBlock, BiRealBlock
 
 
 # Parameter counts in millions of He et al. 2015, table 6.
@@ -33,7 +33,7 @@ def test_shortcut_subsamples_and_pads_with_zeros() -> None:
 
 
 @pytest.mark.parametrize("name", model_names())
-@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32)])
+@pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 32)])
 def test_every_model_runs_trains_and_binarizes(name: str, channels: int, size: int) -> None:
     model = create_model(name, classes=7, channels=channels, image_size=size)
     linear_and_conv = sum(isinstance(m, torch.nn.Linear | torch.nn.Conv2d) for m in model.modules())
@@ -43,6 +43,89 @@ def test_every_model_runs_trains_and_binarizes(name: str, channels: int, size: i
     assert logits.shape == (2, 7)
     logits.sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_deit_tiny_has_the_papers_size() -> None:
+    """Touvron et al. 2021, table 1: 5 million; the sum over its layers is 5,717,416."""
+    model = create_model("deit-tiny", classes=1000, image_size=224)
+    assert parameters(model) == 5_717_416
+    assert model.position.shape == (1, 197, 192)
+
+
+@pytest.mark.full
+def test_deit_tiny_runs_at_its_own_size() -> None:
+    model = create_model("deit-tiny", classes=10, image_size=224)
+    pc.binarize_(model, pc.BinarizeConfig.from_setting("bwa"))
+    assert model(torch.randn(1, 3, 224, 224)).shape == (1, 10)
+
+
+def test_the_class_token_carries_the_answer() -> None:
+    model = VisionTransformer(classes=3, image_size=8, depth=1, class_token=True).eval()
+    images = torch.randn(2, 3, 8, 8)
+    before = model(images)
+    with torch.no_grad():
+        model.class_token.add_(1.0)
+    assert not torch.equal(model(images), before)
+    assert VisionTransformer(classes=3, depth=1).class_token is None
+
+
+def test_rprelu_is_the_papers_formula() -> None:
+    """ReActNet, equation 6: x - gamma + zeta where x > gamma, beta (x - gamma) + zeta elsewhere."""
+    torch.manual_seed(0)
+    layer, x = RPReLU(3), torch.randn(4, 3, 2, 2)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+    gamma, zeta, beta = layer.gamma, layer.zeta, layer.beta[:, None, None]
+    expected = torch.where(x > gamma, x - gamma + zeta, beta * (x - gamma) + zeta)
+    assert torch.equal(layer(x), expected)
+    layer(x).sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
+
+
+def test_bireal_block_has_a_shortcut_around_every_convolution() -> None:
+    block = BiRealBlock(2, 6, stride=2, nonlinearity="none").eval()
+    x = torch.randn(1, 2, 4, 4)
+    shortcut = block._shortcut(x)
+    y = block.norm1(block.conv1(x)) + shortcut
+    assert torch.equal(block(x), block.norm2(block.conv2(y)) + y)
+    with torch.no_grad():
+        block.norm1.weight.zero_()
+        block.norm2.weight.zero_()
+    assert torch.equal(block(x), shortcut)
+
+
+@pytest.mark.parametrize("block", ["basic", "bireal"])
+@pytest.mark.parametrize("nonlinearity", ["prelu", "rprelu", "hardtanh", "none"])
+def test_binary_activations_keep_both_signs(block: str, nonlinearity: str) -> None:
+    torch.manual_seed(0)
+    model = create_model("resnet20", classes=5, block=block, nonlinearity=nonlinearity)
+    pc.binarize_(model, pc.BinarizeConfig.from_setting("bwa"))
+    shares: list[float] = []
+    for _, _, quantizer in activation_quantizers(model):
+        quantizer.register_forward_hook(lambda module, args, out: shares.append(out.mean().item()))
+    model(torch.randn(4, 3, 16, 16)).sum().backward()
+    assert len(shares) == 18
+    assert all(abs(share) < 0.9 for share in shares)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("resnet20", {"block": "bireel"}, "unknown block 'bireel'; did you mean 'bireal'"),
+        ("resnet20", {"nonlinearity": "rprelo"}, "unknown nonlinearity 'rprelo'; did you mean 'rprelu'"),
+        ("resnet20", {"depth": 3}, "model 'resnet20' takes block, nonlinearity, but got depth"),
+        ("vit-mini", {"block": "bireal"}, "model 'vit-mini' takes no options, but got block"),
+    ],
+)
+def test_refuses_options(name: str, options: dict[str, object], words: str) -> None:
+    with pytest.raises(pc.ProxConnectError, match=words):
+        create_model(name, classes=2, **options)
 
 
 def test_unknown_model_names_near_matches() -> None:

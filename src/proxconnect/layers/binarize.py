@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinaryWeight, binary_weight
+from proxconnect.layers.binary_input import binarize_input_, refuse_unfit_for_binary_input
 from proxconnect.layers.config import BinarizeConfig
 
 BINARIZABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -19,10 +20,12 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def binarize_(model: Model, config: BinarizeConfig, filter_fn: Filter | None = None) -> Model:
-    """Binarize the weights of ``model`` in place and return it.
+    """Binarize the weights, and if ``config`` says so the activations, of ``model`` in place and return it.
 
     Each chosen layer gets a :mod:`torch.nn.utils.parametrize` parametrization: ``module.weight`` *is* the
-    quantized weight ``alpha F(w*/s)``; the latent ``w*`` is ``module.parametrizations.weight.original``.
+    quantized weight ``alpha F(w*/s)``; the latent ``w*`` is ``module.parametrizations.weight.original``. With
+    binary activations, the submodule ``input_quantizer`` of each chosen ``Linear`` and ``Conv1d/2d/3d`` makes
+    its input -1 and +1; other layers keep their activations.
 
     Args:
         model: any module with ``Linear`` or ``Conv1d/2d/3d`` layers.
@@ -31,8 +34,8 @@ def binarize_(model: Model, config: BinarizeConfig, filter_fn: Filter | None = N
             and the last in registration order.
 
     Raises:
-        ProxConnectError: nothing is chosen, a chosen layer is binarized already, or its weight is not a
-            finite float tensor. The model is then unchanged.
+        ProxConnectError: nothing is chosen, a chosen layer is binarized already, its weight is not a finite
+            float tensor, or its class cannot take binary activations. The model is then unchanged.
 
     >>> import torch, proxconnect as pc
     >>> model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(3)))
@@ -57,7 +60,10 @@ def binarize_(model: Model, config: BinarizeConfig, filter_fn: Filter | None = N
         )
     for name, module in chosen:
         _refuse_unfit(name, module)
+        if config.activations is not None:
+            refuse_unfit_for_binary_input(name, module)
     for _, module in chosen:
+        binarize_input_(module, config)
         weight = module.weight
         parametrize.register_parametrization(module, "weight", BinaryWeight(weight, config), unsafe=True)
     return model

@@ -9,16 +9,21 @@ from typing import Any
 import torch
 
 from proxconnect.errors import ProxConnectError, unknown_name
-from proxconnect.quantizers import ForwardBackward, method
+from proxconnect.layers.accumulator import ACCUMULATOR_BITS, OVERFLOWS
+from proxconnect.quantizers import ElementwiseMap, ForwardBackward, method
 
-SETTINGS = ("bw",)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bw": {},
+    "bwa": {"activations": "bnn"},
+    "bwaa": {"activations": "bnn", "accumulator_bits": 8},
+}
 SCALES = ("channel", "tensor", None)
 SCALE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 @dataclass(frozen=True)
 class BinarizeConfig:
-    """How the weights of a layer become one bit each: ``w = alpha F(w*/s)``.
+    """How the weights of a layer become one bit each, ``w = alpha F(w*/s)``, and its input, if so wanted.
 
     Args:
         method: a name from :func:`proxconnect.methods` or a :class:`ForwardBackward` of one's own.
@@ -28,9 +33,14 @@ class BinarizeConfig:
             (``"tensor"``), or 1 (``None``). The fixed ``s`` is that mean when the layer is binarized, so that
             ``mu`` means the same in every layer.
         scale_dtype: what ``alpha`` is rounded to by :func:`proxconnect.harden_` and stored as.
-        activations: a pair for the activations; this release has ``None`` (full precision).
-        accumulator_bits: width of the accumulator; this release has 32.
-        overflow: what an accumulator of fewer bits would do: ``"wrap"``.
+        activations: the pair for the input of each ``Linear`` and ``Conv``, a name or a
+            :class:`ForwardBackward`, see :class:`proxconnect.layers.BinaryActivation`; None for full
+            precision.
+        accumulator_bits: width of the accumulators of layers with binary input: 4 to 16, or 32, which holds
+            every sum.
+        overflow: what becomes of a sum beyond a narrower accumulator: ``"wrap"`` or ``"saturate"``, see
+            :class:`proxconnect.layers.Accumulator`.
+        learn_thresholds: whether each channel of the input has a learned threshold in place of 0.
 
     Raises:
         ProxConnectError: a value is unknown or not available.
@@ -47,6 +57,7 @@ class BinarizeConfig:
     activations: str | ForwardBackward | None = None
     accumulator_bits: int = 32
     overflow: str = "wrap"
+    learn_thresholds: bool = False
 
     def __post_init__(self) -> None:
         if self.pair.name == "fp":
@@ -57,29 +68,95 @@ class BinarizeConfig:
             raise ProxConnectError(f"scale must be 'channel', 'tensor' or None, not {self.scale!r}")
         if self.scale_dtype not in SCALE_DTYPES:
             raise ProxConnectError(f"scale_dtype must be one of {SCALE_DTYPES}, not {self.scale_dtype!r}")
-        fixed = {"levels": (-1, 1), "activations": None, "accumulator_bits": 32, "overflow": "wrap"}
-        for name, available in fixed.items():
-            if getattr(self, name) != available:
+        if self.levels != (-1, 1):
+            raise ProxConnectError(f"levels must be (-1, 1) in this release, not {self.levels!r}")
+        self._check_activations()
+        self._check_accumulators()
+
+    def _check_activations(self) -> None:
+        pair = self.activation_pair
+        if pair is None:
+            if self.learn_thresholds:
                 raise ProxConnectError(
-                    f"{name} must be {available!r} in this release, not {getattr(self, name)!r}"
+                    "learn_thresholds=True needs binary activations, such as activations='bnn', not None"
                 )
+        elif pair.name == "fp":
+            raise ProxConnectError("activations 'fp' leaves them as they are: pass None, or another pair")
+        elif isinstance(pair.forward, ElementwiseMap) and not _tends_to_sign(pair.forward):
+            raise ProxConnectError(
+                f"activations must become -1 or +1, which those of {pair.forward.name!r} do not"
+            )
+        elif self.scale not in ("channel", "tensor", None):
+            raise ProxConnectError(
+                f"with binary activations the scale follows the whole sum: scale must be 'channel', 'tensor' "
+                f"or None, not {self.scale!r}"
+            )
+
+    def _check_accumulators(self) -> None:
+        if self.overflow not in OVERFLOWS:
+            raise ProxConnectError(unknown_name("overflow", self.overflow, OVERFLOWS))
+        if self.accumulator_bits not in ACCUMULATOR_BITS:
+            raise ProxConnectError(f"accumulator_bits must be 4 to 16, or 32, not {self.accumulator_bits!r}")
+        if self.accumulator_bits == 32:
+            return
+        need = f"accumulator_bits={self.accumulator_bits} needs sums of -1 and +1"
+        if self.activations is None:
+            raise ProxConnectError(f"{need}: pass activations, such as activations='bnn', not None")
+        if self.levels != (-1, 1):
+            raise ProxConnectError(f"{need}: levels must be (-1, 1), not {self.levels!r}")
 
     @property
     def pair(self) -> ForwardBackward:
         """The forward-backward pair that ``method`` stands for."""
-        if isinstance(self.method, ForwardBackward):
-            return self.method
-        if not isinstance(self.method, str):
-            raise ProxConnectError(f"method must be a name or a ForwardBackward, not {self.method!r}")
-        return method(self.method, **self.method_args)
+        return _pair("method", self.method, self.method_args)
+
+    @property
+    def activation_pair(self) -> ForwardBackward | None:
+        """The pair that ``activations`` stands for; None for full precision."""
+        return None if self.activations is None else _pair("activations", self.activations, {})
+
+    @property
+    def setting(self) -> str:
+        """``"bw"``, ``"bwa"`` or ``"bwaa"``: what is binarized."""
+        if self.activations is None:
+            return "bw"
+        return "bwa" if self.accumulator_bits == 32 else "bwaa"
 
     @classmethod
     def from_setting(cls, setting: str, **values: Any) -> BinarizeConfig:
-        """The configuration of a setting: ``"bw"`` has 1-bit weights and float activations.
+        """The configuration of a setting.
 
-        >>> BinarizeConfig.from_setting("bw", method="bnn+").scale
-        'channel'
+        ``"bw"``: 1-bit weights. ``"bwa"``: activations as well, by default with ``"bnn"``. ``"bwaa"``:
+        accumulators as well, by default of 8 bits.
+
+        Raises:
+            ProxConnectError: an unknown setting, or values that make another one.
+
+        >>> BinarizeConfig.from_setting("bwa", method="bnn+").activations
+        'bnn'
         """
         if setting not in SETTINGS:
             raise ProxConnectError(unknown_name("setting", setting, SETTINGS))
-        return cls(**values)
+        config = cls(**{**SETTINGS[setting], **values})
+        if config.setting != setting:
+            raise ProxConnectError(
+                f"activations={config.activations!r} with accumulator_bits={config.accumulator_bits} "
+                f"is setting {config.setting!r}, not {setting!r}"
+            )
+        return config
+
+
+def _tends_to_sign(forward: ElementwiseMap) -> bool:
+    """False for a step function with other levels than -1 and +1; others are taken at their word."""
+    pieces = () if forward.pieces is None else forward.pieces(1.0)
+    if not pieces or any(piece.trend != "flat" for piece in pieces):
+        return True
+    return {piece.start_value for piece in pieces} == {-1, 1}
+
+
+def _pair(role: str, value: object, arguments: Mapping[str, Any]) -> ForwardBackward:
+    if isinstance(value, ForwardBackward):
+        return value
+    if not isinstance(value, str):
+        raise ProxConnectError(f"{role} must be a name or a ForwardBackward, not {value!r}")
+    return method(value, **arguments)

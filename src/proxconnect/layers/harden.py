@@ -15,6 +15,7 @@ from proxconnect.layers._parametrization import (
     restore_plain_weight,
 )
 from proxconnect.layers.binarize import Model
+from proxconnect.layers.binary_input import harden_input_, setting_of
 from proxconnect.quantizers import sign
 
 
@@ -31,6 +32,7 @@ def harden_(model: Model) -> Model:
 
     ``alpha`` is rounded to the configuration's ``scale_dtype`` and kept in the buffer ``weight_scale`` beside
     the weight. The latent weights are gone afterwards: the model holds what will be packed and nothing else.
+    Binary activations become exactly ``sign(x - t)``, which passes no gradient.
 
     Raises:
         ProxConnectError: the model has no binarized layer, a latent weight is not finite, or a scale does not
@@ -55,7 +57,8 @@ def harden_(model: Model) -> Model:
         restore_plain_weight(module, keep_quantized=False)
         module.weight = weight
         module.register_buffer("weight_scale", scale)
-        module.binarization = BinarizationInfo(quantizer.pair.name, "bw")  # type: ignore[assignment]
+        harden_input_(module)
+        module.binarization = BinarizationInfo(quantizer.pair.name, setting_of(module))  # type: ignore[assignment]
     return model
 
 
@@ -82,9 +85,12 @@ def is_hardened(module: nn.Module) -> bool:
 def binarization_of(model: nn.Module) -> BinarizationInfo | None:
     """Method and setting of a binarized or hardened model; None where no layer is binarized.
 
-    Layers of several methods are named together, in alphabetical order.
+    Layers of several methods or settings are named together, in alphabetical order.
     """
-    found = {BinarizationInfo(quantizer.pair.name, "bw") for _, _, quantizer in binarized_modules(model)}
+    found = {
+        BinarizationInfo(quantizer.pair.name, setting_of(module))
+        for _, module, quantizer in binarized_modules(model)
+    }
     for module in model.modules():
         remembered = getattr(module, "binarization", None)
         if isinstance(remembered, BinarizationInfo):

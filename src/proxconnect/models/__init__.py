@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.models.nonlinearity import RPReLU
 from proxconnect.models.resnet import CifarResNet
 from proxconnect.models.vit import VisionTransformer
 
 
-def _resnet(depth: int) -> Callable[[int, int, int], nn.Module]:
-    return lambda classes, channels, image_size: CifarResNet(depth, classes, channels)
+def _resnet(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, channels: int, image_size: int, block: str = "basic", nonlinearity: str = "relu"
+    ) -> nn.Module:
+        return CifarResNet(depth, classes, channels, block, nonlinearity)
+
+    return build
 
 
-_MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
+def _vit(patch: int, depth: int, class_token: bool) -> Callable[..., nn.Module]:
+    def build(classes: int, channels: int, image_size: int) -> nn.Module:
+        return VisionTransformer(
+            classes, channels, image_size, patch=patch, depth=depth, class_token=class_token
+        )
+
+    return build
+
+
+_MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
-    "vit-mini": VisionTransformer,
+    "vit-mini": _vit(patch=4, depth=6, class_token=False),
+    "vit-tiny-cifar": _vit(patch=4, depth=12, class_token=True),
+    "deit-tiny": _vit(patch=16, depth=12, class_token=True),
 }
 
 
@@ -25,30 +44,63 @@ def model_names() -> list[str]:
     """Names that :func:`create_model` knows.
 
     >>> model_names()
-    ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'vit-mini']
+    ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'vit-mini', 'vit-tiny-cifar', 'deit-tiny']
     """
     return list(_MODELS)
 
 
-def create_model(name: str, *, classes: int, channels: int = 3, image_size: int = 32) -> nn.Module:
+def model_options(name: str) -> dict[str, Any]:
+    """Names and defaults of the options that :func:`create_model` takes for a model.
+
+    Raises:
+        ProxConnectError: an unknown name (the message names near matches).
+
+    >>> model_options("resnet20")
+    {'block': 'basic', 'nonlinearity': 'relu'}
+    """
+    if name not in _MODELS:
+        raise ProxConnectError(unknown_name("model", name, _MODELS))
+    parameters = inspect.signature(_MODELS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+
+def create_model(
+    name: str, *, classes: int, channels: int = 3, image_size: int = 32, **options: Any
+) -> nn.Module:
     """A freshly initialised model for square images.
 
     Args:
         name: one of :func:`model_names`.
         classes: number of classes.
         channels: channels of the input images.
-        image_size: height and width of the input images, in pixels.
+        image_size: height and width of the input images, in pixels; ``deit-tiny`` is made for 224.
+        options: the model's own, see :func:`model_options`. ``block`` and ``nonlinearity`` are described at
+            :class:`CifarResNet`.
 
     Raises:
-        ProxConnectError: an unknown name (the message names near matches).
+        ProxConnectError: an unknown name (the message names near matches), an option that the model does not
+            have, or one of its values.
 
     >>> import torch
-    >>> create_model("resnet20", classes=10)(torch.zeros(2, 3, 32, 32)).shape
+    >>> create_model("resnet20", classes=10, block="bireal", nonlinearity="rprelu")(
+    ...     torch.zeros(2, 3, 32, 32)
+    ... ).shape
     torch.Size([2, 10])
     """
-    if name not in _MODELS:
-        raise ProxConnectError(unknown_name("model", name, _MODELS))
-    return _MODELS[name](classes, channels, image_size)
+    known = model_options(name)
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise ProxConnectError(
+            f"model {name!r} takes {', '.join(known) or 'no options'}, but got {', '.join(unknown)}"
+        )
+    return _MODELS[name](classes, channels, image_size, **options)
 
 
-__all__ = ["CifarResNet", "VisionTransformer", "create_model", "model_names"]
+__all__ = [
+    "CifarResNet",
+    "RPReLU",
+    "VisionTransformer",
+    "create_model",
+    "model_names",
+    "model_options",
+]

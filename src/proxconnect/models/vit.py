@@ -1,4 +1,4 @@
-"""A small vision transformer (Dosovitskiy et al. 2020) of DeiT-Tiny's width."""
+"""Vision transformers (Dosovitskiy et al. 2020) of DeiT-Tiny's width (Touvron et al. 2021)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class EncoderBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Vision transformer with mean pooling.
+    """Vision transformer; its head reads the mean of all tokens, or a class token.
 
     Args:
         classes: number of classes.
@@ -55,6 +55,7 @@ class VisionTransformer(nn.Module):
         width: width of a token.
         depth: number of encoder blocks.
         heads: attention heads; they divide ``width``.
+        class_token: whether a learned token beside the patches carries the answer, as in DeiT.
 
     Raises:
         ProxConnectError: ``image_size`` is not a multiple of ``patch``, or ``width`` of ``heads``.
@@ -73,6 +74,7 @@ class VisionTransformer(nn.Module):
         width: int = 192,
         depth: int = 6,
         heads: int = 3,
+        class_token: bool = False,
     ) -> None:
         super().__init__()
         if image_size % patch or width % heads:
@@ -81,13 +83,18 @@ class VisionTransformer(nn.Module):
                 f"and width ({width}) of heads ({heads})"
             )
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
-        self.position = nn.Parameter(0.02 * torch.randn(1, (image_size // patch) ** 2, width))
+        tokens = (image_size // patch) ** 2 + class_token
+        self.position = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+        self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width)) if class_token else None
         self.blocks = nn.Sequential(*(EncoderBlock(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, channels, image_size, image_size)."""
-        x = self.patches(images).flatten(2).transpose(1, 2) + self.position
-        logits: Tensor = self.head(self.norm(self.blocks(x)).mean(dim=1))
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
+        x = self.norm(self.blocks(x + self.position))
+        logits: Tensor = self.head(x.mean(dim=1) if self.class_token is None else x[:, 0])
         return logits

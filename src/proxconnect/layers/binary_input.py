@@ -1,0 +1,178 @@
+"""Layers with binary input: integer sums of products of codes, then the scale, then the bias."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.layers._parametrization import binary_weight, latent_weight
+from proxconnect.layers.accumulator import Accumulator
+from proxconnect.layers.activations import BinaryActivation, SignActivation
+from proxconnect.layers.config import BinarizeConfig
+
+
+class BinaryInput(nn.Module):
+    """What layers with binary input share: ``y = alpha A(sum_k x_k q_k) + bias``.
+
+    ``x`` are the codes that ``input_quantizer`` makes of the input in a hook before the forward, ``q`` those
+    of the weight, ``alpha`` its scale per output channel or tensor, and ``A`` the ``accumulator``, if there
+    is one. All this runs outside autocast and in float32 at least, which holds integers up to ``2^24``. Zero
+    padding is neither -1 nor +1: it adds nothing to a sum.
+    """
+
+    spatial: ClassVar[int]  # dimensions of the output behind its channels
+    input_quantizer: SignActivation
+    accumulator: Accumulator | None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The layer's output, in the dtype of its weight."""
+        with torch.autocast(input.device.type, enabled=False):
+            weight, bias = cast(Tensor, self.weight), cast(Tensor | None, self.bias)
+            wide = torch.promote_types(weight.dtype, torch.float32)
+            input = _cast(input, wide)
+            quantizer = binary_weight(self)
+            if quantizer is None:
+                # Plus or minus the scale: it need not be kept beside the weight, in a graph least of all.
+                codes = _cast(weight, wide).sign()
+                scale = weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True)
+                sums = self.product(input, codes).round()
+            else:
+                scale = quantizer.scale(latent_weight(self))
+                codes = _cast(weight, wide) / _cast(scale, wide).where(scale != 0, 1)
+                sums = self.product(input, codes)
+                if self.accumulator is not None:
+                    sums = _rounded(sums, input, codes)
+            if self.accumulator is not None:
+                sums = self.accumulator(sums)
+            output = sums * self._per_channel(scale)
+            if bias is not None:
+                output = output + self._per_channel(bias)
+            return _cast(output, weight.dtype)
+
+    def product(self, input: Tensor, codes: Tensor) -> Tensor:
+        """The layer's linear map with the weight ``codes`` and no bias."""
+        raise NotImplementedError
+
+    def _per_channel(self, values: Tensor) -> Tensor:
+        return values.reshape(-1, *(1,) * self.spatial)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x.to(dtype)``, which leaves an operator in an exported graph even where it does nothing."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
+def _rounded(sums: Tensor, input: Tensor, codes: Tensor) -> Tensor:
+    """Sums of integers as exact integers, with gradient 1; other sums as they are.
+
+    In float32 such sums are exact already, unless the convolution's algorithm transforms its operands first.
+    """
+    integers = (input == input.round()).all() & (codes == codes.round()).all()
+    return sums + torch.where(integers, sums.round() - sums, 0).detach()
+
+
+class BinaryInputLinear(BinaryInput, nn.Linear):
+    """``nn.Linear`` with binary input."""
+
+    spatial = 0
+
+    def product(self, input: Tensor, codes: Tensor) -> Tensor:
+        """``input @ codes.T``."""
+        return functional.linear(input, codes)
+
+
+class _BinaryInputConv(BinaryInput):
+    def product(self, input: Tensor, codes: Tensor) -> Tensor:
+        """The convolution, with the layer's own padding, stride, dilation and groups."""
+        output: Tensor = cast(nn.Conv2d, self)._conv_forward(input, codes, None)
+        return output
+
+
+class BinaryInputConv1d(_BinaryInputConv, nn.Conv1d):
+    """``nn.Conv1d`` with binary input."""
+
+    spatial = 1
+
+
+class BinaryInputConv2d(_BinaryInputConv, nn.Conv2d):
+    """``nn.Conv2d`` with binary input."""
+
+    spatial = 2
+
+
+class BinaryInputConv3d(_BinaryInputConv, nn.Conv3d):
+    """``nn.Conv3d`` with binary input."""
+
+    spatial = 3
+
+
+_BINARY_INPUT: dict[type[nn.Module], type[BinaryInput]] = {
+    nn.Linear: BinaryInputLinear,
+    nn.Conv1d: BinaryInputConv1d,
+    nn.Conv2d: BinaryInputConv2d,
+    nn.Conv3d: BinaryInputConv3d,
+}
+
+
+def takes_binary_input(module: nn.Module) -> bool:
+    """Whether the module's activations can be binarized: ``Linear`` and ``Conv1d/2d/3d``.
+
+    The output projection of ``nn.MultiheadAttention`` is a ``Linear`` whose forward is never called.
+    """
+    uncalled = isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear)
+    return isinstance(module, tuple(_BINARY_INPUT)) and not uncalled
+
+
+def refuse_unfit_for_binary_input(name: str, module: nn.Module) -> None:
+    """Raise :class:`ProxConnectError` for a subclass, whose own forward would be lost."""
+    if takes_binary_input(module) and type(module) not in _BINARY_INPUT:
+        known = ", ".join(kind.__name__ for kind in _BINARY_INPUT)
+        raise ProxConnectError(
+            f"layer {name!r} is of class {type(module).__name__}: binary activations take {known}, "
+            "not a class derived from them; leave the layer out or keep its activations in full precision"
+        )
+
+
+def binarize_input_(module: nn.Module, config: BinarizeConfig) -> None:
+    """Give a layer binary input as ``config`` says, in place: another class, a quantizer, a hook.
+
+    The layer stays an instance of its former class; hooks, deepcopy and ``state_dict`` work as before.
+    """
+    pair = config.activation_pair
+    if pair is None or not takes_binary_input(module):
+        return
+    weight = cast(nn.Parameter, module.weight)
+    module.__class__ = _BINARY_INPUT[type(module)]
+    layer = cast(BinaryInput, module)
+    thresholds = None
+    if config.learn_thresholds:
+        channels = getattr(layer, "in_channels" if layer.spatial else "in_features")
+        thresholds = nn.Parameter(weight.new_zeros(channels, *(1,) * layer.spatial))
+    layer.input_quantizer = BinaryActivation(pair, thresholds, weight.device)
+    limited = config.accumulator_bits < 32
+    layer.accumulator = Accumulator(config.accumulator_bits, config.overflow) if limited else None
+    layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
+
+
+def _quantize_input(
+    layer: BinaryInput, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    (input,) = args or kwargs.values()
+    return (layer.input_quantizer(input),), {}
+
+
+def harden_input_(module: nn.Module) -> None:
+    """Replace the layer's :class:`BinaryActivation`, if it has one, by the sign, in place."""
+    if isinstance(module, BinaryInput) and isinstance(module.input_quantizer, BinaryActivation):
+        module.input_quantizer = module.input_quantizer.hardened()
+
+
+def setting_of(module: nn.Module) -> str:
+    """The setting of a binarized layer: ``"bw"``, ``"bwa"`` or ``"bwaa"``."""
+    if not isinstance(module, BinaryInput):
+        return "bw"
+    return "bwa" if module.accumulator is None else "bwaa"

@@ -1,0 +1,105 @@
+"""Binary activations and accumulators from training to a file: every form answers alike."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import proxconnect as pc
+from proxconnect.errors import FormatError
+from proxconnect.models import CifarResNet, VisionTransformer
+
+SETTINGS = {
+    "bwa": {},
+    "bwa, thresholds": {"learn_thresholds": True, "activations": "bnn++"},
+    "bwaa": {},
+    "bwaa, saturate": {"overflow": "saturate", "accumulator_bits": 5},
+}
+
+
+def cnn() -> nn.Module:
+    return CifarResNet(8, classes=4, block="bireal", nonlinearity="rprelu")
+
+
+def vit() -> nn.Module:
+    return VisionTransformer(classes=4, image_size=8, width=24, depth=1, heads=2, class_token=True)
+
+
+def images(n: int) -> Tensor:
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(n))
+
+
+def config(setting: str) -> pc.BinarizeConfig:
+    return pc.BinarizeConfig.from_setting(setting.partition(",")[0], **SETTINGS[setting])
+
+
+def trained(build: Callable[[], nn.Module], setting: str) -> nn.Module:
+    """A model some steps on, so that scales, thresholds and statistics are not those of the start."""
+    torch.manual_seed(0)
+    model = pc.binarize_(build(), config(setting))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(2):
+        loss = nn.functional.cross_entropy(model(images(6)), torch.arange(6) % 4)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("build", [cnn, vit])
+def test_every_deployed_form_has_the_bits_of_the_hardened_model(
+    build: Callable[[], nn.Module], setting: str, tmp_path: Path
+) -> None:
+    model = trained(build, setting)
+    hard = pc.harden_(copy.deepcopy(model)).requires_grad_(False)
+    path = pc.save(model, tmp_path / "m.safetensors", images(1))
+    forms = [
+        pc.load(path, kernels="reference"),
+        pc.load(path),
+        pc.pack_(copy.deepcopy(model)),
+        pc.load(path, model=pc.binarize_(build(), config(setting))),
+    ]
+    for form in forms:
+        for n in (1, 5):
+            assert torch.equal(form(images(n)), hard(images(n)))
+    assert forms[0].header.setting == setting.partition(",")[0]
+    assert not any(name.endswith("mu") for name in forms[0].header.dense)
+
+
+@pytest.mark.parametrize(("setting", "bits"), [("bwa", 32), ("bwaa", 8), ("bwaa, saturate", 5)])
+def test_every_form_shows_its_bits_and_counts_the_same(setting: str, bits: int, tmp_path: Path) -> None:
+    model = trained(cnn, setting)
+    path = pc.save(model, tmp_path / "m.safetensors", images(1))
+    forms = [model, pc.harden_(copy.deepcopy(model)), pc.pack_(copy.deepcopy(model)), pc.load(path), path]
+    tables = [pc.summary(form, images(1)) for form in forms]
+    plain = pc.summary(pc.binarize_(cnn(), pc.BinarizeConfig()), images(1))
+    precision = "1 bit x 1 bit" + ("" if bits == 32 else f" in {bits} bit")
+    for table in tables:
+        binary = [layer for layer in table.layers if layer.binary_parameters]
+        assert len(binary) == 6
+        assert {(layer.activation_bits, layer.accumulator_bits) for layer in binary} == {(1, bits)}
+        assert {layer.precision for layer in binary} == {precision}
+        assert (table.macs(binary=True), table.bytes) == (plain.macs(binary=True), plain.bytes)
+    assert {layer.activation_bits for layer in plain.layers} == {32}
+    assert {layer.kind for layer in tables[-1].layers if layer.binary_parameters} == {"conv2d"}
+
+
+def test_a_file_is_not_loaded_into_a_model_of_another_setting(tmp_path: Path) -> None:
+    path = pc.save(trained(vit, "bwaa"), tmp_path / "m.safetensors")
+    for model, setting in ((vit(), "bw"), (pc.binarize_(vit(), config("bwa")), "bwa")):
+        before = copy.deepcopy(model.state_dict())
+        with pytest.raises(FormatError, match=f"setting 'bwaa', but the layers .* are of '{setting}'"):
+            pc.load(path, model=model)
+        assert before.keys() == model.state_dict().keys()
+
+
+def test_a_packed_model_is_packed_again_from_its_file(tmp_path: Path) -> None:
+    packed = pc.pack_(trained(vit, "bwaa"))
+    path = pc.save(packed, tmp_path / "m.safetensors", images(2))
+    assert torch.equal(pc.load(path)(images(3)), packed(images(3)))
