@@ -19,7 +19,8 @@ class LayerSummary:
     """One layer: a module, or what the file holds under one name.
 
     ``bytes`` is what the layer takes packed, scales and buffers included, ``float32_bytes`` what it takes
-    without binarization. MACs are per sample; None where they are unknown or the layer has none.
+    without binarization. MACs, products with weights, are per sample; None where they are unknown or the
+    layer has none. ``skipped`` is why the layer is not binarized, as far as the model knows; files do not.
     """
 
     name: str
@@ -32,11 +33,13 @@ class LayerSummary:
     float32_bytes: int
     macs: int | None
     kernel: str
+    bits: int
+    skipped: str
 
     @property
     def precision(self) -> str:
-        """Precision of the layer's weight."""
-        return "1 bit" if self.binary_parameters else "32 bit"
+        """Precision of the layer's weights; where a layer has binary ones and others, of the binary ones."""
+        return f"{self.bits} bit"
 
     @property
     def bits_per_weight(self) -> float:
@@ -128,13 +131,14 @@ class Summary:
             "1-bit MACs",
             "32-bit MACs",
             "kernel",
+            "skipped",
         )
         rows = [head, *(_cells(layer) for layer in self.layers)]
         parameters = self.binary_parameters + self.float_parameters
         macs = _count_text(self.macs(binary=True)), _count_text(self.macs(binary=False))
-        rows.append(("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, ""))
+        rows.append(("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        left = {0, 1, 2, 3, 9}
+        left = {0, 1, 2, 3, 9, 10}
         lines = [
             "  ".join(
                 f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
@@ -201,6 +205,8 @@ def summary(
             float32_bytes=4 * layer.binary_parameters + layer.dense_float32_bytes,
             macs=layer.macs,
             kernel=layer.kernel,
+            bits=layer.bits,
+            skipped=layer.skipped,
         )
         for name, layer in counted.items()
     )
@@ -220,6 +226,7 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
         _count_text(layer.macs) if binary else "-",
         "-" if binary else _count_text(layer.macs),
         layer.kernel,
+        layer.skipped,
     )
 
 
