@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import proxconnect as pc
 from proxconnect.data import Batches, load_data, load_split, preprocessing
-from proxconnect.layers import binarized_modules, latent_weight
+from proxconnect.layers import binarized_weights
 from proxconnect.trainer import evaluate
 
 matplotlib.use("Agg")
@@ -131,8 +131,8 @@ def train(
 @torch.no_grad()
 def quantized(model: nn.Module) -> Tensor:
     """``F(w*/s)`` of all binarized layers."""
-    parts = [q.pair(q.normalized(latent_weight(m)), q.mu).flatten() for _, m, q in binarized_modules(model)]
-    return torch.cat(parts)
+    latents = [(found.latent, found.quantizer) for found in binarized_weights(model)]
+    return torch.cat([q.pair(q.normalized(latent), q.mu).flatten() for latent, q in latents])
 
 
 @torch.inference_mode()

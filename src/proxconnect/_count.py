@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from proxconnect import format as packed_format
+from proxconnect._codes import binary_uses
+from proxconnect._macs import model_macs, node_macs
+from proxconnect._rows import Rows
 from proxconnect.engine import Network, PackedLayer, PackedWeight
-from proxconnect.format import Header, InputSpec, torch_dtype
-from proxconnect.format.bits import packed_width
-from proxconnect.graph import Graph, Node, TensorName, Value
-from proxconnect.graph.graph import leaves
+from proxconnect.format import BinaryTensor, Header, InputSpec, torch_dtype
+from proxconnect.graph import Node, TensorName
+from proxconnect.graph.graph import leaves, map_leaves
 from proxconnect.layers import (
-    BINARIZABLE,
     BinaryActivation,
     BinaryInput,
-    BinaryWeight,
-    binarized_modules,
-    is_hardened,
+    binarized_weights,
+    hardened_weights,
     latent_weight,
+    scale_name,
+    weight_names,
 )
-
-_CODES = "aten.sign.default"  # of a binary weight: what a layer with binary input multiplies by
-_WITH_MACS = ("linear", "conv1d", "conv2d", "conv3d")
 
 
 @dataclass
@@ -39,6 +37,7 @@ class Counted:
     kind: str
     kernel: str = "torch"
     shape: tuple[int, ...] = ()
+    bits: int = 32
     binary_parameters: int = 0
     float_parameters: int = 0
     binary_bytes: int = 0
@@ -47,12 +46,13 @@ class Counted:
     macs: int | None = None
     activation_bits: int = 32
     accumulator_bits: int = 32
+    skipped: str = ""
 
-    def add_binary(self, shape: Sequence[int], scale_bytes: int, kernel: str) -> None:
+    def add_binary(self, form: BinaryTensor, scale_bytes: int, kernel: str) -> None:
         """Count a packed weight."""
-        self.shape, self.kernel = tuple(shape), kernel
-        self.binary_parameters += math.prod(shape)
-        self.binary_bytes += shape[0] * packed_width(math.prod(shape[1:])) + scale_bytes
+        self.shape, self.kernel, self.bits = self.shape or form.shape, kernel, form.bits
+        self.binary_parameters += math.prod(form.shape)
+        self.binary_bytes += math.prod(form.bits_shape) + scale_bytes
 
     def add_dense(
         self, name: str, shape: Sequence[int], dtype: torch.dtype, stored: int, parameter: bool
@@ -71,9 +71,10 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
     if isinstance(model, Network):
         stored = {name: tensor.nbytes for name, tensor in _dense_of(model).items()}
         return _of_network(model, stored, inputs)
-    quantizers = {module: quantizer for _, module, quantizer in binarized_modules(model)}
+    binary = _binary_of(model)
+    parametrized = {found.module for found in binarized_weights(model)}
     inside = {
-        id(child) for module in quantizers for child in cast(nn.Module, module.parametrizations).modules()
+        id(child) for module in parametrized for child in cast(nn.Module, module.parametrizations).modules()
     }
     seen: set[int] = set()
     layers: dict[str, Counted] = {}
@@ -87,17 +88,12 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
             layer.accumulator_bits = 32 if module.accumulator is None else module.accumulator.bits
         if isinstance(module, BinaryActivation):
             own.pop("mu")
-        if isinstance(module, PackedLayer):
-            if id(module.packed) not in seen:
-                layer.add_binary(module.packed.shape, module.packed.scale.nbytes, module.packed.kernels)
-            seen.add(id(module.packed))
-        elif module in quantizers or is_hardened(module):
-            own.pop("weight", None)
-            own.pop("weight_scale", None)
-            weight, scale = _binary_weight(module, quantizers.get(module))
-            if id(weight) not in seen:
-                layer.add_binary(weight.shape, scale.nbytes, "float32")
-            seen.add(id(weight))
+        for found in binary.get(module, []):
+            own.pop(found.name, None)
+            own.pop(scale_name(found.name), None)
+            if found.identity not in seen:
+                layer.add_binary(found.form, found.scale_bytes, found.kernel)
+            seen.add(found.identity)
         for key, tensor in own.items():
             if (
                 tensor is not None
@@ -107,9 +103,10 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
                 seen.add(id(tensor))
                 layer.add_dense(key, tensor.shape, tensor.dtype, tensor.nbytes, key in module._parameters)
         if layer.binary_bytes or layer.dense_bytes:
+            layer.skipped = _why_not_binary(module) if layer.bits == 32 else ""
             layers[name] = layer
     if inputs is not None:
-        for name, macs in _model_macs(model, inputs).items():
+        for name, macs in model_macs(model, inputs).items():
             layers[name].macs = macs
     return layers
 
@@ -127,34 +124,46 @@ def of_file(path: Path, inputs: Sequence[Tensor] | None) -> dict[str, Counted]:
     return _of_header(packed.header, stored, scales, "fast")
 
 
-def _binary_weight(module: nn.Module, quantizer: BinaryWeight | None) -> tuple[Tensor, Tensor]:
-    if quantizer is None:
-        return cast(Tensor, module.weight), cast(Tensor, module.weight_scale)
-    latent = latent_weight(module)
-    return latent, quantizer.hard_scale(latent)
+class _Binary(NamedTuple):
+    """One binary tensor of a model, in whatever form it is."""
+
+    name: str
+    identity: int
+    form: BinaryTensor
+    scale_bytes: int
+    kernel: str
 
 
-def _model_macs(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, int]:
-    macs: dict[str, int] = {}
-    twin = copy.deepcopy(model).eval()  # a forward in training mode would move BatchNorm's statistics
+def _binary_of(model: nn.Module) -> dict[nn.Module, list[_Binary]]:
+    """The binary tensors of each module."""
+    found: dict[nn.Module, list[_Binary]] = {}
+    for _, module, name, quantizer in binarized_weights(model):
+        latent = latent_weight(module, name)
+        form = _form(quantizer.config.levels, quantizer.rows)
+        tensor = _Binary(name, id(latent), form, quantizer.hard_scale(latent).nbytes, "float32")
+        found.setdefault(module, []).append(tensor)
+    for hard in hardened_weights(model):
+        form = _form(hard.form.levels, hard.form.rows)
+        tensor = _Binary(hard.tensor_name, id(hard.weight), form, hard.scale.nbytes, "float32")
+        found.setdefault(hard.module, []).append(tensor)
+    for module in model.modules():
+        if isinstance(module, PackedLayer):
+            found[module] = [
+                _Binary(name, id(weight), weight.form, weight.scale.nbytes, weight.kernels)
+                for name, weight in module.packed_weights().items()
+            ]
+    return found
 
-    def hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def count(module: nn.Module, args: Any, output: Tensor) -> None:
-            macs[name] = macs.get(name, 0) + _macs(cast(Tensor, module.weight).shape, output)
 
-        return count
-
-    for name, module in twin.named_modules():
-        if isinstance(module, BINARIZABLE):
-            module.register_forward_hook(hook(name))
-    with torch.no_grad():
-        twin(*(x[:1] for x in inputs))
-    return macs
+def _form(levels: Sequence[float], rows: Rows) -> BinaryTensor:
+    """As many planes of bits as tell the levels apart, whether or not a file could hold them."""
+    return BinaryTensor(rows.shape, (len(levels) - 1).bit_length(), rows.group, rows.transposed)
 
 
-def _macs(weight: Sequence[int], output: Tensor) -> int:
-    """Multiply-accumulates of a linear or convolution layer: one dot product for each output."""
-    return output.numel() * math.prod(weight[1:])
+def _why_not_binary(module: nn.Module) -> str:
+    if not weight_names(module):
+        return "not binarizable"
+    return str(module.__dict__.get("skipped_because", ""))
 
 
 def _dense_of(network: Network) -> dict[str, Tensor]:
@@ -169,7 +178,10 @@ def _of_network(
     scales = {name: weight.scale.nbytes for name, weight in weights.items()}
     kernels = next((weight.kernels for weight in weights.values()), "fast")
     layers = _of_header(network.header, stored, scales, kernels)
-    codes = _describe_binary_inputs(network.graph, weights, layers)
+    codes, uses = binary_uses(network.graph, weights)
+    for name, use in uses.items():
+        layer = layers[_owner(name)]
+        layer.kind, layer.activation_bits, layer.accumulator_bits = use.kind, 1, use.accumulator_bits
     for node in network.graph.nodes:
         for leaf in leaves(node.args):
             if isinstance(leaf, TensorName) and layers[_owner(leaf.name)].kind == "-":
@@ -181,40 +193,18 @@ def _of_network(
     shapes = {name: weight.shape for name, weight in network.header.binary.items()}
     shapes |= {name: tensor.shape for name, tensor in network.header.dense.items()}
 
-    names = codes | {TensorName(name): name for name in shapes}
+    def named(leaf: Any) -> Any:
+        return TensorName(codes[leaf]) if leaf in codes else leaf
 
     def observer(node: Node, args: Sequence[Any], output: Any) -> None:
-        match node:
-            case Node(op=op, args=(_, weight, *_)) if weight in names and op.split(".")[1] in _WITH_MACS:
-                layer = layers[_owner(names[weight])]
-                layer.macs = (layer.macs or 0) + _macs(shapes[names[weight]], output)
+        node = replace(node, args=map_leaves(named, node.args))
+        for name, macs in node_macs(node, args, output, shapes):
+            layer = layers[_owner(name)]
+            layer.macs = (layer.macs or 0) + macs
 
     with torch.no_grad():
         network.observe(tuple(x[:1] for x in inputs), observer)
     return layers
-
-
-def _describe_binary_inputs(
-    graph: Graph, weights: Container[str], layers: Mapping[str, Counted]
-) -> dict[Value | TensorName, str]:
-    """Values that are the codes of a weight, by its name; notes kind and bits of the layer that it is of."""
-    codes: dict[Value | TensorName, str] = {}
-    sums: dict[Value, str] = {}
-    for index, node in enumerate(graph.nodes, start=len(graph.inputs)):
-        match node:
-            case Node(op=op, args=(TensorName(name),)) if op == _CODES and name in weights:
-                codes[Value(index)] = name
-                layers[_owner(name)].activation_bits = 1
-            case Node(op=op, args=(_, Value() as weight, *_)) if weight in codes:
-                sums[Value(index)] = codes[weight]
-                layers[_owner(codes[weight])].kind = op.split(".")[1]
-            case Node(op="aten.round.default" | "aten.sub.Tensor", args=(Value() as sum, *_)) if sum in sums:
-                sums[Value(index)] = sums[sum]
-            case Node(op="aten.remainder.Scalar", args=(Value() as sum, int() as span)) if sum in sums:
-                layers[_owner(sums[sum])].accumulator_bits = span.bit_length() - 1
-            case Node(op="aten.clamp.default", args=(Value() as sum, _, int() as high)) if sum in sums:
-                layers[_owner(sums[sum])].accumulator_bits = high.bit_length() + 1
-    return codes
 
 
 def _of_header(
@@ -222,7 +212,7 @@ def _of_header(
 ) -> dict[str, Counted]:
     layers: dict[str, Counted] = {}
     for name, weight in header.binary.items():
-        layers.setdefault(_owner(name), Counted("-")).add_binary(weight.shape, scales[name], kernels)
+        layers.setdefault(_owner(name), Counted("-")).add_binary(weight, scales[name], kernels)
     for name, tensor in header.dense.items():
         layer = layers.setdefault(_owner(name), Counted("-"))
         layer.add_dense(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from proxconnect._rows import Rows
 from proxconnect.engine import Network, PackedWeight, check_kernels, pack_layer_, unpack_layers_
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.format import (
@@ -18,15 +19,26 @@ from proxconnect.format import (
     Header,
     PackedFile,
     compressed_graph,
-    pack_bits,
+    pack_weight,
     stored_dtype,
+    unpack_weight,
 )
 from proxconnect.format.header import REST
 from proxconnect.format.layout import GRAPH
 from proxconnect.graph import Capture, canonical_names, to_json
-from proxconnect.layers import BinarizationInfo, binarization_of, binarized_modules, harden_, is_hardened
+from proxconnect.layers import (
+    BinarizationInfo,
+    HardenedWeight,
+    binarization_of,
+    binarized_weights,
+    harden_,
+    hardened_weights,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
+
+# Bits of a packed weight, by its levels.
+BITS: dict[tuple[float, ...], int] = {(-1, 1): 1, (-1, 0, 1): 2}
 
 
 def pack_(model: Model, kernels: str = "fast") -> Model:
@@ -40,30 +52,40 @@ def pack_(model: Model, kernels: str = "fast") -> Model:
         kernels: ``"fast"`` or ``"reference"``, see :func:`proxconnect.load`.
 
     Raises:
-        ProxConnectError: there is nothing to pack, or ``kernels`` is unknown. The model is then unchanged.
+        ProxConnectError: there is nothing to pack, a layer has levels that cannot be packed, or ``kernels``
+            is unknown. The model is then unchanged.
 
     >>> import torch, proxconnect as pc
     >>> layer = torch.nn.Linear(16, 4)
     >>> layer = pc.binarize_(layer, pc.BinarizeConfig("bc"), filter_fn=lambda module, name: True)
-    >>> pc.pack_(layer, kernels="reference").packed.bits.shape
+    >>> pc.pack_(layer, kernels="reference").packed.weight.bits.shape
     torch.Size([4, 2])
     """
     check_kernels(kernels)
-    if any(True for _ in binarized_modules(model)):
-        harden_(model)
-    layers = [module for module in model.modules() if is_hardened(module)]
-    if not layers:
+    if not any(True for _ in (*binarized_weights(model), *hardened_weights(model))):
         raise ProxConnectError(
             "nothing to pack: the model has no binarized or hardened layer; call binarize_ first"
         )
-    weights: dict[Tensor, PackedWeight] = {}  # holds its keys: the id of a weight that is gone may come again
-    for layer in layers:
-        weight, scale = cast(Tensor, layer.weight), cast(Tensor, layer.weight_scale)
-        if weight not in weights:
-            bits = pack_bits(~torch.signbit(weight)).to(weight.device)
-            weights[weight] = PackedWeight(bits, scale, weight.shape, kernels)
-        pack_layer_(layer, weights[weight])
+    for found in binarized_weights(model):
+        packed_form(found.name, found.quantizer.config.levels, found.quantizer.rows)
+    if any(True for _ in binarized_weights(model)):
+        harden_(model)
+    _pack_hardened(model, kernels)
     return model
+
+
+def _pack_hardened(model: nn.Module, kernels: str) -> None:
+    packed: dict[int, PackedWeight] = {}
+    layers: dict[nn.Module, dict[str, PackedWeight]] = {}
+    for found in hardened_weights(model):
+        weight = found.weight
+        if id(weight) not in packed:
+            form = packed_form(found.name, found.form.levels, found.form.rows)
+            bits = pack_weight(weight, form).to(weight.device)
+            packed[id(weight)] = PackedWeight(bits, found.scale, form, kernels)
+        layers.setdefault(found.module, {})[found.tensor_name] = packed[id(weight)]
+    for layer, weights in layers.items():
+        pack_layer_(layer, weights)
 
 
 def hardened_copy(model: nn.Module) -> nn.Module:
@@ -81,7 +103,7 @@ def hardened_copy(model: nn.Module) -> nn.Module:
     except (RuntimeError, TypeError) as error:
         raise ProxConnectError(f"the model cannot be copied with copy.deepcopy: {error}") from None
     unpack_layers_(twin)
-    if any(True for _ in binarized_modules(twin)):
+    if any(True for _ in binarized_weights(twin)):
         harden_(twin)
     twin = twin.cpu().eval()
     for name, (tensor, role) in dense_tensors(twin, {}).items():
@@ -102,7 +124,7 @@ def store(
     if rest not in REST:
         raise ProxConnectError(unknown_name("rest", rest, REST))
     info = binarization_of(model) or BinarizationInfo("fp", "fp")
-    binary = binary_layers(model)
+    binary = distinct_weights(model)
     dense = dense_tensors(model, binary)
     graph, raw = None, b""
     if captured is not None:
@@ -114,9 +136,7 @@ def store(
         method=info.method,
         setting=info.setting,
         rest=rest,
-        binary={
-            name: BinaryTensor(tuple(_weight_and_scale(layer)[0].shape)) for name, layer in binary.items()
-        },
+        binary={name: packed_form(name, w.form.levels, w.form.rows) for name, w in binary.items()},
         dense={name: describe(tensor, role) for name, (tensor, role) in dense.items()},
         graph=graph,
         classes=None if classes is None else tuple(classes),
@@ -124,13 +144,12 @@ def store(
         metrics=None if metrics is None else dict(metrics),
     )
     tensors: dict[str, Tensor] = {}
-    for name, layer in binary.items():
-        weight, scale = _weight_and_scale(layer)
-        if not torch.equal(weight.abs(), scale.to(weight.dtype).expand_as(weight)):
-            raise ProxConnectError(
-                f"weight {name!r} is no longer plus or minus its scale; harden the model again"
-            )
-        tensors |= {f"{name}.bits": pack_bits(~torch.signbit(weight)), f"{name}.scale": scale}
+    for name, found in binary.items():
+        weight, scale, form = found.weight.detach(), found.scale, header.binary[name]
+        bits = pack_weight(weight, form)
+        if not torch.equal(unpack_weight(bits, scale, form), weight):
+            raise ProxConnectError(f"weight {name!r} is no longer a level times its scale; harden it again")
+        tensors |= {f"{name}.bits": bits, f"{name}.scale": scale}
     for name, (tensor, _) in dense.items():
         tensors |= _stored(name, tensor, stored_dtype(header, name))
     if captured is not None:
@@ -138,20 +157,33 @@ def store(
     return PackedFile(header, tensors)
 
 
-def binary_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The hardened layers by the names of their weights; of layers with one weight, the first."""
+def packed_form(name: str, levels: tuple[float, ...], rows: Rows) -> BinaryTensor:
+    """How a packed file describes a weight of these levels.
+
+    Raises:
+        ProxConnectError: a packed file has no bits for such levels.
+    """
+    if levels not in BITS:
+        raise ProxConnectError(
+            f"weight {name!r} has the levels {levels}; packed weights have {' or '.join(map(str, BITS))}: "
+            "train with one of these, or keep the hardened model's state_dict"
+        )
+    return BinaryTensor(rows.shape, BITS[levels], rows.group, rows.transposed)
+
+
+def distinct_weights(model: nn.Module) -> dict[str, HardenedWeight]:
+    """The hardened weights by name; of a weight that layers share, the first."""
     canonical = canonical_names(model)
-    layers: dict[str, nn.Module] = {}
-    for prefix, module in model.named_modules():
-        if is_hardened(module):
-            layers.setdefault(canonical[f"{prefix}.weight".lstrip(".")], module)
-    return layers
+    weights: dict[str, HardenedWeight] = {}
+    for found in hardened_weights(model):
+        weights.setdefault(canonical[found.name], found)
+    return weights
 
 
-def dense_tensors(model: nn.Module, binary: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, str]]:
+def dense_tensors(model: nn.Module, binary: Container[str]) -> dict[str, tuple[Tensor, str]]:
     """The parameters and persistent buffers that are not binary, with their roles; tied ones once."""
     persistent = model.state_dict(keep_vars=True).keys()
-    scales = {id(module._buffers["weight_scale"]) for module in model.modules() if is_hardened(module)}
+    scales = {id(found.scale) for found in hardened_weights(model)}
     dense: dict[str, tuple[Tensor, str]] = {
         name: (tensor, "parameter") for name, tensor in model.named_parameters() if name not in binary
     }
@@ -164,10 +196,6 @@ def dense_tensors(model: nn.Module, binary: Mapping[str, nn.Module]) -> dict[str
 def describe(tensor: Tensor, role: str) -> DenseTensor:
     """What a header says of a dense tensor."""
     return DenseTensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), role)
-
-
-def _weight_and_scale(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    return cast(Tensor, layer.weight).detach(), cast(Tensor, layer.weight_scale)
 
 
 def _refuse_unfit(name: str, tensor: Tensor, role: str) -> None:

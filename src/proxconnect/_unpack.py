@@ -7,18 +7,23 @@ import copy
 import torch
 from torch import nn
 
-from proxconnect._pack import dense_tensors, describe
+from proxconnect._pack import BITS, dense_tensors, describe
 from proxconnect.engine import PackedWeight, pack_layer_, packed_weight, unpack_layers_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
 from proxconnect.graph import canonical_names
 from proxconnect.layers import (
     BinarizationInfo,
+    Hardened,
     binarization_of,
-    binarized_modules,
+    binarized_weights,
     harden_input_,
-    is_hardened,
-    restore_plain_weight,
+    hardened_weights,
+    remember,
+    restore_latents,
+    rows_of,
+    scale_name,
+    weight_names,
 )
 
 
@@ -39,26 +44,37 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str) -> None:
                 tensor.copy_(packed.dense(name))
     info = BinarizationInfo(packed.header.method, packed.header.setting)
     weights: dict[str, PackedWeight] = {}
+    layers: dict[nn.Module, dict[str, PackedWeight]] = {}
     for name, first in canonical_names(model).items():
         if first not in packed.header.binary:
             continue
         if first not in weights:
             device = model.get_parameter(first).device
             weights[first] = packed_weight(packed, first, kernels).to(device)
-        layer = model.get_submodule(name.rpartition(".")[0])
-        pack_layer_(layer, weights[first])
-        layer.binarization = info  # type: ignore[assignment]
+        layer, tensor_name = _place(model, name)
+        layers.setdefault(layer, {})[tensor_name] = weights[first]
+        form = weights[first].form
+        levels = next(levels for levels, bits in BITS.items() if bits == form.bits)
+        remember(layer, tensor_name, Hardened(info, levels, form.rows))
+    for layer, found in layers.items():
+        pack_layer_(layer, found)
+
+
+def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that a tensor belongs to, and the tensor's name there."""
+    owner, _, tensor_name = name.rpartition(".")
+    return model.get_submodule(owner), tensor_name
 
 
 def _make_plain_(model: nn.Module) -> None:
     """Binarized, hardened and packed layers become layers with a float weight, in place."""
     unpack_layers_(model)
-    for _, module, _ in list(binarized_modules(model)):
-        restore_plain_weight(module, keep_quantized=True)
+    for module in {found.module for found in binarized_weights(model)}:
+        restore_latents(module)
+    for found in list(hardened_weights(model)):
+        del found.module._buffers[scale_name(found.tensor_name)]
     for module in list(model.modules()):
         harden_input_(module)
-        if is_hardened(module):
-            del module._buffers["weight_scale"]
         module.__dict__.pop("binarization", None)
 
 
@@ -92,8 +108,14 @@ def _refuse_misfit(packed: PackedFile, model: nn.Module) -> None:
                 f"{role} {name!r} is {dtype} {list(shape)} in the file, but {have.dtype} {list(have.shape)} "
                 f"{have.role} in {type(model).__name__}"
             )
-        if name in header.binary and name.rpartition(".")[2] != "weight":
-            raise FormatError(f"parameter {name!r} is binary in the file, but only weights of layers can be")
+        if name in header.binary:
+            layer, tensor_name = _place(model, name)
+            fits = tensor_name in weight_names(layer)
+            if not fits or rows_of(layer, shape).transposed != header.binary[name].transposed:
+                raise FormatError(
+                    f"parameter {name!r} is binary in the file, but cannot be so in {layer}; "
+                    "build the model as when it was saved"
+                )
 
 
 def _some(names: list[str]) -> str:

@@ -19,7 +19,8 @@ class LayerSummary:
     """One layer: a module, or what the file holds under one name.
 
     ``bytes`` is what the layer takes packed, scales and buffers included, ``float32_bytes`` what it takes
-    without binarization. MACs are per sample; None where they are unknown or the layer has none.
+    without binarization. MACs, products with weights, are per sample; None where they are unknown or the
+    layer has none. ``skipped`` is why the layer is not binarized, as far as the model knows; files do not.
     """
 
     name: str
@@ -32,16 +33,17 @@ class LayerSummary:
     float32_bytes: int
     macs: int | None
     kernel: str
-    activation_bits: int = 32
-    accumulator_bits: int = 32
+    bits: int
+    activation_bits: int
+    accumulator_bits: int
+    skipped: str
 
     @property
     def precision(self) -> str:
-        """Bits of the layer's weight, and of its input and its sums where these have fewer than 32."""
-        precision = "1 bit" if self.binary_parameters else "32 bit"
-        if self.activation_bits < 32:
-            precision += f" x {self.activation_bits} bit"
-        return precision if self.accumulator_bits == 32 else f"{precision} in {self.accumulator_bits} bit"
+        """Bits of the layer's binary weights, and of its inputs and sums where these have fewer than 32."""
+        inputs = "" if self.activation_bits == 32 else f" x {self.activation_bits} bit"
+        sums = "" if self.accumulator_bits == 32 else f" in {self.accumulator_bits} bit"
+        return f"{self.bits} bit{inputs}{sums}"
 
     @property
     def bits_per_weight(self) -> float:
@@ -133,13 +135,14 @@ class Summary:
             "1-bit MACs",
             "32-bit MACs",
             "kernel",
+            "skipped",
         )
         rows = [head, *(_cells(layer) for layer in self.layers)]
         parameters = self.binary_parameters + self.float_parameters
         macs = _count_text(self.macs(binary=True)), _count_text(self.macs(binary=False))
-        rows.append(("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, ""))
+        rows.append(("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        left = {0, 1, 2, 3, 9}
+        left = {0, 1, 2, 3, 9, 10}
         lines = [
             "  ".join(
                 f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
@@ -206,8 +209,10 @@ def summary(
             float32_bytes=4 * layer.binary_parameters + layer.dense_float32_bytes,
             macs=layer.macs,
             kernel=layer.kernel,
+            bits=layer.bits,
             activation_bits=layer.activation_bits,
             accumulator_bits=layer.accumulator_bits,
+            skipped=layer.skipped,
         )
         for name, layer in counted.items()
     )
@@ -227,6 +232,7 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
         _count_text(layer.macs) if binary else "-",
         "-" if binary else _count_text(layer.macs),
         layer.kernel,
+        layer.skipped,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import proxconnect as pc
 from proxconnect.engine import PackedLayer, PackedLinear, PackedWeight, unpack_layers_
 from proxconnect.errors import ProxConnectError
+from proxconnect.format import BinaryTensor
 
 
 def hardened(layer: nn.Module, scale: str | None = "channel") -> nn.Module:
@@ -49,14 +50,16 @@ def test_a_packed_layer_has_the_bits_of_the_hardened_one(
 def test_the_signs_of_zeros_are_kept() -> None:
     bits, scale = torch.tensor([[1]], dtype=torch.uint8), torch.zeros(1, 1, dtype=torch.float16)
     for kernels in ("reference", "fast"):
-        assert torch.signbit(PackedWeight(bits, scale, (1, 3), kernels)()).tolist() == [[False, True, True]]
+        assert torch.signbit(PackedWeight(bits, scale, BinaryTensor((1, 3)), kernels)()).tolist() == [
+            [False, True, True]
+        ]
 
 
 def test_only_bits_and_scales_are_kept() -> None:
     packed = pc.pack_(hardened(nn.Linear(16, 4)))
     packed(torch.ones(1, 16))
     sizes = {name: tensor.nbytes for name, tensor in packed.state_dict().items()}
-    assert sizes == {"bias": 16, "packed.bits": 8, "packed.scale": 8}
+    assert sizes == {"bias": 16, "packed.weight.bits": 8, "packed.weight.scale": 8}
     assert [name for name, _ in packed.named_parameters()] == ["bias"]
 
 
@@ -74,9 +77,9 @@ def test_bits_and_scales_survive_a_change_of_dtype(dtype: torch.dtype) -> None:
     packed.to(dtype)
     assert packed.weight.dtype == packed.bias.dtype == dtype
     assert packed(x.to(dtype)).dtype == dtype
-    assert packed.packed.bits.dtype == torch.uint8
-    assert torch.equal(packed.packed.scale, before.packed.scale)
-    assert packed.packed.scale.dtype == torch.float16
+    assert packed.packed.weight.bits.dtype == torch.uint8
+    assert torch.equal(packed.packed.weight.scale, before.packed.weight.scale)
+    assert packed.packed.weight.scale.dtype == torch.float16
     assert torch.equal(packed.float().weight, before.weight)
 
 
@@ -86,7 +89,7 @@ def test_a_copy_and_an_unpacked_copy_agree_and_leave_the_original() -> None:
     unpack_layers_(twin)
     assert type(twin[0]) is nn.Conv2d
     assert torch.equal(twin(x), packed(x))
-    assert torch.equal(twin[0].weight_scale, packed[0].packed.scale)
+    assert torch.equal(twin[0].weight_scale, packed[0].packed.weight.scale)
 
 
 def test_hooks_subclasses_and_isinstance_stay() -> None:
@@ -117,4 +120,6 @@ def test_multi_head_attention_reads_the_packed_weight() -> None:
 
 def test_unknown_kernels_name_the_near_match() -> None:
     with pytest.raises(ProxConnectError, match="unknown kernels 'fats'; did you mean 'fast'"):
-        PackedWeight(torch.zeros(1, 1, dtype=torch.uint8), torch.ones(1, 1), (1, 1), kernels="fats")
+        PackedWeight(
+            torch.zeros(1, 1, dtype=torch.uint8), torch.ones(1, 1), BinaryTensor((1, 1)), kernels="fats"
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import proxconnect as pc
-from proxconnect.format import BinaryTensor, Header, PackedFile, encode
+from proxconnect.format import BinaryTensor, Header, PackedFile, encode, pack_weight
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -47,6 +47,22 @@ def test_the_reader_of_the_page_reads_the_same_weights(rest: str, tmp_path: Path
     for name, tensor in expected.items():
         assert np.array_equal(weights[name], tensor.detach().numpy()), name
         assert weights[name].dtype == tensor.detach().numpy().dtype, name
+
+
+@pytest.mark.parametrize("transposed", [None, 1, 2])
+@pytest.mark.parametrize("group", [None, 5])
+@pytest.mark.parametrize("bits", [1, 2])
+def test_the_reader_of_the_page_reads_every_kind_of_weight(
+    bits: int, group: int | None, transposed: int | None, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    form = BinaryTensor((4, 3, 2, 3), bits, group, transposed)
+    scale = torch.rand(form.rows.scale_shapes[0]) + 0.5
+    codes = torch.randint(-1, 2, form.shape) if bits == 2 else torch.randint(2, form.shape) * 2 - 1
+    weight = codes * form.rows.spread(scale)
+    tensors = {"w.bits": pack_weight(weight, form), "w.scale": scale}
+    (tmp_path / "m").write_bytes(encode(PackedFile(Header("1", "bc", "bw", binary={"w": form}), tensors)))
+    assert np.array_equal(reader_of_the_page()(tmp_path / "m")["w"], weight.numpy())
 
 
 def test_the_example_of_the_page_is_what_is_written() -> None:

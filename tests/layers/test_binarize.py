@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import proxconnect as pc
-from proxconnect.layers import binarized_modules, latent_weight
+from proxconnect.layers import binarized_weights, latent_weight
 
 METHODS = [name for name in pc.methods() if name != "fp"]
 
@@ -67,14 +67,14 @@ def test_one_sgd_step_is_the_papers_step(method: str, scale: str | None) -> None
 
 def test_default_leaves_out_the_first_and_the_last() -> None:
     model = pc.binarize_(network(), pc.BinarizeConfig())
-    assert [name for name, _, _ in binarized_modules(model)] == ["2", "5"]
+    assert [name for name, _, _, _ in binarized_weights(model)] == ["2", "5"]
 
 
 def test_filter_chooses() -> None:
     model = pc.binarize_(
         network(), pc.BinarizeConfig(), filter_fn=lambda module, name: isinstance(module, nn.Linear)
     )
-    assert [name for name, _, _ in binarized_modules(model)] == ["5", "6"]
+    assert [name for name, _, _, _ in binarized_weights(model)] == ["5", "6"]
 
 
 def test_train_and_eval_compute_the_same() -> None:
@@ -104,7 +104,7 @@ def test_state_dict_holds_latents_and_round_trips() -> None:
 
 def test_mu_stays_float32_in_half_precision() -> None:
     model = pc.binarize_(network(), pc.BinarizeConfig())
-    for _, _, quantizer in binarized_modules(model):
+    for _, _, _, quantizer in binarized_weights(model):
         quantizer.mu.fill_(59.987)
     expected = torch.tensor(59.987)
     for moved in (
@@ -112,7 +112,7 @@ def test_mu_stays_float32_in_half_precision() -> None:
         copy.deepcopy(model).bfloat16(),
         copy.deepcopy(model).double(),
     ):
-        for _, module, quantizer in binarized_modules(moved):
+        for _, module, _, quantizer in binarized_weights(moved):
             assert torch.equal(quantizer.mu, expected)
             assert module.weight.dtype == moved[0].weight.dtype
 
@@ -150,13 +150,24 @@ def test_tied_weights_stay_tied() -> None:
         ({"method": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
         ({"method": "fp"}, "leaves weights as they are"),
         ({"method": 3}, "method must be a name or a ForwardBackward, not 3"),
-        ({"scale": "row"}, "scale must be 'channel', 'tensor' or None, not 'row'"),
+        ({"scale": "row"}, "scale must be 'channel', 'tensor', None or a positive number .* not 'row'"),
+        ({"scale": 0}, "scale must be .* not 0"),
+        ({"scale": True}, "scale must be .* not True"),
+        ({"scale": None, "learn_scale": True}, "has no scale to learn"),
         ({"scale_dtype": torch.int8}, "scale_dtype must be one of"),
-        ({"levels": (-1, 0, 1)}, r"levels must be \(-1, 1\) in this release"),
+        (
+            {"levels": (-1, 0, 1)},
+            r"method 'bnn\+\+' has the levels \(-1, 1\) alone.*: bc, pc, binary-relax, parq",
+        ),
+        ({"method": "bc", "levels": (1, -1)}, "finite numbers in increasing order"),
+        ({"method": "bc", "levels": (0,)}, "at least two finite numbers"),
+        ({"method": "bc", "levels": "ternary"}, "levels must be numbers such as"),
+        ({"method": "bc", "method_args": {"levels": (-1, 0, 1)}}, "levels are a field of BinarizeConfig"),
         ({"activations": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
         ({"activations": 3}, "activations must be a name or a ForwardBackward, not 3"),
         ({"activations": "fp"}, "activations 'fp' leaves them as they are: pass None"),
         ({"activations": pc.method("bc", levels=(-1, 0, 1))}, r"must become -1 or \+1, .*{-1, 0, 1}"),
+        ({"activations": "bnn", "scale": 64}, "with binary activations the scale follows the whole sum"),
         ({"learn_thresholds": True}, "learn_thresholds=True needs binary activations"),
         ({"accumulator_bits": 8}, "accumulator_bits=8 needs sums .*: pass activations, .*not None"),
         ({"accumulator_bits": 3, "activations": "bnn"}, "accumulator_bits must be 4 to 16, or 32, not 3"),
@@ -200,7 +211,7 @@ def with_bad_weight() -> nn.Sequential:
     [
         (
             nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
-            "nothing to binarize: the model has 1 Linear and Conv layers",
+            r"nothing to binarize: .*none is chosen: '0' \(first layer\)",
         ),
         (with_bad_weight(), "layer '5' has NaN or infinite"),
         (pc.binarize_(network(), pc.BinarizeConfig()), "layer '2' is binarized already"),
@@ -217,10 +228,15 @@ def test_binarize_refuses_and_changes_nothing(model: nn.Module, words: str) -> N
 def test_binarize_refuses_an_integer_weight() -> None:
     layer = nn.Linear(2, 2)
     layer.weight = nn.Parameter(torch.ones(2, 2, dtype=torch.int8), requires_grad=False)
-    with pytest.raises(pc.ProxConnectError, match="weight of layer '' must be a float parameter"):
+    with pytest.raises(
+        pc.ProxConnectError,
+        match=r"the weight of layer '' must be a float parameter, not Parameter, torch\.int8",
+    ):
         pc.binarize_(layer, pc.BinarizeConfig(), filter_fn=everything)
 
 
 def test_binarize_refuses_a_config_that_is_none() -> None:
-    with pytest.raises(pc.ProxConnectError, match="config must be a BinarizeConfig, not 'bnn'"):
+    with pytest.raises(
+        pc.ProxConnectError, match="config must be a BinarizeConfig or a map of patterns, not 'bnn'"
+    ):
         pc.binarize_(network(), "bnn")  # type: ignore[arg-type]

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import proxconnect as pc
-from proxconnect.layers import binarization_of, is_hardened, latent_weight
+from proxconnect.layers import binarization_of, hardened_weights, latent_weight
 from proxconnect.quantizers import sign
+
+
+def is_hardened(module: nn.Module) -> bool:
+    return any(True for _ in hardened_weights(module))
 
 
 def layer(weight: Tensor, **values: object) -> nn.Linear:
@@ -91,6 +95,6 @@ def test_refuses_latents_that_are_not_finite() -> None:
     model = layer(torch.ones(2, 2))
     with torch.no_grad():
         latent_weight(model)[0, 0] = float("inf")
-    with pytest.raises(pc.ProxConnectError, match="latent weight of layer '' has NaN or infinite"):
+    with pytest.raises(pc.ProxConnectError, match="latent weight or scale of 'weight' has NaN or infinite"):
         pc.harden_(model)
     assert not is_hardened(model)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 import proxconnect as pc
-from proxconnect.layers import activation_quantizers, binarized_modules
+from proxconnect.layers import activation_quantizers, binarized_weights
 from proxconnect.models import CifarResNet, RPReLU, VisionTransformer, create_model, model_names
 from proxconnect.models.resnet import BasicBlock, BiRealBlock
 
@@ -38,7 +38,7 @@ def test_every_model_runs_trains_and_binarizes(name: str, channels: int, size: i
     model = create_model(name, classes=7, channels=channels, image_size=size)
     linear_and_conv = sum(isinstance(m, torch.nn.Linear | torch.nn.Conv2d) for m in model.modules())
     pc.binarize_(model, pc.BinarizeConfig())
-    assert sum(1 for _ in binarized_modules(model)) == linear_and_conv - 2
+    assert sum(1 for _ in binarized_weights(model)) == linear_and_conv - 2
     logits = model(torch.randn(2, channels, size, size))
     assert logits.shape == (2, 7)
     logits.sum().backward()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import proxconnect as pc
-from proxconnect.layers import binarized_modules, latent_weight
+from proxconnect.layers import binarized_weights, latent_weight
 
 
 def model() -> nn.Sequential:
@@ -16,7 +16,7 @@ def model() -> nn.Sequential:
 
 
 def latents(network: nn.Module) -> list[nn.Parameter]:
-    return [latent_weight(module) for _, module, _ in binarized_modules(network)]
+    return [latent_weight(module) for _, module, _, _ in binarized_weights(network)]
 
 
 def test_every_parameter_is_in_one_group() -> None:
@@ -39,12 +39,12 @@ def test_learning_rate_of_latents() -> None:
 def test_relative_learning_rate_moves_normalised_latents_at_one_pace() -> None:
     network = model()
     with torch.no_grad():
-        for factor, (_, module, quantizer) in zip((0.01, 100.0), binarized_modules(network), strict=True):
+        for factor, (_, module, _, quantizer) in zip((0.01, 100.0), binarized_weights(network), strict=True):
             latent_weight(module).mul_(factor)
             quantizer.latent_scale.mul_(factor)
     before = [
         (latent.detach().clone(), q)
-        for latent, (_, _, q) in zip(latents(network), binarized_modules(network), strict=True)
+        for latent, (_, _, _, q) in zip(latents(network), binarized_weights(network), strict=True)
     ]
     optimizer = torch.optim.Adam(pc.param_groups(network, lr=0.1, latent_lr_relative=True), eps=0)
     for parameter in network.parameters():
@@ -73,7 +73,7 @@ def test_clipping_bounds_normalised_latents_alone() -> None:
     handle = pc.clip_latents(optimizer, network)
     network(torch.randn(8, 3)).square().sum().backward()
     optimizer.step()
-    for _, module, quantizer in binarized_modules(network):
+    for _, module, _, quantizer in binarized_weights(network):
         assert quantizer.normalized(latent_weight(module)).abs().max() <= 0.5 + 1e-6
     assert network[0].weight.abs().max() > 1
     handle.remove()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import proxconnect as pc
-from proxconnect.layers import binarized_modules
+from proxconnect.layers import binarized_weights
 
 
 def model() -> nn.Sequential:
@@ -15,7 +15,7 @@ def model() -> nn.Sequential:
 
 
 def mus(network: nn.Module) -> set[float]:
-    return {quantizer.mu.item() for _, _, quantizer in binarized_modules(network)}
+    return {quantizer.mu.item() for _, _, _, quantizer in binarized_weights(network)}
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def run(
             nn.functional.mse_loss(model(features), target).backward()
             optimizer.step()
             schedule.step()
-    assert list(certificate.layers) == ["2", "4"]
+    assert list(certificate.layers) == ["2.weight", "4.weight"]
     assert all(layer.steps == 60 for layer in certificate.layers.values())
     return certificate.against()
 
@@ -329,7 +329,7 @@ def test_attach_refuses() -> None:
     plain = nn.Linear(2, 2)
     with pytest.raises(pc.ProxConnectError, match="no binarized layer"):
         Certificate.attach(torch.optim.SGD(plain.parameters(), lr=1.0), plain)
-    with pytest.raises(pc.ProxConnectError, match="does not train the latent of layer '2'"):
+    with pytest.raises(pc.ProxConnectError, match=r"does not train the latent of '2\.weight'"):
         Certificate.attach(torch.optim.SGD([model[0].weight], lr=1.0), model)
 
 

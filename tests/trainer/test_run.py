@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from proxconnect.errors import DataError, TrainingError
-from proxconnect.layers import binarized_modules
+from proxconnect.layers import binarized_weights
 from proxconnect.trainer import TrainConfig, read_checkpoint, resume, train
 from proxconnect.trainer import module as trainer_module
 
@@ -79,7 +79,7 @@ def test_a_run_anneals_mu_logs_and_rebuilds(tmp_path: Path) -> None:
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert all(word in lines[0] for word in ("loss", "accuracy", "mu", "flips", "data"))
     model = read_checkpoint(tmp_path / "run").build_model()
-    assert {q.mu.item() for _, _, q in binarized_modules(model)} == {40.0}
+    assert {q.mu.item() for _, _, _, q in binarized_weights(model)} == {40.0}
     inputs = torch.rand(2, 1, 8, 8)
     trained = run.model.to(memory_format=torch.contiguous_format)
     assert torch.equal(model(inputs), trained(inputs))
@@ -119,7 +119,7 @@ def test_fine_tuning_starts_from_the_full_precision_weights(tmp_path: Path) -> N
 
 def test_latent_clip_holds(tmp_path: Path) -> None:
     run = train(tiny(method="bnn", latent_clip=0.25, epochs=1), tmp_path / "run", show=quiet)
-    for _, module, quantizer in binarized_modules(run.model):
+    for _, module, _, quantizer in binarized_weights(run.model):
         assert quantizer.normalized(module.parametrizations.weight.original).abs().max() <= 0.25 + 1e-6
 
 

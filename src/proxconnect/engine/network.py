@@ -107,5 +107,5 @@ class Network(nn.Module):
 
 def packed_weight(packed: PackedFile, name: str, kernels: str) -> PackedWeight:
     """The binary weight ``name`` of a file."""
-    shape = packed.header.binary[name].shape
-    return PackedWeight(packed.tensors[f"{name}.bits"], packed.tensors[f"{name}.scale"], shape, kernels)
+    form = packed.header.binary[name]
+    return PackedWeight(packed.tensors[f"{name}.bits"], packed.tensors[f"{name}.scale"], form, kernels)

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from proxconnect.errors import ProxConnectError, unknown_name
-from proxconnect.format import unpack_bits
+from proxconnect.format import BinaryTensor, unpack_weight
 
 KERNELS = ("fast", "reference")
 
 
 class PackedWeight(nn.Module):
-    """Bits and scales of one weight; calling it gives ``+scale`` where a bit is set and ``-scale`` elsewhere.
+    """Bits and scales of one weight; calling it gives the weight: :func:`proxconnect.format.unpack_weight`.
 
     ``bits`` stay ``uint8`` and ``scale`` keeps its dtype whatever the module is moved to: ``.to(dtype)`` only
     chooses the dtype of the weights that come out, ``.to(device)`` moves everything.
 
     Args:
-        bits: uint8 of shape (rows, bytes of a row), as :func:`proxconnect.format.pack_bits` makes them.
-        scale: floating point, broadcasts against the weight.
-        shape: the weight's shape, output channels first.
-        kernels: ``"fast"`` unpacks with compiled code, ``"reference"`` in torch; the weights are the same.
+        bits: uint8 as :func:`proxconnect.format.pack_weight` makes them.
+        scale: floating point, of one of ``form.rows.scale_shapes``.
+        form: the weight's shape and levels.
+        kernels: ``"fast"`` unpacks levels {-1, 1} without groups of inputs with compiled code,
+            ``"reference"`` everything in torch; the weights are the same.
 
     Raises:
         ProxConnectError: unknown ``kernels``.
 
     >>> bits, scale = torch.tensor([[5]], dtype=torch.uint8), torch.tensor([[0.5]], dtype=torch.float16)
-    >>> PackedWeight(bits, scale, (1, 4), kernels="reference")()
+    >>> PackedWeight(bits, scale, BinaryTensor((1, 4)), kernels="reference")()
     tensor([[ 0.5000, -0.5000,  0.5000, -0.5000]])
     """
 
     bits: Tensor
     scale: Tensor
 
-    def __init__(self, bits: Tensor, scale: Tensor, shape: Sequence[int], kernels: str = "fast") -> None:
+    def __init__(self, bits: Tensor, scale: Tensor, form: BinaryTensor, kernels: str = "fast") -> None:
         super().__init__()
         check_kernels(kernels)
-        self.shape = tuple(shape)
+        self.form = form
         self.kernels = kernels
         self.dtype = torch.float32
         self.register_buffer("bits", bits)
@@ -48,19 +49,18 @@ class PackedWeight(nn.Module):
 
     def forward(self) -> Tensor:
         """The unpacked weight; nothing keeps it."""
-        if self.kernels == "fast" and self.bits.device.type == "cpu":
+        form, compiled = self.form, self.kernels == "fast" and self.bits.device.type == "cpu"
+        if compiled and form.bits == 1 and form.group is None:
             from proxconnect.engine.kernels import unpack_weights
 
-            weight = unpack_weights(self.bits, self.scale, self.shape)
+            weight = form.rows.turned(unpack_weights(self.bits, self.scale, form.rows.row_shape))
         else:
-            positive = unpack_bits(self.bits, self.shape).to(self.bits.device)
-            scale = self.scale.to(torch.float32)
-            weight = torch.where(positive, scale, -scale)
+            weight = unpack_weight(self.bits, self.scale, form)
         return weight.to(self.dtype)
 
     def extra_repr(self) -> str:
         """Shape and kernels, for ``print(model)``."""
-        return f"{tuple(self.shape)}, 1 bit, kernels={self.kernels!r}"
+        return f"{self.form.shape}, {self.form.bits} bit, kernels={self.kernels!r}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         scale = self.scale

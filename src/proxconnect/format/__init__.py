@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from proxconnect.format._json import strict_json
 from proxconnect.format.bits import pack_bits, unpack_bits
 from proxconnect.format.container import Contents, read_contents
-from proxconnect.format.header import BinaryTensor, DenseTensor, GraphInfo, Header, InputSpec, strict_json
+from proxconnect.format.header import BinaryTensor, DenseTensor, GraphInfo, Header, InputSpec
 from proxconnect.format.layout import StoredTensor, stored_dtype, torch_dtype
 from proxconnect.format.packed_file import PackedFile, compressed_graph, decode, encode, read, write
+from proxconnect.format.weights import pack_weight, unpack_weight
 
 __all__ = [
     "BinaryTensor",
@@ -21,11 +23,13 @@ __all__ = [
     "decode",
     "encode",
     "pack_bits",
+    "pack_weight",
     "read",
     "read_contents",
     "stored_dtype",
     "strict_json",
     "torch_dtype",
     "unpack_bits",
+    "unpack_weight",
     "write",
 ]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from proxconnect.errors import FormatError
-from proxconnect.format.header import NO_HASH, Header, strict_json
+from proxconnect.format._json import strict_json
+from proxconnect.format.header import NO_HASH, Header
 from proxconnect.format.layout import StoredTensor, check_table, dtype_name
 
 KEY = "proxconnect"

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from proxconnect._rows import Rows
 from proxconnect.errors import FormatError
+from proxconnect.format._json import (
+    Check,
+    build,
+    list_of,
+    natural,
+    number,
+    one_of,
+    optional,
+    positive,
+    record,
+    refusal,
+    strict_json,
+    string,
+    table,
+)
+from proxconnect.format.bits import packed_width
 
 FORMAT_VERSION = 1
 REST = ("float32", "float16", "int8")
@@ -20,10 +37,28 @@ NO_HASH = "0" * 64
 
 @dataclass(frozen=True)
 class BinaryTensor:
-    """A weight of ``bits`` bits per element and ``shape``, output channels first."""
+    """A weight of levels {-1, 1} (``bits`` 1) or {-1, 0, 1} (``bits`` 2) times a scale.
+
+    ``group`` inputs of an output channel share a scale; without it, a channel's or all. ``transposed`` is the
+    number of groups of a transposed convolution: see :class:`proxconnect._rows.Rows`.
+    """
 
     shape: tuple[int, ...]
     bits: int = 1
+    group: int | None = None
+    transposed: int | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """How the weight falls into output channels, and its scales into groups."""
+        return Rows(self.shape, self.group, self.transposed)
+
+    @property
+    def bits_shape(self) -> tuple[int, ...]:
+        """The shape of its bits: rows of bytes, in planes if there are two."""
+        out, *inputs = self.rows.row_shape
+        plane = (out, packed_width(math.prod(inputs)))
+        return plane if self.bits == 1 else (self.bits, *plane)
 
 
 @dataclass(frozen=True)
@@ -75,8 +110,13 @@ class Header:
         Raises:
             FormatError: ``preprocessing``, ``classes`` or ``metrics`` hold what JSON cannot.
         """
+        fields = asdict(self)
+        for entry in fields["binary"].values():
+            for key in _BINARY_OPTIONS:
+                if entry[key] is None:
+                    del entry[key]
         try:
-            return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+            return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise FormatError(f"preprocessing, classes and metrics must be plain JSON: {error}") from None
 
@@ -97,136 +137,64 @@ class Header:
                 f"header: format version {version!r} is unknown; this release reads {FORMAT_VERSION}: "
                 "update proxconnect, or pack the model again"
             )
-        header: Header = _build(cls, fields, "header", _HEADER)
+        header: Header = build(cls, fields, "header", _HEADER)
         return header
 
 
-def strict_json(text: str | bytes, where: str) -> Any:
-    """Parse JSON; duplicate keys, NaN, infinities, lone surrogates and excessive nesting are refused."""
-    try:
-        value = json.loads(text, object_pairs_hook=_unique)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FormatError(f"{where}: not valid JSON: {reason}") from None
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return fields
-
-
-Check = Callable[[Any, str], Any]
-
-
-def _refuse(where: str, expected: str, value: object) -> FormatError:
-    shown = repr(value)
-    return FormatError(
-        f"{where}: expected {expected}, found {shown if len(shown) <= 60 else shown[:57] + '...'}"
-    )
-
-
-def _build(kind: type[Any], fields: Any, where: str, checks: Mapping[str, Check]) -> Any:
-    if not isinstance(fields, dict):
-        raise _refuse(where, "an object", fields)
-    for key in fields.keys() ^ checks.keys():
-        raise FormatError(f"{where}: field {key!r} is {'unknown' if key in fields else 'missing'}")
-    return kind(**{key: check(fields[key], f"{where}.{key}") for key, check in checks.items()})
-
-
-def _string(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise _refuse(where, "a string", value)
-    return value
-
-
-def _natural(value: Any, where: str) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise _refuse(where, "a whole number from 0 to 2^63 - 1", value)
-    return value
-
-
-def _one_of(choices: tuple[Any, ...]) -> Check:
-    def check(value: Any, where: str) -> Any:
-        if not any(type(value) is type(choice) and value == choice for choice in choices):
-            raise _refuse(where, f"one of {', '.join(map(repr, choices))}", value)
-        return value
-
-    return check
-
-
-def _list(item: Check) -> Check:
-    def check(value: Any, where: str) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise _refuse(where, "a list", value)
-        return tuple(item(entry, f"{where}[{i}]") for i, entry in enumerate(value))
-
-    return check
-
-
-def _table(item: Check) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise _refuse(where, "an object", value)
-        return {key: item(entry, f"{where}[{key!r}]") for key, entry in value.items()}
-
-    return check
-
-
-def _optional(item: Check) -> Check:
-    return lambda value, where: None if value is None else item(value, where)
-
-
-def _record(kind: type[Any], **checks: Check) -> Check:
-    return lambda value, where: _build(kind, value, where, checks)
-
-
-def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise _refuse(where, "a finite number", value)
-    return value  # type: ignore[no-any-return]
+def _binary(value: Any, where: str) -> BinaryTensor:
+    tensor: BinaryTensor = _BINARY(value, where)
+    groups = tensor.transposed
+    if groups is not None and (len(tensor.shape) < 3 or tensor.shape[0] % groups):
+        raise refusal(f"{where}.transposed", "a divisor of the first of three or more sizes", groups)
+    return tensor
 
 
 def _size(value: Any, where: str) -> int | str:
     if isinstance(value, str) and value.isidentifier():
         return value
-    return _natural(value, where)
+    return natural(value, where)
 
 
 def _binary_shape(value: Any, where: str) -> tuple[int, ...]:
-    shape: tuple[int, ...] = _list(_natural)(value, where)
+    shape: tuple[int, ...] = list_of(natural)(value, where)
     if len(shape) < 2 or 0 in shape:
-        raise _refuse(where, "two or more sizes, none of them 0", value)
+        raise refusal(where, "two or more sizes, none of them 0", value)
     return shape
 
 
 def _hash(value: Any, where: str) -> str:
     if not (isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")):
-        raise _refuse(where, "64 lower-case hexadecimal digits", value)
+        raise refusal(where, "64 lower-case hexadecimal digits", value)
     return value
 
 
 def _raw_bytes(value: Any, where: str) -> int:
-    if _natural(value, where) > GRAPH_LIMIT:
-        raise _refuse(where, f"at most {GRAPH_LIMIT} bytes", value)
+    if natural(value, where) > GRAPH_LIMIT:
+        raise refusal(where, f"at most {GRAPH_LIMIT} bytes", value)
     return value  # type: ignore[no-any-return]
 
 
-_INPUT = _record(InputSpec, name=_string, dtype=_one_of(DTYPES), shape=_list(_size))
+_BINARY_OPTIONS = ("group", "transposed")
+_BINARY = record(
+    BinaryTensor,
+    options=_BINARY_OPTIONS,
+    shape=_binary_shape,
+    bits=one_of((1, 2)),
+    group=positive,
+    transposed=positive,
+)
+_INPUT = record(InputSpec, name=string, dtype=one_of(DTYPES), shape=list_of(_size))
 _HEADER: dict[str, Check] = {
-    "library": _string,
-    "method": _string,
-    "setting": _string,
-    "rest": _one_of(REST),
-    "binary": _table(_record(BinaryTensor, shape=_binary_shape, bits=_one_of((1,)))),
-    "dense": _table(_record(DenseTensor, shape=_list(_natural), dtype=_one_of(DTYPES), role=_one_of(ROLES))),
-    "graph": _optional(_record(GraphInfo, raw_bytes=_raw_bytes, inputs=_list(_INPUT))),
-    "classes": _optional(_list(_string)),
-    "preprocessing": _optional(_table(lambda value, where: value)),
-    "metrics": _optional(_table(_number)),
+    "library": string,
+    "method": string,
+    "setting": string,
+    "rest": one_of(REST),
+    "binary": table(_binary),
+    "dense": table(record(DenseTensor, shape=list_of(natural), dtype=one_of(DTYPES), role=one_of(ROLES))),
+    "graph": optional(record(GraphInfo, raw_bytes=_raw_bytes, inputs=list_of(_INPUT))),
+    "classes": optional(list_of(string)),
+    "preprocessing": optional(table(lambda value, where: value)),
+    "metrics": optional(table(number)),
     "sha256": _hash,
-    "version": _natural,
+    "version": natural,
 }

@@ -82,10 +82,8 @@ def expected_tensors(header: Header) -> dict[str, Expected]:
         tensors[name] = Expected(dtypes, shapes)
 
     for name, weight in header.binary.items():
-        out, *rest = weight.shape
-        ones = (1,) * len(rest)
-        expect(f"{name}.bits", ("uint8",), (out, -(-math.prod(rest) // 8)))
-        expect(f"{name}.scale", SCALE_DTYPES, (out, *ones), (1, *ones))
+        expect(f"{name}.bits", ("uint8",), weight.bits_shape)
+        expect(f"{name}.scale", SCALE_DTYPES, *weight.rows.scale_shapes)
     for name, tensor in header.dense.items():
         if name in header.binary:
             raise FormatError(f"tensor {name!r} is listed both as binary and as dense")

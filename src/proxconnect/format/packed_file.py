@@ -13,9 +13,9 @@ from torch import Tensor
 from proxconnect._files import written_whole
 from proxconnect.errors import FormatError
 from proxconnect.format import container
-from proxconnect.format.bits import check_bits
 from proxconnect.format.header import NO_HASH, Header
 from proxconnect.format.layout import GRAPH, StoredTensor, check_table, stored_dtype, torch_dtype
+from proxconnect.format.weights import check_weight_bits
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _stored(tensor: Tensor) -> StoredTensor:
 
 def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
     for name, weight in header.binary.items():
-        check_bits(tensors[f"{name}.bits"], weight.shape, f"tensor '{name}.bits'")
+        check_weight_bits(tensors[f"{name}.bits"], weight, f"tensor '{name}.bits'")
         _check_scale(f"{name}.scale", tensors[f"{name}.scale"])
     for name, tensor in header.dense.items():
         if tensor.dtype == "bool" and (tensors[name].view(torch.uint8) > 1).any():

@@ -17,6 +17,7 @@ linear matmul mm bmm addmm baddbmm mv dot outer einsum bilinear
 conv1d.default.padding conv2d.default.padding conv3d.default.padding
 conv_transpose1d conv_transpose2d.input conv_transpose3d.input
 scaled_dot_product_attention lstm.input gru.input rnn_tanh.input rnn_relu.input embedding
+lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
 max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
 batch_norm layer_norm group_norm rms_norm dropout feature_dropout alpha_dropout

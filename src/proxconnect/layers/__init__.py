@@ -1,41 +1,60 @@
-"""Binarized layers: from a model of float weights to latents, and from latents to hard signs."""
+"""Binarized layers: from a model of float weights to latents, and from latents to hard levels."""
 
 from __future__ import annotations
 
 from proxconnect.layers._parametrization import (
+    BinarizedWeight,
     BinaryWeight,
-    binarized_modules,
+    binarized_weights,
     latent_weight,
-    restore_plain_weight,
+    restore_latents,
 )
+from proxconnect.layers._tensors import LINEAR_AND_CONV, read_weights_anew, rows_of, weight_names
 from proxconnect.layers.accumulator import Accumulator, AccumulatorSums, collect_accumulators
 from proxconnect.layers.activations import BinaryActivation, SignActivation, activation_quantizers
-from proxconnect.layers.binarize import BINARIZABLE, binarize_
+from proxconnect.layers.binarize import binarize_
 from proxconnect.layers.binary_input import BinaryInput, harden_input_
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
-from proxconnect.layers.harden import BinarizationInfo, binarization_of, harden_, is_hardened
+from proxconnect.layers.harden import (
+    BinarizationInfo,
+    Hardened,
+    HardenedWeight,
+    binarization_of,
+    harden_,
+    hardened_weights,
+    remember,
+    scale_name,
+)
 from proxconnect.layers.recalibrate import recalibrate_
 
 __all__ = [
-    "BINARIZABLE",
+    "LINEAR_AND_CONV",
     "SETTINGS",
     "Accumulator",
     "AccumulatorSums",
     "BinarizationInfo",
     "BinarizeConfig",
+    "BinarizedWeight",
     "BinaryActivation",
     "BinaryInput",
     "BinaryWeight",
+    "Hardened",
+    "HardenedWeight",
     "SignActivation",
     "activation_quantizers",
     "binarization_of",
     "binarize_",
-    "binarized_modules",
+    "binarized_weights",
     "collect_accumulators",
     "harden_",
     "harden_input_",
-    "is_hardened",
+    "hardened_weights",
     "latent_weight",
+    "read_weights_anew",
     "recalibrate_",
-    "restore_plain_weight",
+    "remember",
+    "restore_latents",
+    "rows_of",
+    "scale_name",
+    "weight_names",
 ]

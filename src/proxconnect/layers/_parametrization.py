@@ -1,52 +1,78 @@
-"""The parametrization that makes ``module.weight`` the quantized weight of a latent one."""
+"""The parametrization that makes a layer's weight the quantized weight of a latent one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from proxconnect._rows import Rows
+from proxconnect.layers._tensors import read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
 
 
 class BinaryWeight(nn.Module):
-    """``w = alpha F_mu(w*/s)``: see :class:`BinarizeConfig`. Buffers: ``mu`` and ``latent_scale`` (``s``)."""
+    """``w = alpha F_mu(w*/s)``: see :class:`BinarizeConfig`.
+
+    Buffers: ``mu``, and ``latent_scale`` (``s``), which broadcasts against ``w*``. A learned ``alpha`` is the
+    absolute value of the parameter ``learned_scale``.
+    """
 
     mu: Tensor
     latent_scale: Tensor
+    learned_scale: nn.Parameter | None
 
-    def __init__(self, weight: Tensor, config: BinarizeConfig) -> None:
+    def __init__(self, weight: Tensor, config: BinarizeConfig, rows: Rows) -> None:
         super().__init__()
         self.config = config
         self.pair = config.pair
-        scale = self.scale(weight)
+        self.rows = rows
+        mean = self._mean(weight)
+        scale = rows.spread(mean)
         # A channel of zeros has no size of its own to normalise by.
         self.register_buffer("latent_scale", scale.where(scale > 0, 1))
         self.register_buffer("mu", torch.ones((), dtype=torch.float32, device=weight.device))
+        self.learned_scale = nn.Parameter(mean) if config.learn_scale else None
 
     def forward(self, latent: Tensor) -> Tensor:
         """The weight that the layer computes with."""
         return self.scale(latent) * self.pair(latent / self.latent_scale, self.mu)
 
     def scale(self, latent: Tensor) -> Tensor:
-        """``alpha``: the present mean of ``|w*|``, a constant for the gradient; broadcasts against ``w*``."""
-        size = latent.detach().abs()
+        """``alpha``, as it broadcasts against ``w*``; the mean of ``|w*|`` is a constant for the gradient."""
+        return self.rows.spread(self.exact_scale(latent))
+
+    def exact_scale(self, latent: Tensor) -> Tensor:
+        """``alpha``, one number for each row, for each group of its inputs, or for all of them."""
+        return self._mean(latent) if self.learned_scale is None else self.learned_scale.abs()
+
+    def hard_scale(self, latent: Tensor) -> Tensor:
+        """:meth:`exact_scale` in the dtype that is stored."""
+        return self.exact_scale(latent).detach().to(self.config.scale_dtype)
+
+    def normalized(self, latent: Tensor) -> Tensor:
+        """The argument ``w*/s`` of F and B, detached."""
+        return latent.detach() / self.latent_scale
+
+    def _mean(self, latent: Tensor) -> Tensor:
+        """The present mean of ``|w*|`` for each number that is stored; ones where there is no scale."""
+        size = self.rows.turned(latent.detach()).abs()
+        group = self.rows.group
+        if group is not None:
+            inputs = size[0].numel()
+            sums = F.pad(size.flatten(1), (0, -inputs % group)).unflatten(1, (-1, group)).sum(dim=2)
+            starts = torch.arange(0, inputs, group, device=size.device)
+            mean: Tensor = sums / (inputs - starts).clamp(max=group)  # the last group may be smaller
+            return mean
         if self.config.scale == "channel":
             return size.mean(dim=tuple(range(1, size.ndim)), keepdim=True)
         if self.config.scale == "tensor":
             return size.mean().reshape((1,) * size.ndim)
         return torch.ones((1,) * size.ndim, dtype=size.dtype, device=size.device)
-
-    def hard_scale(self, latent: Tensor) -> Tensor:
-        """``alpha`` in the dtype that is stored."""
-        return self.scale(latent).to(self.config.scale_dtype)
-
-    def normalized(self, latent: Tensor) -> Tensor:
-        """The argument ``w*/s`` of F and B, detached."""
-        return latent.detach() / self.latent_scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # mu stays float32 whatever dtype the model moves to; only its device follows.
@@ -56,34 +82,69 @@ class BinaryWeight(nn.Module):
         return self
 
 
-def binary_weight(module: nn.Module) -> BinaryWeight | None:
-    """The module's :class:`BinaryWeight`, or None where its weight is not binarized."""
-    if not parametrize.is_parametrized(module, "weight"):
+class BinarizedWeight(NamedTuple):
+    """One binarized tensor of a model: ``module.tensor_name``, where the module is called ``fqn``."""
+
+    fqn: str
+    module: nn.Module
+    tensor_name: str
+    quantizer: BinaryWeight
+
+    @property
+    def name(self) -> str:
+        """The tensor's fully qualified name."""
+        return f"{self.fqn}.{self.tensor_name}".lstrip(".")
+
+    @property
+    def latent(self) -> nn.Parameter:
+        """The latent weight ``w*``."""
+        return latent_weight(self.module, self.tensor_name)
+
+
+def binarized_weights(model: nn.Module) -> Iterator[BinarizedWeight]:
+    """Every binarized tensor of ``model``, in registration order; tied ones share latent and quantizer."""
+    for fqn, module in model.named_modules():
+        for tensor_name in _parametrized(module):
+            quantizer = binary_weight(module, tensor_name)
+            if quantizer is not None:
+                yield BinarizedWeight(fqn, module, tensor_name, quantizer)
+
+
+def binary_weight(module: nn.Module, tensor_name: str = "weight") -> BinaryWeight | None:
+    """The :class:`BinaryWeight` of one tensor of ``module``, or None where it is not binarized."""
+    if tensor_name not in _parametrized(module):
         return None
-    parametrizations = cast(nn.ModuleDict, module.parametrizations)["weight"]
-    first = cast(nn.ModuleList, parametrizations)[0]
+    first = cast(nn.ModuleList, cast(nn.ModuleDict, module.parametrizations)[tensor_name])[0]
     return first if isinstance(first, BinaryWeight) else None
 
 
-def latent_weight(module: nn.Module) -> nn.Parameter:
-    """The latent weight ``w*`` of a binarized module."""
-    parametrizations = cast(nn.ModuleDict, module.parametrizations)["weight"]
+def latent_weight(module: nn.Module, tensor_name: str = "weight") -> nn.Parameter:
+    """The latent weight ``w*`` of a binarized tensor."""
+    parametrizations = cast(nn.ModuleDict, module.parametrizations)[tensor_name]
     return cast(nn.Parameter, parametrizations.original)
 
 
-def binarized_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module, BinaryWeight]]:
-    """Name, module and :class:`BinaryWeight` of every binarized layer, in registration order."""
-    for name, module in model.named_modules():
-        quantizer = binary_weight(module)
-        if quantizer is not None:
-            yield name, module, quantizer
+def parametrize_(module: nn.Module, quantizers: dict[str, BinaryWeight]) -> None:
+    """Make tensors of ``module`` the quantized weights of latents, by name."""
+    for tensor_name, quantizer in quantizers.items():
+        parametrize.register_parametrization(module, tensor_name, quantizer, unsafe=True)
+    if isinstance(module, nn.RNNBase):
+        read_weights_anew(type(module))  # the class that torch made for this module
+        del module.__dict__["_flat_weights"]
 
 
-def restore_plain_weight(module: nn.Module, *, keep_quantized: bool) -> None:
-    """Undo the parametrization of a binarized module; its weight is then the quantized or the latent one."""
+def restore_latents(module: nn.Module) -> None:
+    """Undo the parametrizations of a binarized module: its weights are then its latents."""
     # copy.deepcopy leaves copy and original with one class between them, from which torch would now delete
     # the property of both: give this module a class of its own first.
     shared = type(module)
     fields = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
     module.__class__ = type(shared.__name__, shared.__bases__, fields)
-    parametrize.remove_parametrizations(module, "weight", leave_parametrized=keep_quantized)
+    for tensor_name in [name for name in _parametrized(module) if binary_weight(module, name) is not None]:
+        parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=False)
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()
+
+
+def _parametrized(module: nn.Module) -> nn.ModuleDict | dict[str, nn.Module]:
+    return cast(nn.ModuleDict, module.parametrizations) if parametrize.is_parametrized(module) else {}

@@ -2,82 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.parameter import is_lazy
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers._parametrization import BinaryWeight, binary_weight
+from proxconnect.layers._choice import Choice, ConfigMap, Filter, choose
+from proxconnect.layers._parametrization import BinaryWeight, binary_weight, parametrize_
+from proxconnect.layers._tensors import rows_of, weight_names
 from proxconnect.layers.binary_input import binarize_input_, refuse_unfit_for_binary_input
 from proxconnect.layers.config import BinarizeConfig
 
-BINARIZABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-Filter = Callable[[nn.Module, str], bool]
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def binarize_(model: Model, config: BinarizeConfig, filter_fn: Filter | None = None) -> Model:
+def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filter | None = None) -> Model:
     """Binarize the weights, and if ``config`` says so the activations, of ``model`` in place and return it.
 
-    Each chosen layer gets a :mod:`torch.nn.utils.parametrize` parametrization: ``module.weight`` *is* the
+    Each chosen layer gets :mod:`torch.nn.utils.parametrize` parametrizations: ``module.weight`` *is* the
     quantized weight ``alpha F(w*/s)``; the latent ``w*`` is ``module.parametrizations.weight.original``. With
     binary activations, the submodule ``input_quantizer`` of each chosen ``Linear`` and ``Conv1d/2d/3d`` makes
     its input -1 and +1; other layers keep their activations.
 
+    Layers that can be binarized are ``Linear``, ``Conv1d/2d/3d``, ``ConvTranspose1d/2d/3d``, ``Embedding``
+    (an output channel is a row), ``MultiheadAttention`` (its input projections; its output projection is a
+    ``Linear`` of its own), ``LSTM``, ``GRU``, ``RNN`` and their cells (all weight matrices). Layers that
+    share a weight share its latent and its quantized value.
+
     Args:
-        model: any module with ``Linear`` or ``Conv1d/2d/3d`` layers.
-        config: method, scale and so on.
-        filter_fn: ``filter_fn(module, fqn) -> bool`` chooses among those layers; by default all but the first
-            and the last in registration order.
+        model: any module with such layers.
+        config: method, scale and so on of all chosen layers; or an ordered map
+            ``{name or "re:pattern": BinarizeConfig or None}``, in which the first entry that fits a layer's
+            whole name decides. None, and no entry that fits, leave a layer as it is.
+        filter_fn: ``filter_fn(module, fqn) -> bool`` chooses among the layers above; by default every
+            ``Linear``, ``Conv`` and ``ConvTranspose`` but the first and the last in registration order.
+            ``Embedding``, ``MultiheadAttention`` and recurrent layers are chosen by filter or map alone.
 
     Raises:
-        ProxConnectError: nothing is chosen, a chosen layer is binarized already, its weight is not a finite
-            float tensor, or its class cannot take binary activations. The model is then unchanged.
+        ProxConnectError: nothing is chosen, a pattern fits no layer, a chosen layer is binarized already, its
+            weight is not a finite float parameter, it shares its weight with a layer that is not chosen or
+            is to be binarized otherwise, or its class cannot take binary activations. The model is then
+            unchanged.
 
     >>> import torch, proxconnect as pc
     >>> model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(3)))
     >>> model = pc.binarize_(model, pc.BinarizeConfig(method="bc"))
     >>> model[1].weight[0].unique().numel()
     2
+    >>> lstm = torch.nn.LSTM(8, 4)
+    >>> lstm = pc.binarize_(lstm, pc.BinarizeConfig("pc", levels=(-1, 0, 1)), lambda module, name: True)
+    >>> lstm.weight_hh_l0.shape
+    torch.Size([16, 4])
     """
-    if not isinstance(config, BinarizeConfig):
-        raise ProxConnectError(f"config must be a BinarizeConfig, not {config!r}")
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, BINARIZABLE)]
-    if filter_fn is None:
-        chosen = layers[1:-1]
-    else:
-        chosen = [(name, module) for name, module in layers if filter_fn(module, name)]
-    if not chosen:
-        rule = (
-            "the default leaves out the first and the last" if filter_fn is None else "filter_fn chose none"
-        )
-        raise ProxConnectError(
-            f"nothing to binarize: the model has {len(layers)} Linear and Conv layers and {rule}; "
-            "pass a filter_fn that chooses some"
-        )
-    for name, module in chosen:
-        _refuse_unfit(name, module)
-        if config.activations is not None:
-            refuse_unfit_for_binary_input(name, module)
-    for _, module in chosen:
-        binarize_input_(module, config)
-        weight = module.weight
-        parametrize.register_parametrization(module, "weight", BinaryWeight(weight, config), unsafe=True)
+    choice = choose(model, config, filter_fn)
+    quantizers = _quantizers(model, choice)
+    for name, verdict in choice.items():
+        module = model.get_submodule(name)
+        if isinstance(verdict, BinarizeConfig):
+            binarize_input_(module, verdict)
+            parametrize_(module, quantizers[name])
+            module.__dict__.pop("skipped_because", None)
+        else:
+            module.skipped_because = verdict  # type: ignore[assignment]
     return model
 
 
-def _refuse_unfit(name: str, module: nn.Module) -> None:
-    if binary_weight(module) is not None or "weight_scale" in module._buffers:
+def _quantizers(model: nn.Module, choice: Choice) -> dict[str, dict[str, BinaryWeight]]:
+    """The quantizers of the chosen layers, by layer and tensor; of one weight, one quantizer."""
+    shared: dict[int, BinaryWeight] = {}
+    quantizers: dict[str, dict[str, BinaryWeight]] = {}
+    for name, config in choice.items():
+        if not isinstance(config, BinarizeConfig):
+            continue
+        module = model.get_submodule(name)
+        if config.activations is not None:
+            refuse_unfit_for_binary_input(name, module)
+        quantizers[name] = {}
+        for tensor_name in weight_names(module):
+            _refuse_unfit(name, module, tensor_name)
+            weight = getattr(module, tensor_name)
+            rows = rows_of(module, weight.shape, config.group)
+            quantizer = shared.setdefault(id(weight), BinaryWeight(weight, config, rows))
+            if quantizer.config != config or quantizer.rows != rows:
+                raise ProxConnectError(
+                    f"layer {name!r} shares its weight with one that is to be binarized otherwise; "
+                    "binarize both alike"
+                )
+            quantizers[name][tensor_name] = quantizer
+    _refuse_shared_with_others(model, choice, shared)
+    return quantizers
+
+
+def _refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
+    if binary_weight(module, tensor_name) is not None or hasattr(module, "binarization"):
         raise ProxConnectError(f"layer {name!r} is binarized already; binarize a model once")
-    weight = module.weight
-    if not isinstance(weight, nn.Parameter) or not weight.is_floating_point():
-        raise ProxConnectError(
-            f"the weight of layer {name!r} must be a float parameter, not {type(weight).__name__}"
-        )
+    weight = getattr(module, tensor_name)
+    where = f"the {tensor_name} of layer {name!r}"
+    if not isinstance(weight, nn.Parameter) or is_lazy(weight) or not weight.is_floating_point():
+        kind = "a lazy one" if is_lazy(weight) else f"{type(weight).__name__}, {weight.dtype}"
+        raise ProxConnectError(f"{where} must be a float parameter, not {kind}")
     if not torch.isfinite(weight).all():
-        raise ProxConnectError(
-            f"the weight of layer {name!r} has NaN or infinite values; mend the model first"
-        )
+        raise ProxConnectError(f"{where} has NaN or infinite values; mend the model first")
+
+
+def _refuse_shared_with_others(model: nn.Module, choice: Choice, shared: dict[int, BinaryWeight]) -> None:
+    for name, module in model.named_modules():
+        if isinstance(choice.get(name), BinarizeConfig):
+            continue
+        for tensor_name, parameter in module._parameters.items():
+            if id(parameter) in shared:
+                why = choice.get(name, "not binarizable")
+                raise ProxConnectError(
+                    f"the {tensor_name} of layer {name!r} is shared with a layer to be binarized, but this "
+                    f"one is not chosen ({why}); choose both or neither"
+                )

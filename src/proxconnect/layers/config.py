@@ -10,28 +10,33 @@ import torch
 
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.layers.accumulator import ACCUMULATOR_BITS, OVERFLOWS
-from proxconnect.quantizers import ElementwiseMap, ForwardBackward, method
+from proxconnect.quantizers import CATALOGUE, ElementwiseMap, ForwardBackward, method, projector
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "bw": {},
     "bwa": {"activations": "bnn"},
     "bwaa": {"activations": "bnn", "accumulator_bits": 8},
 }
-SCALES = ("channel", "tensor", None)
 SCALE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 @dataclass(frozen=True)
 class BinarizeConfig:
-    """How the weights of a layer become one bit each, ``w = alpha F(w*/s)``, and its input, if so wanted.
+    """How a layer's weights become binary or take one of a few levels, ``w = alpha F(w*/s)``, and its input.
 
     Args:
         method: a name from :func:`proxconnect.methods` or a :class:`ForwardBackward` of one's own.
         method_args: keyword parameters of the named method.
-        levels: the quantization set ``Q``; this release has ``(-1, 1)``.
-        scale: ``alpha`` is the mean of ``|w*|`` per output channel (``"channel"``), of the whole tensor
-            (``"tensor"``), or 1 (``None``). The fixed ``s`` is that mean when the layer is binarized, so that
-            ``mu`` means the same in every layer.
+        levels: the quantization set ``Q``, in increasing order, for methods that have one; a pair of one's
+            own is taken to tend to these levels. Hardening takes the nearest. Packed files hold ``(-1, 1)``
+            and ``(-1, 0, 1)``.
+        scale: ``alpha`` is the mean of ``|w*|`` per output channel (``"channel"``), per group of ``N`` inputs
+            of an output channel (the number ``N``; inputs are counted along all dimensions but the
+            channel's, and the last group of a channel may be smaller), of the whole tensor (``"tensor"``),
+            or 1 (``None``). The fixed ``s`` is that mean when the layer is binarized, so that ``mu`` means
+            the same in every layer.
+        learn_scale: whether ``alpha`` is a parameter that starts at that mean and is learned, instead of the
+            present mean.
         scale_dtype: what ``alpha`` is rounded to by :func:`proxconnect.harden_` and stored as.
         activations: the pair for the input of each ``Linear`` and ``Conv``, a name or a
             :class:`ForwardBackward`, see :class:`proxconnect.layers.BinaryActivation`; None for full
@@ -51,8 +56,9 @@ class BinarizeConfig:
 
     method: str | ForwardBackward = "bnn++"
     method_args: Mapping[str, Any] = field(default_factory=dict)
-    levels: tuple[int, ...] = (-1, 1)
-    scale: str | None = "channel"
+    levels: tuple[float, ...] = (-1, 1)
+    scale: str | int | None = "channel"
+    learn_scale: bool = False
     scale_dtype: torch.dtype = torch.float16
     activations: str | ForwardBackward | None = None
     accumulator_bits: int = 32
@@ -60,16 +66,21 @@ class BinarizeConfig:
     learn_thresholds: bool = False
 
     def __post_init__(self) -> None:
+        projector(self.levels)  # refuses what is no quantization set
+        object.__setattr__(self, "levels", tuple(self.levels))
         if self.pair.name == "fp":
             raise ProxConnectError(
                 "method 'fp' leaves weights as they are: do not binarize, or choose another"
             )
-        if self.scale not in SCALES:
-            raise ProxConnectError(f"scale must be 'channel', 'tensor' or None, not {self.scale!r}")
+        if self.scale not in ("channel", "tensor", None) and not (type(self.scale) is int and self.scale > 0):
+            raise ProxConnectError(
+                "scale must be 'channel', 'tensor', None or a positive number of inputs that share one, "
+                f"not {self.scale!r}"
+            )
+        if self.learn_scale and self.scale is None:
+            raise ProxConnectError("scale=None has no scale to learn: set scale or learn_scale=False")
         if self.scale_dtype not in SCALE_DTYPES:
             raise ProxConnectError(f"scale_dtype must be one of {SCALE_DTYPES}, not {self.scale_dtype!r}")
-        if self.levels != (-1, 1):
-            raise ProxConnectError(f"levels must be (-1, 1) in this release, not {self.levels!r}")
         self._check_activations()
         self._check_accumulators()
 
@@ -86,7 +97,7 @@ class BinarizeConfig:
             raise ProxConnectError(
                 f"activations must become -1 or +1, which those of {pair.forward.name!r} do not"
             )
-        elif self.scale not in ("channel", "tensor", None):
+        elif self.group is not None:
             raise ProxConnectError(
                 f"with binary activations the scale follows the whole sum: scale must be 'channel', 'tensor' "
                 f"or None, not {self.scale!r}"
@@ -108,12 +119,29 @@ class BinarizeConfig:
     @property
     def pair(self) -> ForwardBackward:
         """The forward-backward pair that ``method`` stands for."""
-        return _pair("method", self.method, self.method_args)
+        if not isinstance(self.method, str):
+            return _pair("method", self.method)
+        if "levels" in self.method_args:
+            raise ProxConnectError("levels are a field of BinarizeConfig, not of method_args")
+        if self.method not in CATALOGUE or self.levels == (-1, 1):
+            return method(self.method, **self.method_args)
+        with_levels = [name for name, entry in CATALOGUE.items() if "levels" in entry.parameters]
+        if self.method not in with_levels:
+            raise ProxConnectError(
+                f"method {self.method!r} has the levels (-1, 1) alone, not {self.levels}; "
+                f"methods with any levels: {', '.join(with_levels)}"
+            )
+        return method(self.method, levels=self.levels, **self.method_args)
+
+    @property
+    def group(self) -> int | None:
+        """How many inputs share a scale; None where a scale is a channel's or the whole tensor's."""
+        return self.scale if isinstance(self.scale, int) else None
 
     @property
     def activation_pair(self) -> ForwardBackward | None:
         """The pair that ``activations`` stands for; None for full precision."""
-        return None if self.activations is None else _pair("activations", self.activations, {})
+        return None if self.activations is None else _pair("activations", self.activations)
 
     @property
     def setting(self) -> str:
@@ -154,9 +182,9 @@ def _tends_to_sign(forward: ElementwiseMap) -> bool:
     return {piece.start_value for piece in pieces} == {-1, 1}
 
 
-def _pair(role: str, value: object, arguments: Mapping[str, Any]) -> ForwardBackward:
+def _pair(role: str, value: object) -> ForwardBackward:
     if isinstance(value, ForwardBackward):
         return value
     if not isinstance(value, str):
         raise ProxConnectError(f"{role} must be a name or a ForwardBackward, not {value!r}")
-    return method(value, **arguments)
+    return method(value)

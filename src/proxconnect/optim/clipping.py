@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from proxconnect.layers import binarized_modules, latent_weight
+from proxconnect.layers import binarized_weights
 
 
 def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
@@ -33,7 +33,7 @@ def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
     >>> bool((layer.parametrizations.weight.original.abs() <= quantizer.latent_scale).all())
     True
     """
-    quantizers = {id(latent_weight(module)): quantizer for _, module, quantizer in binarized_modules(model)}
+    quantizers = {id(found.latent): found.quantizer for found in binarized_weights(model)}
 
     @torch.no_grad()
     def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

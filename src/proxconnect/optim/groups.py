@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import binarized_modules, latent_weight
+from proxconnect.layers import binarized_weights
 
 
 def param_groups(
@@ -48,9 +48,7 @@ def param_groups(
     """
     if latent_clip is not None and not latent_clip > 0:
         raise ProxConnectError(f"latent_clip must be a positive number or None, not {latent_clip!r}")
-    layers = {
-        id(latent_weight(module)): (latent_weight(module), q) for _, module, q in binarized_modules(model)
-    }
+    layers = {id(found.latent): (found.latent, found.quantizer) for found in binarized_weights(model)}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in layers]
     if not layers and (latent_lr is not None or latent_weight_decay or latent_clip is not None):
         raise ProxConnectError("latent_* options need a model with binarized layers; call binarize_ first")

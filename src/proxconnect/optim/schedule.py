@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from proxconnect.errors import ProxConnectError, unknown_name
-from proxconnect.layers import binarized_modules
+from proxconnect.layers import binarized_weights
 
 SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
     "constant": lambda start, end, progress: start,
@@ -68,7 +68,7 @@ class MuSchedule:
                 raise ProxConnectError(f"{name} must be a positive number, not {value!r}")
         if steps < 1:
             raise ProxConnectError(f"steps must be at least 1, not {steps!r}")
-        self._quantizers = [quantizer for _, _, quantizer in binarized_modules(model)]
+        self._quantizers = [found.quantizer for found in binarized_weights(model)]
         if not self._quantizers:
             raise ProxConnectError("a mu schedule needs a model with binarized layers; call binarize_ first")
         self.kind, self.start, self.end, self.steps = kind, float(start), float(end), steps

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinaryWeight, binarized_modules, latent_weight
+from proxconnect.layers import BinaryWeight, binarized_weights
 from proxconnect.theory.certificate import Certificate
 from proxconnect.theory.reading import CertificateReading, added
 
@@ -44,31 +44,30 @@ class AttachedCertificate:
     def __init__(self, optimizer: Optimizer, model: nn.Module) -> None:
         layers: dict[int, _Layer] = {}
         self._handles: list[Any] = []
-        for name, module, quantizer in binarized_modules(model):
-            latent = latent_weight(module)
-            if id(latent) not in layers:  # tied weights are one latent
-                certificate = Certificate(quantizer.pair, scale=quantizer.latent_scale)
-                layers[id(latent)] = _Layer(name, latent, quantizer, certificate)
-            self._watch(quantizer, layers[id(latent)])
+        for found in binarized_weights(model):
+            if id(found.latent) not in layers:  # tied weights are one latent with one quantizer
+                certificate = Certificate(found.quantizer.pair, scale=found.quantizer.latent_scale)
+                layers[id(found.latent)] = _Layer(found.name, found.latent, found.quantizer, certificate)
+                self._watch(found.quantizer, layers[id(found.latent)])
         stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not layers:
             raise ProxConnectError("nothing to certify: the model has no binarized layer; binarize_ it first")
-        for found in layers.values():
-            if id(found.latent) not in stepped:
-                raise ProxConnectError(f"the optimizer does not train the latent of layer {found.name!r}")
+        for layer in layers.values():
+            if id(layer.latent) not in stepped:
+                raise ProxConnectError(f"the optimizer does not train the latent of {layer.name!r}")
         self._layers = list(layers.values())
         self._handles.append(optimizer.register_step_pre_hook(self._before_step))
 
     @property
     def layers(self) -> dict[str, Certificate]:
-        """The certificate of each latent, by the name of its layer."""
+        """The certificate of each latent, by the name of its tensor, such as ``"2.weight"``."""
         return {layer.name: layer.certificate for layer in self._layers}
 
     def against(self, u: Mapping[str, Tensor] | None = None) -> CertificateReading:
         """The reading of all latents together: see :meth:`Certificate.against`.
 
         Args:
-            u: a comparator for each layer's name; by default the last ``P(w*)``.
+            u: a comparator for each tensor's name; by default the last ``P(w*)``.
         """
         readings = [
             certificate.against(None if u is None else u[name]) for name, certificate in self.layers.items()
@@ -96,7 +95,7 @@ class AttachedCertificate:
         def after_forward(module: nn.Module, args: tuple[Tensor, ...], weight: Tensor) -> None:
             if not weight.requires_grad:
                 return
-            factor = quantizer.scale(args[0]) / quantizer.latent_scale
+            factor = quantizer.scale(args[0]).detach() / quantizer.latent_scale
 
             def collect(gradient: Tensor) -> None:
                 share = factor * gradient

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from proxconnect.data import Batches
-from proxconnect.layers import binarized_modules, latent_weight
+from proxconnect.layers import binarized_weights
 
 
 class FlipRate(Callback):
@@ -28,7 +28,7 @@ class FlipRate(Callback):
 
 
 def _signs(module: LightningModule) -> Tensor:
-    latents = [(latent_weight(m) >= 0).flatten() for _, m, _ in binarized_modules(module)]
+    latents = [(found.latent >= 0).flatten() for found in binarized_weights(module)]
     return torch.cat(latents) if latents else torch.empty(0, dtype=torch.bool)
 
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from proxconnect.errors import TrainingError
-from proxconnect.layers import binarized_modules
+from proxconnect.layers import binarized_weights
 from proxconnect.optim import MuSchedule, clip_latents, param_groups
 from proxconnect.trainer.config import TrainConfig
 
@@ -137,7 +137,7 @@ def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
 
 
 def _mu_schedule(model: nn.Module, config: TrainConfig, steps: int) -> MuSchedule | None:
-    if not any(True for _ in binarized_modules(model)):
+    if not any(True for _ in binarized_weights(model)):
         return None
     end = None if config.mu_schedule == "constant" else config.mu_end
     moving = max(1, int(config.mu_fraction * steps))

@@ -1,0 +1,67 @@
+"""A weight as rows, one for each output channel, and scales that groups of inputs share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How a weight falls into rows, and which of its elements share a scale.
+
+    Args:
+        shape: the weight's shape.
+        group: how many neighbouring inputs of a row share a scale, the last ones of a row perhaps fewer; None
+            where a scale is a whole row's, or the whole weight's.
+        transposed: groups ``g`` of a transposed convolution, whose weight has the shape
+            ``[in, out / g, ...]``; None for every other weight, whose rows lie along dimension 0.
+
+    >>> Rows((4, 3, 5, 5), transposed=2).row_shape
+    (6, 2, 5, 5)
+    """
+
+    shape: tuple[int, ...]
+    group: int | None = None
+    transposed: int | None = None
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The weight's shape with its rows along dimension 0: ``(out, inputs of a row...)``."""
+        if self.transposed is None:
+            return self.shape
+        inputs, outputs, *kernel = self.shape
+        return outputs * self.transposed, inputs // self.transposed, *kernel
+
+    @property
+    def scale_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that scales of this weight may have: see :meth:`spread`."""
+        out, *inputs = self.row_shape
+        if self.group is not None:
+            return ((out, -(-math.prod(inputs) // self.group)),)
+        ones = (1,) * len(inputs)
+        return (out, *ones), (1, *ones)
+
+    def turned(self, weight: Tensor) -> Tensor:
+        """The weight with its rows along dimension 0, or back again: the two are one operation."""
+        if self.transposed is None:
+            return weight
+        turned: Tensor = weight.unflatten(0, (self.transposed, -1)).transpose(1, 2).flatten(0, 1).contiguous()
+        return turned
+
+    def spread(self, scale: Tensor) -> Tensor:
+        """The scale of every element, as a tensor that broadcasts against the weight.
+
+        Args:
+            scale: of one of :attr:`scale_shapes`.
+        """
+        out, *inputs = self.row_shape
+        if self.group is not None:
+            scale = scale.repeat_interleave(self.group, dim=1)[:, : math.prod(inputs)].reshape(out, *inputs)
+        elif self.transposed is not None and len(scale) == out:
+            scale = scale.expand(out, inputs[0], *scale.shape[2:])
+        else:
+            return scale
+        return self.turned(scale)

@@ -1,0 +1,126 @@
+"""Strict JSON, and checks of its values that name the place of what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from proxconnect.errors import FormatError
+
+
+def strict_json(text: str | bytes, where: str) -> Any:
+    """Parse JSON; duplicate keys, NaN, infinities, lone surrogates and excessive nesting are refused."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(f"{where}: not valid JSON: {reason}") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return fields
+
+
+# Returns the value as plain data, or raises FormatError with the place that it was given.
+Check = Callable[[Any, str], Any]
+
+
+def refusal(where: str, expected: str, value: object) -> FormatError:
+    """The error for a value that is not what was expected there."""
+    shown = repr(value)
+    return FormatError(
+        f"{where}: expected {expected}, found {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    )
+
+
+def build(
+    kind: type[Any], fields: Any, where: str, checks: Mapping[str, Check], options: Sequence[str] = ()
+) -> Any:
+    """A ``kind`` from an object with the fields ``checks``, of which ``options`` may lack."""
+    if not isinstance(fields, dict):
+        raise refusal(where, "an object", fields)
+    for key in fields.keys() - checks.keys():
+        raise FormatError(f"{where}: field {key!r} is unknown")
+    for key in checks.keys() - fields.keys() - set(options):
+        raise FormatError(f"{where}: field {key!r} is missing")
+    return kind(
+        **{key: check(fields[key], f"{where}.{key}") for key, check in checks.items() if key in fields}
+    )
+
+
+def string(value: Any, where: str) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise refusal(where, "a string", value)
+    return value
+
+
+def natural(value: Any, where: str) -> int:
+    """A whole number that 63 bits hold."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise refusal(where, "a whole number from 0 to 2^63 - 1", value)
+    return value
+
+
+def one_of(choices: tuple[Any, ...]) -> Check:
+    """One of ``choices``, and of its type."""
+
+    def check(value: Any, where: str) -> Any:
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
+            raise refusal(where, f"one of {', '.join(map(repr, choices))}", value)
+        return value
+
+    return check
+
+
+def list_of(item: Check) -> Check:
+    """A list of ``item``; gives a tuple."""
+
+    def check(value: Any, where: str) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise refusal(where, "a list", value)
+        return tuple(item(entry, f"{where}[{i}]") for i, entry in enumerate(value))
+
+    return check
+
+
+def table(item: Check) -> Check:
+    """An object with any keys whose values are ``item``."""
+
+    def check(value: Any, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise refusal(where, "an object", value)
+        return {key: item(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+
+    return check
+
+
+def optional(item: Check) -> Check:
+    """``item`` or null."""
+    return lambda value, where: None if value is None else item(value, where)
+
+
+def record(kind: type[Any], options: Sequence[str] = (), **checks: Check) -> Check:
+    """An object with the fields ``checks``, of which ``options`` may lack; gives a ``kind``."""
+    return lambda value, where: build(kind, value, where, checks, options)
+
+
+def positive(value: Any, where: str) -> int:
+    """A whole number from 1."""
+    if natural(value, where) == 0:
+        raise refusal(where, "at least 1", value)
+    return value  # type: ignore[no-any-return]
+
+
+def number(value: Any, where: str) -> float:
+    """A finite number."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise refusal(where, "a finite number", value)
+    return value  # type: ignore[no-any-return]

@@ -1,0 +1,73 @@
+"""Hardened weights as bits, and back: the plain form of what a packed file holds.
+
+Levels ``{-1, 1}`` are one bit each. Levels ``{-1, 0, 1}`` are two planes of bits: whether a weight is not
+zero, and its sign, which is 0 for zeros.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from proxconnect.errors import FormatError
+from proxconnect.format.bits import check_bits, pack_bits, unpack_bits
+from proxconnect.format.header import BinaryTensor
+
+
+def pack_weight(weight: Tensor, form: BinaryTensor) -> Tensor:
+    """The bits of a hardened weight.
+
+    Args:
+        weight: of ``form.shape``; each element is a level times a scale that is not negative.
+        form: how it is packed.
+
+    Returns:
+        uint8 of ``form.bits_shape``, on the CPU.
+
+    >>> pack_weight(torch.tensor([[0.5, 0.0, -0.5]]), BinaryTensor((1, 3), bits=2))
+    tensor([[[5]],
+            [[1]]], dtype=torch.uint8)
+    """
+    rows = form.rows.turned(weight)
+    signs = pack_bits(~torch.signbit(rows))
+    if form.bits == 1:
+        return signs
+    nonzero = pack_bits(rows != 0)
+    return torch.stack([nonzero, signs & nonzero])
+
+
+def unpack_weight(bits: Tensor, scale: Tensor, form: BinaryTensor) -> Tensor:
+    """Undo :func:`pack_weight`.
+
+    Args:
+        bits: uint8 of ``form.bits_shape``.
+        scale: floating point, of one of ``form.rows.scale_shapes``.
+        form: how the weight is packed.
+
+    Returns:
+        float32 of ``form.shape``, where ``scale`` lies.
+
+    >>> form = BinaryTensor((1, 3), bits=2)
+    >>> bits = torch.tensor([[[5]], [[1]]], dtype=torch.uint8)
+    >>> unpack_weight(bits, torch.tensor([[0.5]]), form)
+    tensor([[ 0.5000,  0.0000, -0.5000]])
+    """
+    planes = [
+        form.rows.turned(unpack_bits(plane, form.rows.row_shape)).to(scale.device)
+        for plane in bits.reshape(form.bits, *bits.shape[-2:])
+    ]
+    scale = form.rows.spread(scale.to(torch.float32))
+    weight = torch.where(planes[-1], scale, -scale)
+    return weight if form.bits == 1 else torch.where(planes[0], weight, 0.0)
+
+
+def check_weight_bits(bits: Tensor, form: BinaryTensor, name: str) -> None:
+    """Refuse bytes that :func:`pack_weight` cannot have made.
+
+    Raises:
+        FormatError: a padding bit is set, or a zero has a sign.
+    """
+    for plane in bits.reshape(form.bits, *bits.shape[-2:]):
+        check_bits(plane, form.rows.row_shape, name)
+    if form.bits == 2 and (bits[1] & ~bits[0]).any():
+        raise FormatError(f"{name}: a weight that is 0 has its sign bit set; the file is damaged")

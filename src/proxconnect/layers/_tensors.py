@@ -1,0 +1,67 @@
+"""Which tensors of which layers can be binarized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from proxconnect._rows import Rows
+
+LINEAR_AND_CONV = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+
+
+def weight_names(module: nn.Module) -> tuple[str, ...]:
+    """Names of the module's tensors that can be binarized, whatever form they have at present.
+
+    >>> weight_names(nn.LSTM(2, 3))
+    ('weight_ih_l0', 'weight_hh_l0')
+    >>> weight_names(nn.LayerNorm(2))
+    ()
+    """
+    if isinstance(module, (*LINEAR_AND_CONV, nn.Embedding)):
+        return ("weight",)
+    if isinstance(module, nn.MultiheadAttention):
+        return tuple(name for name in _ATTENTION if getattr(module, name) is not None)
+    if isinstance(module, nn.RNNBase):
+        return tuple(name for name in module._flat_weights_names if name.startswith("weight"))
+    if isinstance(module, nn.RNNCellBase):
+        return ("weight_ih", "weight_hh")
+    return ()
+
+
+def rows_of(module: nn.Module, shape: Sequence[int], group: int | None = None) -> Rows:
+    """How the output channels of a layer lie in its weight of this shape."""
+    transposed = module.groups if isinstance(module, _TRANSPOSED) else None
+    return Rows(tuple(shape), group, transposed)
+
+
+def read_weights_anew(kind: type[nn.RNNBase]) -> None:
+    """Make a class of recurrent layers read its weights by name in each forward.
+
+    PyTorch's own keep a list of the parameters of old, which knows nothing of weights that are computed.
+    """
+
+    def flat_weights(module: nn.RNNBase) -> list[Tensor]:
+        return [getattr(module, name) for name in module._flat_weights_names]
+
+    def keep_nothing(module: nn.RNNBase, weights: object = None) -> None:
+        return None
+
+    overrides = {
+        "_flat_weights": property(flat_weights, keep_nothing),
+        "_init_flat_weights": keep_nothing,
+        "_update_flat_weights": keep_nothing,
+    }
+    for name, override in overrides.items():
+        setattr(kind, name, override)
