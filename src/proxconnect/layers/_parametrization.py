@@ -22,13 +22,16 @@ class BinaryWeight(nn.Module):
         super().__init__()
         self.config = config
         self.pair = config.pair
+        self.rule = "pc"  # the step rule in charge; ProxOptimizer sets it
         scale = self.scale(weight)
         # A channel of zeros has no size of its own to normalise by.
         self.register_buffer("latent_scale", scale.where(scale > 0, 1))
         self.register_buffer("mu", torch.ones((), dtype=torch.float32, device=weight.device))
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The weight that the layer computes with."""
+        """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
+        if self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training):
+            return latent
         return self.scale(latent) * self.pair(latent / self.latent_scale, self.mu)
 
     def scale(self, latent: Tensor) -> Tensor:
