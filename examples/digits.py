@@ -51,7 +51,9 @@ def main() -> int:
     # Three lines make it a 1-bit network: binarize, let mu grow while training, harden.
     torch.manual_seed(0)
     model = pc.binarize_(network(classes=len(data.classes)), pc.BinarizeConfig(method="bnn++"))
-    schedule = pc.MuSchedule(model, "exponential", start=1, end=60, steps=int(0.85 * EPOCHS * len(batches())))
+    schedule = pc.MuSchedule(
+        model, "exponential", start=1, end=60, steps=EPOCHS * len(batches()), fraction=0.85
+    )
     latents: list[Tensor] = []
 
     def after_step() -> None:

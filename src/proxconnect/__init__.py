@@ -6,7 +6,7 @@ from proxconnect._version import __version__
 from proxconnect.errors import ProxConnectError
 from proxconnect.io import inspect, load, pack_, save
 from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
-from proxconnect.optim import MuSchedule, clip_latents, param_groups
+from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
 from proxconnect.quantizers import ForwardBackward, method, methods
 from proxconnect.summary import summary
 from proxconnect.theory import Certificate, check, implicit_regularizer, repair, synthesize
@@ -17,6 +17,7 @@ __all__ = [
     "ForwardBackward",
     "MuSchedule",
     "ProxConnectError",
+    "ProxOptimizer",
     "__version__",
     "binarize_",
     "check",

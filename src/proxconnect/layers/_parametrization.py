@@ -31,6 +31,7 @@ class BinaryWeight(nn.Module):
         self.config = config
         self.pair = config.pair
         self.rows = rows
+        self.rule = "pc"  # the step rule in charge; ProxOptimizer sets it
         mean = self._mean(weight)
         scale = rows.spread(mean)
         # A channel of zeros has no size of its own to normalise by.
@@ -39,7 +40,9 @@ class BinaryWeight(nn.Module):
         self.learned_scale = nn.Parameter(mean) if config.learn_scale else None
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The weight that the layer computes with."""
+        """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
+        if self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training):
+            return latent
         return self.scale(latent) * self.pair(latent / self.latent_scale, self.mu)
 
     def scale(self, latent: Tensor) -> Tensor:

@@ -1,9 +1,26 @@
-"""Training: sharpness schedules, parameter groups and latent clipping for any torch optimizer."""
+"""Training: step rules, schedules of mu, parameter groups and latent clipping for any torch optimizer."""
 
 from __future__ import annotations
 
 from proxconnect.optim.clipping import clip_latents
+from proxconnect.optim.cumulative import CumulativeSchedule
+from proxconnect.optim.defaults import Schedule, default_schedule, rule_and_method
 from proxconnect.optim.groups import param_groups
+from proxconnect.optim.prox_optimizer import ProxOptimizer
+from proxconnect.optim.rules import RULES, Rule, fitting_methods
 from proxconnect.optim.schedule import SCHEDULES, MuSchedule
 
-__all__ = ["SCHEDULES", "MuSchedule", "clip_latents", "param_groups"]
+__all__ = [
+    "RULES",
+    "SCHEDULES",
+    "CumulativeSchedule",
+    "MuSchedule",
+    "ProxOptimizer",
+    "Rule",
+    "Schedule",
+    "clip_latents",
+    "default_schedule",
+    "fitting_methods",
+    "param_groups",
+    "rule_and_method",
+]

@@ -9,42 +9,88 @@ from typing import Any
 from torch import nn
 
 from proxconnect.errors import ProxConnectError, unknown_name
-from proxconnect.layers import binarized_weights
+from proxconnect.layers import activation_quantizers, binarized_weights
 
+PARQ_STEEPNESS = 10.0  # the default of PARQ's own implementation
+
+
+def _exponential(start: float, end: float, progress: float) -> float:
+    return float(start * (end / start) ** progress)
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return start + (end - start) * (1 - math.cos(math.pi * progress)) / 2
+
+
+def _reste(start: float, end: float, progress: float) -> float:
+    return start + (end - start) * (1 - math.cos(math.pi * progress / 2))
+
+
+def _parq(start: float, end: float, progress: float) -> float:
+    def falling(p: float) -> float:
+        return 1 / (1 + math.exp(PARQ_STEEPNESS * (p - 0.5)))
+
+    share = (falling(progress) - falling(1)) / (falling(0) - falling(1))
+    return 1 / (share / start + (1 - share) / end)
+
+
+# IR-Net's t = 10^(-1 + 2p) is (start, end) = (0.1, 10) of the exponential form: "ede" is its name here.
 SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
     "constant": lambda start, end, progress: start,
     "linear": lambda start, end, progress: start + (end - start) * progress,
-    "exponential": lambda start, end, progress: start * (end / start) ** progress,
+    "exponential": _exponential,
+    "cosine": _cosine,
+    "ede": _exponential,
+    "reste": _reste,
+    "parq": _parq,
 }
+_FROM_ZERO = ("linear", "cosine", "reste")
 
 
 class MuSchedule:
-    """Move the sharpness ``mu`` of every binarized layer from ``start`` to ``end`` in ``steps`` steps.
+    """Move the sharpness ``mu`` of every binarized layer from ``start`` to ``end``, one call a training step.
 
-    With progress ``p = min(i / steps, 1)`` after ``i`` calls of :meth:`step`: ``start`` (``"constant"``),
-    ``start + (end - start) p`` (``"linear"``) or ``start (end / start)^p`` (``"exponential"``). ``mu`` lives
-    in the layers' buffers, in float32; the schedule sets it at once and then at each step, in any loop.
+    With ``i`` the calls of :meth:`step` so far and progress ``p = min(i / (fraction steps), 1)``:
+
+    =============  ======================================================================================
+    constant       ``start``
+    linear         ``start + (end - start) p``
+    exponential    ``start (end / start)^p``
+    cosine         ``start + (end - start) (1 - cos(pi p)) / 2``
+    ede            another name of exponential: IR-Net (arXiv 1909.10788) has ``10^(-1 + 2p)``, 0.1 to 10
+    reste          ``start + (end - start) (1 - cos(pi p / 2))``: ReSTE (arXiv 2308.06689), 1 to 3
+    parq           ``1/mu = 1/end + (1/start - 1/end) S(p)``, where ``S`` falls from 1 to 0 as a
+                   logistic function of steepness 10: PARQ (arXiv 2503.15748), whose slope parameter is
+                   ``1/mu``
+    =============  ======================================================================================
+
+    ``mu`` lives in the layers' buffers, in float32; the schedule sets it at once and then at each step, in
+    any loop. :func:`default_schedule` knows what suits each method.
 
     Args:
         model: a model with binarized layers.
-        kind: ``"constant"``, ``"linear"`` or ``"exponential"``.
-        start: sharpness at first, a positive number.
-        end: sharpness from ``steps`` on, a positive number; ``"constant"`` takes none.
-        steps: how many calls of :meth:`step` lead from ``start`` to ``end``.
+        kind: a name of the table.
+        start: sharpness at first: a positive number, or 0 in the linear, cosine and reste forms, for methods
+            whose ``mu`` is a strength (``binary-relax`` and the rule ``pq``).
+        end: sharpness at the end, a positive number; ``"constant"`` takes none.
+        steps: training steps in all: so many calls of :meth:`step` are taken, and one more is refused.
+            ``"constant"`` needs none, and then never ends.
+        fraction: share of the steps after which ``end`` is reached, to be kept for the rest.
+        of: ``"weights"``, or ``"activations"`` for the quantizers of the layers' inputs.
 
     Raises:
-        ProxConnectError: an unknown kind, a sharpness that is not positive and finite, ``steps`` below 1, or
-            a model without binarized layers.
+        ProxConnectError: an unknown kind, a value out of range, or a model without such quantizers.
 
     >>> import torch, proxconnect as pc
     >>> layer = pc.binarize_(torch.nn.Linear(8, 4), pc.BinarizeConfig(), filter_fn=lambda module, name: True)
-    >>> schedule = pc.MuSchedule(layer, "exponential", start=1, end=16, steps=2)
+    >>> schedule = pc.MuSchedule(layer, "exponential", start=1, end=16, steps=3, fraction=0.67)
     >>> for _ in range(3):
     ...     print(schedule.mu)
     ...     schedule.step()
     1.0
     4.0
     16.0
+    >>> schedule.check_finished()
     """
 
     def __init__(
@@ -54,7 +100,9 @@ class MuSchedule:
         *,
         start: float = 1.0,
         end: float | None = None,
-        steps: int = 1,
+        steps: int | None = None,
+        fraction: float = 1.0,
+        of: str = "weights",
     ) -> None:
         if kind not in SCHEDULES:
             raise ProxConnectError(unknown_name("schedule", kind, SCHEDULES))
@@ -64,37 +112,84 @@ class MuSchedule:
             )
         end = start if end is None else end
         for name, value in (("start", start), ("end", end)):
-            if not (value > 0 and math.isfinite(value)):
+            zero = name == "start" and value == 0 and kind in _FROM_ZERO
+            if not (zero or (value > 0 and math.isfinite(value))):
                 raise ProxConnectError(f"{name} must be a positive number, not {value!r}")
-        if steps < 1:
+        if steps is None and kind != "constant":
+            raise ProxConnectError(f"a {kind} schedule takes steps, the number of all training steps")
+        if steps is not None and steps < 1:
             raise ProxConnectError(f"steps must be at least 1, not {steps!r}")
-        self._quantizers = [found.quantizer for found in binarized_weights(model)]
-        if not self._quantizers:
-            raise ProxConnectError("a mu schedule needs a model with binarized layers; call binarize_ first")
-        self.kind, self.start, self.end, self.steps = kind, float(start), float(end), steps
+        if not 0 < fraction <= 1:
+            raise ProxConnectError(f"fraction is a share of the steps, at most 1, not {fraction!r}")
+        self._quantizers = _quantizers(model, of)
+        self.kind, self.start, self.end = kind, float(start), float(end)
+        self.steps = math.inf if steps is None else steps
+        self.moving = 1 if steps is None else max(1, int(fraction * steps))
         self.count = 0
         self._set()
 
     @property
     def mu(self) -> float:
         """The present sharpness."""
-        progress = min(self.count / self.steps, 1.0)
-        return float(SCHEDULES[self.kind](self.start, self.end, progress))
+        return SCHEDULES[self.kind](self.start, self.end, min(self.count / self.moving, 1.0))
 
     def step(self) -> None:
-        """Count one training step and set the layers' ``mu``."""
+        """Count one training step and set the layers' ``mu``.
+
+        Raises:
+            ProxConnectError: training goes on beyond the schedule's ``steps``.
+        """
+        if self.count == self.steps:
+            raise ProxConnectError(
+                f"training goes on after the {self.steps} steps of its mu schedule: make the schedule with "
+                "all training steps as steps=, and with fraction= where mu is to reach its end before"
+            )
         self.count += 1
         self._set()
+
+    def check_finished(self) -> None:
+        """Make sure that ``mu`` has reached its end: to be called after training.
+
+        Raises:
+            ProxConnectError: training was shorter than the schedule.
+        """
+        if self.kind != "constant" and self.count < self.moving:
+            raise ProxConnectError(
+                f"training ended after {self.count} steps, but its mu schedule reaches {self.end:g} after "
+                f"{self.moving}: mu is {self.mu:.3g}; make the schedule with as many steps, or train on"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """How many steps were counted: all that a resumed run needs."""
         return {"count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`.
+
+        Raises:
+            ProxConnectError: the state counts more steps than the schedule has.
+        """
+        if not 0 <= state["count"] <= self.steps:
+            raise ProxConnectError(
+                f"the state counts {state['count']} steps, but this schedule has {self.steps}; "
+                "make it with the steps it had"
+            )
         self.count = int(state["count"])
         self._set()
 
     def _set(self) -> None:
         for quantizer in self._quantizers:
             quantizer.mu.fill_(self.mu)
+
+
+def _quantizers(model: nn.Module, of: str) -> list[Any]:
+    if of == "weights":
+        found: list[Any] = [found.quantizer for found in binarized_weights(model)]
+    elif of == "activations":
+        found = [quantizer for _, _, quantizer in activation_quantizers(model)]
+    else:
+        raise ProxConnectError(f"of must be 'weights' or 'activations', not {of!r}")
+    if not found:
+        need = "layers" if of == "weights" else "activations"
+        raise ProxConnectError(f"a mu schedule needs a model with binarized {need}; call binarize_ first")
+    return found

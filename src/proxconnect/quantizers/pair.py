@@ -87,7 +87,8 @@ class _FakeQuantize(torch.autograd.Function):
         ctx.pair = pair
         if isinstance(mu, Tensor):
             # A copy of one number: a schedule may move mu in place between forward and backward.
-            mu = mu.detach().clone()
+            # In the precision of w at least, as terms such as 1/mu are of its own.
+            mu = mu.detach().to(torch.promote_types(w.dtype, mu.dtype), copy=True)
         ctx.mu = mu
         ctx.save_for_backward(w)
         value = pair.forward(w, mu)

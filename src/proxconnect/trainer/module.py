@@ -140,8 +140,8 @@ def _mu_schedule(model: nn.Module, config: TrainConfig, steps: int) -> MuSchedul
     if not any(True for _ in binarized_weights(model)):
         return None
     end = None if config.mu_schedule == "constant" else config.mu_end
-    moving = max(1, int(config.mu_fraction * steps))
-    return MuSchedule(model, config.mu_schedule, start=config.mu_start, end=end, steps=moving)
+    kind, start, fraction = config.mu_schedule, config.mu_start, config.mu_fraction
+    return MuSchedule(model, kind, start=start, end=end, steps=steps, fraction=fraction)
 
 
 def _given(value: T | None) -> T:
