@@ -17,6 +17,8 @@ class BinaryWeight(nn.Module):
 
     mu: Tensor
     latent_scale: Tensor
+    enabled: bool = True
+    """Whether the weight is quantized; a training stage may leave it as its latent."""
 
     def __init__(self, weight: Tensor, config: BinarizeConfig) -> None:
         super().__init__()
@@ -29,6 +31,8 @@ class BinaryWeight(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The weight that the layer computes with."""
+        if not self.enabled:
+            return latent
         return self.scale(latent) * self.pair(latent / self.latent_scale, self.mu)
 
     def scale(self, latent: Tensor) -> Tensor:
