@@ -162,3 +162,21 @@ def test_statistics_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=words):
         Batches(numbered(4), 2, mean=mean, std=std)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_parts_of_a_batch_are_its_rows_changed_as_in_the_whole(parts: int) -> None:
+    options = {"augmentation": Augmentation(pad=2, flip=True), "shuffle": True}
+    shared = [batches(23, 10, **options) for _ in range(parts)]
+    for part, each in enumerate(shared):
+        each.set_part(part, parts)
+    for (images, labels), *rows in zip(batches(23, 10, **options), *shared, strict=True):
+        for part, (inputs, answers) in enumerate(rows):
+            assert torch.equal(inputs, images[part::parts])
+            assert torch.equal(answers, labels[part::parts])
+
+
+def test_refuses_parts_without_an_image() -> None:
+    words = "21 images in batches of 10 leave 1 for the last: too few for 2 processes"
+    with pytest.raises(DataError, match=words):
+        batches(21, 10).set_part(0, 2)

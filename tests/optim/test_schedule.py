@@ -186,9 +186,7 @@ def test_cumulative_schedule_refuses() -> None:
     with pytest.raises(pc.ProxConnectError, match=r"does not hold the latent weight '1\.weight'"):
         CumulativeSchedule(network, torch.optim.SGD(network[0].parameters(), lr=0.1))
     schedule = CumulativeSchedule(network, torch.optim.SGD(network.parameters(), lr=0.1))
-    with pytest.raises(
-        pc.ProxConnectError, match=r"layers \['9'\], but the model has .*1\.weight"
-    ):
+    with pytest.raises(pc.ProxConnectError, match=r"layers \['9'\], but the model has .*1\.weight"):
         schedule.load_state_dict({"mu": {"9": 1.0}})
 
 

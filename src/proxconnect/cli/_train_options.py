@@ -1,4 +1,7 @@
-"""Command-line options made from the fields of :class:`TrainConfig`: one place says what each means."""
+"""Command-line options made from the fields of :class:`TrainConfig`: one place says what each means.
+
+The fields' panels are those of ``--help``: a newcomer needs the first alone.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,12 @@ def _options() -> list[inspect.Parameter]:
     for each in fields(TrainConfig):
         kind: Any = next((t for t in get_args(types[each.name]) if t is not type(None)), types[each.name])
         default = each.default if each.default not in (None, False, MISSING) else None
-        help_text = each.metadata["help"] + ("" if default is None else f" [default: {default}]")
+        help_text = each.metadata["help"] + ("" if default is None else f" (default: {default})")
         name = "--" + each.name.replace("_", "-")
-        annotation = Annotated[kind | None, typer.Option(name, help=help_text, show_default=False)]
+        option = typer.Option(
+            name, help=help_text, show_default=False, rich_help_panel=each.metadata["panel"]
+        )
+        annotation = Annotated[kind | None, option]
         options.append(
             inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         )

@@ -21,13 +21,47 @@ MODEL_FILE = "model.safetensors"
 def train(
     *,
     given: dict[str, Any],
-    out: Annotated[Path | None, typer.Option(help="Folder for checkpoint, logs and packed model.")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Continue the run in this folder; its options are kept.")
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for checkpoint, logs and packed model.", rich_help_panel="Essentials"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace the run that --out holds.")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Continue the run in this folder; its options are kept.", rich_help_panel="Essentials"
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of options, named as here with _ for -; those given here come first.",
+            rich_help_panel="Essentials",
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Train nothing: print the accuracy lost by each layer of --init when it alone is binarized.",
+            rich_help_panel="Sensitivity",
+        ),
+    ] = False,
+    recalibrate: Annotated[
+        bool,
+        typer.Option(
+            "--recalibrate", help="With BatchNorm settled for each layer.", rich_help_panel="Sensitivity"
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the table to this file.", rich_help_panel="Sensitivity")
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the run that --out holds.", rich_help_panel="Output"),
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
+        bool,
+        typer.Option("--json", help="Print the result as JSON, and nothing else.", rich_help_panel="Output"),
     ] = False,
 ) -> None:
     """Train an image classifier, harden it and pack it.
@@ -36,18 +70,30 @@ def train(
     and at the end model.safetensors (hardened, packed) and result.json. The test split is for
     'proxconnect eval' alone.
     """
-    from proxconnect.trainer import TrainConfig
+    from proxconnect.cli._sensitivity import report_sensitivity
+    from proxconnect.trainer import TrainConfig, is_main_process, read_recipe
     from proxconnect.trainer import resume as resume_run
     from proxconnect.trainer import train as train_run
 
-    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    if recipe is not None:
+        given = {**read_recipe(recipe), **given}
+    if sensitivity:
+        if out or resume:
+            raise TrainingError("--sensitivity trains nothing; leave out --out and --resume")
+        report_sensitivity(given, recalibrate=recalibrate, plot=plot, as_json=as_json)
+        return
+    if recalibrate or plot:
+        raise TrainingError("--recalibrate and --plot go with --sensitivity")
     if (out is None) == (resume is None):
         raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
+    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
     if resume is not None:
         folder, run = resume, resume_run(resume, given, show=console.print)
     else:
         assert out is not None
         folder, run = out, train_run(TrainConfig(**given), out, overwrite=overwrite, show=console.print)
+    if not is_main_process():
+        return
     result = _finish(run, folder)
     with written_whole(folder / RESULT_FILE) as file:
         file.write_text(json.dumps(result, indent=2) + "\n")

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from proxconnect.errors import DataError
 
+_WHOLE = slice(None)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -36,12 +38,22 @@ class Augmentation:
         if self.pad < 0:
             raise DataError(f"augmentation pad is {self.pad}; expected 0 or more pixels")
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment ``images`` (B, C, H, W), each on its own; dtype and shape stay."""
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        batch_size: int | None = None,
+        part: slice = _WHOLE,
+    ) -> Tensor:
+        """Augment ``images`` (B, C, H, W), each on its own; dtype and shape stay.
+
+        Where ``images`` are the rows ``part`` of a batch of ``batch_size``, they change as they would in it.
+        """
         size, channels, height, width = images.shape
-        tops = torch.randint(2 * self.pad + 1, (size, 1), generator=generator)
-        lefts = torch.randint(2 * self.pad + 1, (size, 1), generator=generator)
-        mirrored = torch.rand(size, 1, generator=generator) < (0.5 if self.flip else 0.0)
+        drawn = size if batch_size is None else batch_size
+        tops = torch.randint(2 * self.pad + 1, (drawn, 1), generator=generator)[part]
+        lefts = torch.randint(2 * self.pad + 1, (drawn, 1), generator=generator)[part]
+        mirrored = torch.rand(drawn, 1, generator=generator)[part] < (0.5 if self.flip else 0.0)
 
         rows = tops + torch.arange(height)
         columns = torch.arange(width)

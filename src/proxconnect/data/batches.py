@@ -17,7 +17,8 @@ class Batches:
     """Iterable of ``(images, labels)``: float32 (B, C, H, W), normalised, and int64 (B,).
 
     Order and augmentation are pure functions of (seed, epoch, batch index), so that a resumed run sees
-    exactly the batches of an uninterrupted one. Iterating changes nothing; `set_epoch` chooses the epoch.
+    exactly the batches of an uninterrupted one. Iterating changes nothing; `set_epoch` chooses the epoch, and
+    `set_part` which rows of every batch to yield, so that several processes share it.
 
     Args:
         images: the decoded set.
@@ -76,10 +77,25 @@ class Batches:
         self.drop_last = drop_last
         self.channels_last = channels_last
         self.epoch = 0
+        self.part, self.parts = 0, 1
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields."""
         self.epoch = epoch
+
+    def set_part(self, part: int, parts: int) -> None:
+        """Yield rows ``part, part + parts, ...`` of each batch, changed as they are in the whole batch.
+
+        Raises:
+            DataError: a batch has too few images for every part to have one.
+        """
+        smallest = len(self.images) - (len(self) - 1) * self.batch_size
+        if min(smallest, self.batch_size) < parts:
+            raise DataError(
+                f"{len(self.images)} images in batches of {self.batch_size} leave {smallest} for the last: "
+                f"too few for {parts} processes; choose another batch size"
+            )
+        self.part, self.parts = part, parts
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)
@@ -93,13 +109,14 @@ class Batches:
             order = torch.randperm(count, generator=_random(self.seed, epoch))
         for index in range(len(self)):
             rows = order[index * self.batch_size : (index + 1) * self.batch_size]
-            images = self.images.images[rows]
+            mine = slice(self.part, None, self.parts)
+            images = self.images.images[rows[mine]]
             if self.augmentation is not None:
-                images = self.augmentation(images, _random(self.seed, epoch, index))
+                images = self.augmentation(images, _random(self.seed, epoch, index), len(rows), mine)
             memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
             yield (
                 normalised(images, self.mean, self.std).contiguous(memory_format=memory_format),
-                self.images.labels[rows],
+                self.images.labels[rows[mine]],
             )
 
 

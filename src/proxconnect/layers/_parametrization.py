@@ -25,6 +25,8 @@ class BinaryWeight(nn.Module):
     mu: Tensor
     latent_scale: Tensor
     learned_scale: nn.Parameter | None
+    enabled: bool = True
+    """Whether the weight is quantized; a training stage may leave it as its latent."""
 
     def __init__(self, weight: Tensor, config: BinarizeConfig, rows: Rows) -> None:
         super().__init__()
@@ -41,7 +43,7 @@ class BinaryWeight(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
-        if self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training):
+        if not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training):
             return latent
         return self.scale(latent) * self.pair(latent / self.latent_scale, self.mu)
 

@@ -45,6 +45,8 @@ class BinaryActivation(Sharp, SignActivation):
         thresholds: ``t``, as for :class:`SignActivation`.
         device: where ``mu`` lies.
 
+    A training stage may switch it off (``enabled = False``): activations then stay as they are.
+
     >>> import torch, proxconnect as pc
     >>> x = torch.tensor([-2.0, -0.5, 0.0, 3.0], requires_grad=True)
     >>> y = BinaryActivation(pc.method("bnn"))(x)
@@ -52,6 +54,8 @@ class BinaryActivation(Sharp, SignActivation):
     >>> y.tolist(), x.grad.tolist()
     ([-1.0, -1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0])
     """
+
+    enabled: bool = True
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class BinaryActivation(Sharp, SignActivation):
 
     def forward(self, x: Tensor) -> Tensor:
         """The quantized activations; like ``x``."""
-        return self.pair(self.shifted(x), self.mu)
+        return self.pair(self.shifted(x), self.mu) if self.enabled else x
 
     def hardened(self) -> SignActivation:
         """The sign with the same thresholds."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxconnect._files import written_whole
+from proxconnect._figures import figure_to
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import ForwardBackward
 from proxconnect.theory.check import check
@@ -36,37 +36,27 @@ def draw_pair(pair: ForwardBackward, path: Path, mus: Sequence[float] = (1.0, 3.
     Raises:
         ProxConnectError: the pair is refused by :func:`proxconnect.check`, or the format is unknown.
     """
-    # A figure of its own, outside pyplot: no global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-    known = FigureCanvasAgg(figure).get_supported_filetypes()
-    kind = path.suffix.removeprefix(".")
-    if kind not in known:
-        raise ProxConnectError(f"cannot draw to {path}: unknown ending, expected {', '.join(known)}")
-    verdicts = [check(pair, mu=mu) for mu in mus]
-    axes = figure.subplots(2, 3)
-    panels: tuple[tuple[str, str, Callable[[float, Verdict], list[Curve]]], ...] = (
-        ("forward F", "w*", lambda mu, verdict: _unbroken(_LATENTS, pair.forward(_LATENTS, mu))),
-        ("backward B", "w*", lambda mu, verdict: _unbroken(_LATENTS, pair.backward(_LATENTS, mu))),
-        ("proximal map P", "w*", lambda mu, verdict: _proximal(verdict)),
-        ("transform T", "u = P(w*)", lambda mu, verdict: _transform(verdict)),
-        ("regulariser r", "w", lambda mu, verdict: _regularizer(pair, mu)),
-    )
-    for axis, (title, label, curves) in zip(axes.flat, panels, strict=False):
-        _draw_panel(axis, title, label, [curves(mu, v) for mu, v in zip(mus, verdicts, strict=True)])
-    legend = axes.flat[-1]
-    legend.set_axis_off()
-    handles = [
-        legend.plot([], [], color=color, linestyle=dash, linewidth=2.5, label=f"mu = {mu:g}")[0]
-        for mu, (color, dash) in zip(mus, _STYLES, strict=False)
-    ]
-    legend.legend(
-        handles=handles, loc="center", fontsize=13, frameon=False, title=pair.name, title_fontsize=14
-    )
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=150)
+    with figure_to(path, size=(6.4, 4.6)) as figure:
+        verdicts = [check(pair, mu=mu) for mu in mus]
+        axes = figure.subplots(2, 3)
+        panels: tuple[tuple[str, str, Callable[[float, Verdict], list[Curve]]], ...] = (
+            ("forward F", "w*", lambda mu, verdict: _unbroken(_LATENTS, pair.forward(_LATENTS, mu))),
+            ("backward B", "w*", lambda mu, verdict: _unbroken(_LATENTS, pair.backward(_LATENTS, mu))),
+            ("proximal map P", "w*", lambda mu, verdict: _proximal(verdict)),
+            ("transform T", "u = P(w*)", lambda mu, verdict: _transform(verdict)),
+            ("regulariser r", "w", lambda mu, verdict: _regularizer(pair, mu)),
+        )
+        for axis, (title, label, curves) in zip(axes.flat, panels, strict=False):
+            _draw_panel(axis, title, label, [curves(mu, v) for mu, v in zip(mus, verdicts, strict=True)])
+        legend = axes.flat[-1]
+        legend.set_axis_off()
+        handles = [
+            legend.plot([], [], color=color, linestyle=dash, linewidth=2.5, label=f"mu = {mu:g}")[0]
+            for mu, (color, dash) in zip(mus, _STYLES, strict=False)
+        ]
+        legend.legend(
+            handles=handles, loc="center", fontsize=13, frameon=False, title=pair.name, title_fontsize=14
+        )
 
 
 Curve = tuple[Tensor, Tensor]

@@ -1,19 +1,34 @@
-"""Training runs of image classifiers, on Lightning."""
+"""Training runs of image classifiers, on Lightning; and what serves any training loop as well."""
 
 from __future__ import annotations
 
+from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import Checkpoint, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
+from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.evaluate import Evaluation, evaluate
+from proxconnect.trainer.recipe import read_recipe
 from proxconnect.trainer.run import TrainedRun, resume, train
+from proxconnect.trainer.sensitivity import LayerSensitivity, Sensitivity, sensitivity
+from proxconnect.trainer.stages import Stage
+from proxconnect.trainer.statistics import layer_statistics, weight_gradients
 
 __all__ = [
     "Checkpoint",
+    "Distillation",
     "Evaluation",
+    "LayerSensitivity",
+    "Sensitivity",
+    "Stage",
     "TrainConfig",
     "TrainedRun",
     "evaluate",
+    "is_main_process",
+    "layer_statistics",
     "read_checkpoint",
+    "read_recipe",
     "resume",
+    "sensitivity",
     "train",
+    "weight_gradients",
 ]

@@ -4,32 +4,80 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxconnect.data import Batches
 from proxconnect.layers import binarized_weights
+from proxconnect.trainer.module import Classifier
+from proxconnect.trainer.statistics import layer_statistics, weight_gradients
+
+PER_LAYER = "layer/"
 
 
-class FlipRate(Callback):
-    """Logs ``flip_rate``: the share of binary weights whose sign changed in the epoch."""
+class LayerStatistics(Callback):
+    """Logs, once an epoch, ``layer/<name>/<statistic>`` of each binarized layer, and each statistic's total.
+
+    ``flip_rate`` is the share of binary weights whose sign changed in the epoch; the others are those of
+    :func:`layer_statistics`, taken at the epoch's last gradient. A total is the mean over all latents.
+    """
+
+    def __init__(self) -> None:
+        self._watching = ExitStack()
+        self._gradients: dict[str, Tensor] | None = None
+        self._statistics: dict[str, dict[str, float]] = {}
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Remember the signs."""
-        self._signs = _signs(module)
+        self._signs = _signs(_model(module))
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int
+    ) -> None:
+        """Watch the epoch's last gradient."""
+        if batch_index + 1 == trainer.num_training_batches:
+            self._gradients = self._watching.enter_context(weight_gradients(_model(module)))
+
+    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
+        """Look at the layers before that gradient moves them."""
+        if self._gradients is not None:
+            self._statistics = layer_statistics(_model(module), self._gradients)
+            self._stop_watching()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Compare with the signs now."""
-        if self._signs.numel():
-            flips = (_signs(module) != self._signs).float().mean()
-            module.log("flip_rate", flips)
+        """Compare with the signs now, and log."""
+        now = _signs(_model(module))
+        layers = {
+            name: {"flip_rate": float((now[name] != before).float().mean()), **self._statistics.get(name, {})}
+            for name, before in self._signs.items()
+        }
+        for name, statistics in layers.items():
+            module.log_dict({f"{PER_LAYER}{name}/{key}": value for key, value in statistics.items()})
+        for key in dict.fromkeys(key for statistics in layers.values() for key in statistics):
+            having = [name for name in layers if key in layers[name]]
+            sizes = [now[name].numel() for name in having]
+            total = sum(size * layers[name][key] for size, name in zip(sizes, having, strict=True))
+            module.log(key, total / sum(sizes))
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Leave no hook behind."""
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        self._watching.close()
+        self._gradients = None
 
 
-def _signs(module: LightningModule) -> Tensor:
-    latents = [(found.latent >= 0).flatten() for found in binarized_weights(module)]
-    return torch.cat(latents) if latents else torch.empty(0, dtype=torch.bool)
+def _model(module: LightningModule) -> nn.Module:
+    assert isinstance(module, Classifier)
+    return module.model
+
+
+def _signs(model: nn.Module) -> dict[str, Tensor]:
+    return {found.name: found.latent >= 0 for found in binarized_weights(model)}
 
 
 class TimedBatches:

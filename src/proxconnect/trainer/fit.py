@@ -15,15 +15,19 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from proxconnect._files import written_whole
 from proxconnect.data import Batches, ImageData
-from proxconnect.trainer.callbacks import EpochTimes, FlipRate, TimedBatches
+from proxconnect.errors import TrainingError
+from proxconnect.trainer._process import is_main_process
+from proxconnect.trainer.callbacks import PER_LAYER, EpochTimes, LayerStatistics, TimedBatches
 from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, facts_to_save
 from proxconnect.trainer.config import TrainConfig
+from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.progress import EpochBar, EpochLines
 
@@ -35,6 +39,7 @@ def fit(
     facts: DataFacts,
     out: Path,
     checkpoint: Path | None,
+    distillation: Distillation | None,
     show: Callable[[str], None],
 ) -> dict[str, float]:
     """Train ``model`` in place with the Lightning trainer, from ``checkpoint`` on if there is one.
@@ -43,23 +48,16 @@ def fit(
         The metrics of the last epoch.
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
-    batches = partial(Batches, batch_size=config.batch_size, mean=data.mean, std=data.std)
-    train = batches(data.train, augmentation=data.augmentation, shuffle=True, seed=config.seed)
-    steps = min(len(train), config.limit_train_batches or len(train)) * config.epochs
-    module = _Run(model, config, steps, facts, train, batches(data.val))
-    callbacks: list[Callback] = [
-        FlipRate(),
-        EpochTimes(module.timed),
-        *([EpochBar()] if sys.stdout.isatty() else []),
-        EpochLines(show),
-        _checkpoint_every_epoch(out),
-    ]
+    train, val = _batches(config, data)
+    module = _Run(model, config, facts, train, val, distillation)
+    callbacks: list[Callback] = [LayerStatistics(), EpochTimes(module.timed)]
+    if is_main_process():
+        callbacks += [*([EpochBar()] if sys.stdout.isatty() else []), EpochLines(show)]
     with _quiet_lightning():
-        trainer = Trainer(
+        trainer = _trainer(
+            config,
             max_epochs=config.epochs,
-            accelerator="auto",
-            devices=1,
-            callbacks=callbacks,
+            callbacks=[*callbacks, _checkpoint_every_epoch(out)],
             logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="tensorboard", version="")],
             plugins=[WholeCheckpointIO()],
             limit_train_batches=config.limit_train_batches,
@@ -72,6 +70,39 @@ def fit(
         with _interruptible(trainer, out):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return _metrics(trainer)
+
+
+def check_hardware(config: TrainConfig, data: ImageData) -> None:
+    """Refuse hardware that Lightning does not find, and batches that do not go round.
+
+    Raises:
+        TrainingError: the accelerator, the number of devices or the strategy is not available.
+        DataError: a batch has fewer images than there are devices.
+    """
+    with _quiet_lightning():
+        _trainer(config, logger=False, enable_checkpointing=False)
+    for batches in _batches(config, data):
+        batches.set_part(0, config.devices)
+
+
+def _trainer(config: TrainConfig, **options: Any) -> Trainer:
+    hardware: dict[str, Any] = {
+        "accelerator": config.accelerator,
+        "devices": config.devices,
+        "strategy": config.strategy,
+    }
+    try:
+        return Trainer(**hardware, **options)
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        asked = ", ".join(f"--{name} {value}" for name, value in hardware.items())
+        raise TrainingError(f"Lightning cannot train with {asked}: {reason}") from error
+
+
+def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
+    both = partial(Batches, batch_size=config.batch_size, mean=data.mean, std=data.std)
+    train = both(data.train, augmentation=data.augmentation, shuffle=True, seed=config.seed)
+    return train, both(data.val)
 
 
 @contextmanager
@@ -93,7 +124,8 @@ def _interruptible(trainer: Trainer, out: Path) -> Iterator[None]:
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    totals = (each for each in trainer.callback_metrics.items() if not each[0].startswith(PER_LAYER))
+    return {name: float(value) for name, value in totals}
 
 
 class _Run(Classifier):
@@ -103,23 +135,26 @@ class _Run(Classifier):
         self,
         model: nn.Module,
         config: TrainConfig,
-        steps: int,
         facts: DataFacts,
         train: Batches,
         val: Batches,
+        distillation: Distillation | None,
     ) -> None:
-        super().__init__(model, config, steps)
+        steps_per_epoch = min(len(train), config.limit_train_batches or len(train))
+        super().__init__(model, config, steps_per_epoch, distillation)
         self.facts = facts
         self.timed = TimedBatches(train)
         self.validation = val
 
     def train_dataloader(self) -> TimedBatches:
-        """The epoch's batches: their order depends on seed and epoch alone, so resuming is exact."""
+        """The epoch's batches, this process's part: a function of seed and epoch, so resuming is exact."""
+        self.timed.batches.set_part(self.trainer.global_rank, self.trainer.world_size)
         self.timed.batches.set_epoch(self.current_epoch)
         return self.timed
 
     def val_dataloader(self) -> Batches:
-        """Validation batches, in order."""
+        """Validation batches, this process's part, in order."""
+        self.validation.set_part(self.trainer.global_rank, self.trainer.world_size)
         return self.validation
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -139,15 +174,17 @@ def _checkpoint_every_epoch(out: Path) -> ModelCheckpoint:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's greetings and its advice about data loaders off the terminal."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from lightning import LightningModule
@@ -17,64 +17,112 @@ from proxconnect.errors import TrainingError
 from proxconnect.layers import binarized_weights
 from proxconnect.optim import MuSchedule, clip_latents, param_groups
 from proxconnect.trainer.config import TrainConfig
+from proxconnect.trainer.distill import Distillation
+from proxconnect.trainer.stages import place_of_step
 
 T = TypeVar("T")
 _WARM_UP = 0.05
 
 
+class _WholeBatch(NamedTuple):
+    """Mean loss, accuracy and number of images of a batch, over all devices."""
+
+    loss: Tensor
+    accuracy: Tensor
+    images: int
+
+
 class Classifier(LightningModule):
-    """Trains ``model`` by cross-entropy as ``config`` says.
+    """Trains ``model`` by cross-entropy, or a teacher's answers, as ``config`` says.
 
     Args:
         model: the model, binarized already where ``config`` asks for it.
         config: a resolved configuration.
-        steps: optimizer steps of the whole run.
+        steps_per_epoch: optimizer steps in an epoch.
+        distillation: the loss to train with instead of cross-entropy.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, steps: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        steps_per_epoch: int,
+        distillation: Distillation | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.config = config
-        self.steps = steps
-        self.mu_schedule = _mu_schedule(model, config, steps)
+        self.steps_per_epoch = steps_per_epoch
+        self.distillation = distillation
+        self.stages = config.stage_list
+        self.stage = self.stages[0]
+        self.mu_schedule = _mu_schedule(model, config, steps_per_epoch)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images."""
         logits: Tensor = self.model(images)
         return logits
 
+    def on_fit_start(self) -> None:
+        """The teacher is no part of this module, so it follows to the device by hand."""
+        if self.distillation is not None:
+            self.distillation.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Switch the quantizers as the epoch's stage says."""
+        place = place_of_step(self.stages, self.current_epoch * self.steps_per_epoch, self.steps_per_epoch)
+        self.stage = place.stage
+        self.stage.enter(self.model)
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> dict[str, Tensor]:
-        """Loss and accuracy of one batch; refuses to go on where the loss is not finite."""
-        loss, accuracy = self._evaluate(batch, "train")
-        if not torch.isfinite(loss):
-            epoch = self.current_epoch
-            kept = (
-                f"the checkpoint of epoch {epoch} is kept"
-                if epoch
-                else "no epoch was completed, so no checkpoint is kept"
-            )
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.global_step + 1} (epoch {epoch + 1}, "
-                f"batch {batch_index + 1}); {kept}. Try a lower --lr than {self.config.lr:g}"
-            )
-        return {"loss": loss, "accuracy": accuracy}
+        """Loss and accuracy of one batch; refuses to go on where the loss is not finite.
+
+        Each device has its part of the batch; the loss is weighted by the part's size, so that the mean that
+        the devices' gradients are reduced by is the mean over the whole batch.
+        """
+        images, labels = batch
+        if self.distillation is None:
+            logits = self(images)
+            loss = functional.cross_entropy(logits, labels)
+        else:
+            loss, logits = self.distillation(self.model, images, labels)
+        whole = self._log("train", loss.detach(), logits, labels)
+        if not torch.isfinite(whole.loss):
+            raise TrainingError(self._not_finite(whole.loss.item(), batch_index))
+        share = len(labels) * self.trainer.world_size / whole.images
+        return {"loss": share * loss, "accuracy": whole.accuracy}
+
+    def _not_finite(self, loss: float, batch_index: int) -> str:
+        epoch = self.current_epoch
+        kept = (
+            f"the checkpoint of epoch {epoch} is kept"
+            if epoch
+            else "no epoch was completed, so no checkpoint is kept"
+        )
+        return (
+            f"the loss is {loss} at step {self.global_step + 1} (epoch {epoch + 1}, "
+            f"batch {batch_index + 1}); {kept}. Try a lower --lr than {self.config.lr:g}"
+        )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Loss and accuracy of one validation batch."""
-        self._evaluate(batch, "val")
-
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and accuracy of one validation batch."""
         images, labels = batch
         logits = self(images)
-        loss = functional.cross_entropy(logits, labels)
-        accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        values = {f"{stage}_loss": loss.detach(), f"{stage}_accuracy": accuracy}
-        self.log_dict(values, on_epoch=True, on_step=False, batch_size=len(labels))
-        return loss, accuracy
+        self._log("val", functional.cross_entropy(logits, labels), logits, labels)
+
+    def _log(self, part: str, loss: Tensor, logits: Tensor, labels: Tensor) -> _WholeBatch:
+        right = (logits.argmax(dim=1) == labels).sum()
+        sums = torch.stack((loss * len(labels), right.to(loss), loss.new_tensor(len(labels))))
+        # Not by Lightning's sync_dist, which rounds the mean number of images down.
+        loss, right, images = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        whole = _WholeBatch(loss / images, right / images, int(images))
+        values = {f"{part}_loss": whole.loss, f"{part}_accuracy": whole.accuracy}
+        self.log_dict(values, on_epoch=True, on_step=False, batch_size=whole.images)
+        return whole
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
-        """Move the sharpness after each step."""
-        if self.mu_schedule is not None:
+        """Move the sharpness after each step that it took part in."""
+        if self.mu_schedule is not None and self.stage.weights:
             self.mu_schedule.step()
             self.log("mu", self.mu_schedule.mu)
 
@@ -91,7 +139,12 @@ class Classifier(LightningModule):
         )
         optimizer = _optimizer(config, groups)
         clip_latents(optimizer, self.model)
-        schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, self.steps))
+
+        def factor(step: int) -> float:
+            place = place_of_step(self.stages, step, self.steps_per_epoch)
+            return learning_rate_factor(place.step, place.steps)
+
+        schedule = LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _latent(self) -> dict[str, Any]:
@@ -136,11 +189,12 @@ def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
     return adaptive(groups, lr=lr)
 
 
-def _mu_schedule(model: nn.Module, config: TrainConfig, steps: int) -> MuSchedule | None:
+def _mu_schedule(model: nn.Module, config: TrainConfig, steps_per_epoch: int) -> MuSchedule | None:
     if not any(True for _ in binarized_weights(model)):
         return None
     end = None if config.mu_schedule == "constant" else config.mu_end
     kind, start, fraction = config.mu_schedule, config.mu_start, config.mu_fraction
+    steps = steps_per_epoch * sum(stage.epochs for stage in config.stage_list if stage.weights)
     return MuSchedule(model, kind, start=start, end=end, steps=steps, fraction=fraction)
 
 

@@ -15,6 +15,9 @@ _COLUMNS = (
     ("val accuracy", "val_accuracy", "{:.4f}"),
     ("mu", "mu", "{:.3g}"),
     ("flips", "flip_rate", "{:.2%}"),
+    ("to levels", "level_distance", "{:.3f}"),
+    ("not exact", "outside_exact", "{:.1%}"),
+    ("killed", "gradient_killed", "{:.1%}"),
     ("data", "data_share", "{:.1%}"),
     ("seconds", "epoch_seconds", "{:.0f}"),
 )

@@ -15,8 +15,10 @@ from torch import nn
 from proxconnect._files import written_whole
 from proxconnect.data import ImageData, load_data, preprocessing
 from proxconnect.errors import TrainingError
-from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, build_model, read_checkpoint
+from proxconnect.trainer._process import is_main_process
+from proxconnect.trainer.checkpoint import FILE_NAME, Checkpoint, DataFacts, build_model, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
+from proxconnect.trainer.distill import Distillation
 
 CONFIG_FILE = "config.json"
 
@@ -47,10 +49,13 @@ def train(
     facts = _facts(data)
     weights = None if config.init is None else _initial_weights(Path(config.init), config, facts)
     model = build_model(config, facts, weights)
-    _prepare_folder(out, overwrite)
-    with written_whole(out / CONFIG_FILE) as file:
-        file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-    return _fit(model, config, data, facts, out, None, show)
+    distillation = _distillation(config, data, facts, model)
+    _check_hardware(config, data)
+    if is_main_process():
+        _prepare_folder(out, overwrite)
+        with written_whole(out / CONFIG_FILE) as file:
+            file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    return _fit(model, config, data, facts, out, None, distillation, show)
 
 
 def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None] = print) -> TrainedRun:
@@ -82,7 +87,9 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
         raise TrainingError(
             f"cannot resume {out}: the data at {config.data!r} is not what the run began with"
         )
-    run = _fit(build_model(config, facts), config, data, facts, out, checkpoint.path, show)
+    model = build_model(config, facts)
+    distillation = _distillation(config, data, facts, model)
+    run = _fit(model, config, data, facts, out, checkpoint.path, distillation, show)
     # A run that was finished already trains no epoch and measures nothing anew.
     return run if run.metrics else replace(run, metrics=checkpoint.metrics)
 
@@ -92,18 +99,47 @@ def _facts(data: ImageData) -> DataFacts:
 
 
 def _initial_weights(path: Path, config: TrainConfig, facts: DataFacts) -> dict[str, torch.Tensor]:
+    checkpoint = _full_precision("--init", path, facts)
+    if checkpoint.config.model != config.model:
+        raise TrainingError(
+            f"--init {path} has model {checkpoint.config.model!r}, this run has {config.model!r}"
+        )
+    return checkpoint.weights
+
+
+def _distillation(
+    config: TrainConfig, data: ImageData, facts: DataFacts, model: nn.Module
+) -> Distillation | None:
+    if config.teacher is None:
+        return None
+    checkpoint = _full_precision("--teacher", Path(config.teacher), facts)
+    if checkpoint.data.preprocessing != facts.preprocessing:
+        raise TrainingError(
+            f"--teacher {config.teacher} was trained on images prepared otherwise "
+            f"({checkpoint.data.preprocessing}, here {facts.preprocessing}); train it on this data"
+        )
+    distillation = Distillation(
+        checkpoint.build_model(),
+        weight=config.distill_weight,
+        temperature=config.distill_temperature,
+        features=config.feature_names,
+        feature_weight=config.distill_feature_weight,
+    )
+    distillation.check(model, torch.zeros(2, *data.train.shape))
+    return distillation
+
+
+def _full_precision(option: str, path: Path, facts: DataFacts) -> Checkpoint:
     checkpoint = read_checkpoint(path)
     if checkpoint.config.setting != "fp":
         raise TrainingError(
-            f"--init needs a full-precision checkpoint; {path} has setting {checkpoint.config.setting!r}"
+            f"{option} needs a full-precision checkpoint; {path} has setting {checkpoint.config.setting!r}"
         )
-    for name, theirs, ours in (
-        ("model", checkpoint.config.model, config.model),
-        ("classes", checkpoint.data.classes, facts.classes),
-    ):
-        if theirs != ours:
-            raise TrainingError(f"--init {path} has {name} {theirs!r}, this run has {ours!r}")
-    return checkpoint.weights
+    if checkpoint.data.classes != facts.classes:
+        raise TrainingError(
+            f"{option} {path} has classes {checkpoint.data.classes!r}, this run has {facts.classes!r}"
+        )
+    return checkpoint
 
 
 def _prepare_folder(out: Path, overwrite: bool) -> None:
@@ -122,6 +158,12 @@ def _prepare_folder(out: Path, overwrite: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
+def _check_hardware(config: TrainConfig, data: ImageData) -> None:
+    from proxconnect.trainer.fit import check_hardware
+
+    check_hardware(config, data)
+
+
 def _fit(
     model: nn.Module,
     config: TrainConfig,
@@ -129,10 +171,11 @@ def _fit(
     facts: DataFacts,
     out: Path,
     checkpoint: Path | None,
+    distillation: Distillation | None,
     show: Callable[[str], None],
 ) -> TrainedRun:
     # Lightning takes seconds to import: only a run that trains pays for it.
     from proxconnect.trainer.fit import fit
 
-    metrics = fit(model, config, data, facts, out, checkpoint, show)
+    metrics = fit(model, config, data, facts, out, checkpoint, distillation, show)
     return TrainedRun(model.cpu().eval(), config, data, out / FILE_NAME, metrics)

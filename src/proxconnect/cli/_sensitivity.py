@@ -1,0 +1,72 @@
+"""``proxconnect train --sensitivity``: which layers cost accuracy when they alone are binarized."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from proxconnect.errors import TrainingError
+
+# Enough for the statistics of a BatchNorm.
+_CALIBRATION_BATCHES = 20
+_USED = (
+    "init",
+    "model",
+    "data",
+    "image_size",
+    "scale",
+    "batch_size",
+    "seed",
+    "limit_train_batches",
+    "limit_val_batches",
+)
+
+
+def report_sensitivity(given: dict[str, Any], *, recalibrate: bool, plot: Path | None, as_json: bool) -> None:
+    """Print the table for the full-precision checkpoint ``--init``, on validation images."""
+    from proxconnect.data import Batches, load_data
+    from proxconnect.trainer import TrainConfig, evaluate, read_checkpoint, sensitivity
+
+    if "init" not in given:
+        raise TrainingError("--sensitivity needs a full-precision checkpoint; pass --init RUN")
+    if others := [name for name in given if name not in _USED]:
+        raise TrainingError(
+            f"--sensitivity trains nothing and takes no --{others[0].replace('_', '-')}; leave it out"
+        )
+    checkpoint = read_checkpoint(Path(given["init"]))
+    if checkpoint.config.setting != "fp":
+        raise TrainingError(
+            f"--sensitivity needs a full-precision checkpoint; {given['init']} has setting "
+            f"{checkpoint.config.setting!r}"
+        )
+    # As the checkpoint was trained, where nothing else is given.
+    kept = {name: getattr(checkpoint.config, name) for name in ("model", "data", "image_size", "setting")}
+    config = TrainConfig(**{**kept, **given}).resolved()
+    if config.model != checkpoint.config.model:
+        raise TrainingError(
+            f"--init {given['init']} has model {checkpoint.config.model!r}, not {config.model!r}"
+        )
+    data = load_data(str(config.data), image_size=config.image_size)
+    if data.classes != checkpoint.data.classes:
+        raise TrainingError(
+            f"--init {given['init']} has classes {checkpoint.data.classes!r}, the data {data.classes!r}"
+        )
+    statistics = {name: checkpoint.data.preprocessing[name] for name in ("mean", "std")}
+    val = Batches(data.val, config.batch_size, **statistics)
+    train = Batches(data.train, config.batch_size, shuffle=True, seed=config.seed, **statistics)
+    calibration = config.limit_train_batches or _CALIBRATION_BATCHES
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    table = sensitivity(
+        checkpoint.build_model(),
+        lambda model: evaluate(model, islice(val, config.limit_val_batches)).accuracy,
+        scale=None if config.scale == "none" else config.scale,
+        recalibrate=(images for images, _ in islice(train, calibration)) if recalibrate else None,
+        on_layer=lambda layer: console.print(f"{layer.name}: {layer.accuracy:.2%}"),
+    )
+    print(json.dumps(table.to_dict()) if as_json else table)
+    if plot is not None:
+        table.plot(plot)

@@ -1,0 +1,77 @@
+"""Refusals of training configurations that cannot be meant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from proxconnect.errors import TrainingError, unknown_name
+from proxconnect.layers import SETTINGS
+from proxconnect.models import model_names
+from proxconnect.optim import SCHEDULES
+from proxconnect.quantizers import methods
+
+if TYPE_CHECKING:
+    from proxconnect.trainer.config import TrainConfig
+
+_AT_LEAST = {
+    "epochs": 1, "batch_size": 1, "weight_decay": 0, "latent_weight_decay": 0, "limit_train_batches": 1,
+    "limit_val_batches": 1, "seed": 0, "image_size": 1, "devices": 1, "distill_feature_weight": 0,
+}  # fmt: skip
+_POSITIVE = ("lr", "latent_lr", "latent_clip", "mu_start", "mu_end", "mu_fraction", "distill_temperature")
+
+
+def check_names(config: TrainConfig) -> None:
+    """Refuse what is missing, what nothing is called, and a method that does not fit the setting."""
+    for name in ("model", "data"):
+        if getattr(config, name) is None:
+            raise TrainingError(f"a training run needs --{name}")
+    _known("model", config.model, model_names())
+    _known("setting", config.setting, ("fp", *SETTINGS))
+    if config.pair is None:
+        _known("method", config.method, methods())
+    if (config.method == "fp") != (config.setting == "fp"):
+        raise TrainingError(
+            f"method {config.method!r} does not fit setting {config.setting!r}: "
+            "setting 'fp' goes with method 'fp' and no other"
+        )
+    _known("optimizer", config.optimizer, ("sgd", "adam", "adamw"))
+    _known("scale", config.scale, ("channel", "tensor", "none"))
+    _known("mu schedule", config.mu_schedule, SCHEDULES)
+
+
+def check_numbers(config: TrainConfig) -> None:
+    """Refuse numbers that are out of range, not finite or contradict each other."""
+    for name, least in _AT_LEAST.items():
+        value = getattr(config, name)
+        if value is not None and not least <= value < math.inf:
+            raise TrainingError(f"{name} must be at least {least}, not {value!r}")
+    for name in _POSITIVE:
+        value = getattr(config, name)
+        if value is not None and not 0 < value < math.inf:
+            raise TrainingError(f"{name} must be a positive number, not {value!r}")
+    if config.mu_fraction > 1:
+        raise TrainingError(f"mu_fraction is a share of the steps, at most 1, not {config.mu_fraction!r}")
+    if not 0 <= config.distill_weight <= 1:
+        raise TrainingError(f"distill_weight is a share, from 0 to 1, not {config.distill_weight!r}")
+    if config.batch_size < config.devices:
+        raise TrainingError(
+            f"batch_size {config.batch_size} leaves some of {config.devices} devices without an image; "
+            "choose a larger batch_size"
+        )
+
+
+def check_teacher(config: TrainConfig) -> None:
+    """Refuse distillation options without a teacher."""
+    if config.teacher is not None:
+        return
+    default = type(config)()
+    for name in ("distill_weight", "distill_temperature", "distill_features", "distill_feature_weight"):
+        if getattr(config, name) != getattr(default, name):
+            raise TrainingError(f"{name} needs a teacher; pass --teacher CHECKPOINT")
+
+
+def _known(kind: str, name: str | None, known: Collection[str]) -> None:
+    if name not in known:
+        raise TrainingError(unknown_name(kind, name, known))

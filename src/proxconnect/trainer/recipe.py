@@ -1,0 +1,46 @@
+"""Recipes: training options in a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from proxconnect.errors import TrainingError, unknown_name
+from proxconnect.trainer.config import TrainConfig
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    r"""The options in the TOML file ``path``; its keys are the fields of :class:`TrainConfig`.
+
+    Raises:
+        TrainingError: the file cannot be read, is not TOML, or has an unknown key or a value of another type.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "recipe.toml"
+    >>> _ = file.write_text('model = "resnet20"\nepochs = 3')
+    >>> read_recipe(file)
+    {'model': 'resnet20', 'epochs': 3}
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"cannot read recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"recipe {path} is not TOML: {error}") from error
+    names = [each.name for each in fields(TrainConfig)]
+    hints = get_type_hints(TrainConfig)
+    for key, value in values.items():
+        if key not in names:
+            raise TrainingError(f"recipe {path}: {unknown_name('key', key, names)}")
+        kinds = set(get_args(hints[key]) or (hints[key],)) - {type(None)}
+        # TOML writes a whole number of epochs and a whole learning rate alike.
+        if float in kinds:
+            kinds.add(int)
+        if type(value) not in kinds:
+            expected = " or ".join(sorted(kind.__name__ for kind in kinds))
+            raise TrainingError(
+                f"recipe {path}: {key} is {value!r}, of type {type(value).__name__}; expected {expected}"
+            )
+    return values

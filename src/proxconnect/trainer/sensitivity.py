@@ -1,0 +1,132 @@
+"""How much accuracy each layer costs when it alone is binarized: which to keep in full precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from proxconnect._figures import figure_to
+from proxconnect.errors import ProxConnectError
+from proxconnect.layers import (
+    LINEAR_AND_CONV,
+    BinarizeConfig,
+    binarization_of,
+    binarize_,
+    harden_,
+    recalibrate_,
+)
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """One layer: its name, kind and weights, the accuracy with it alone binarized, and what that loses."""
+
+    name: str
+    kind: str
+    weights: int
+    accuracy: float
+    lost: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What :func:`sensitivity` found, layers in registration order; ``str()`` is a readable table."""
+
+    baseline: float
+    layers: tuple[LayerSensitivity, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"baseline": self.baseline, "layers": [asdict(layer) for layer in self.layers]}
+
+    def plot(self, path: Path) -> None:
+        """Draw the accuracy that each layer loses as bars to ``path``, whose ending chooses the format.
+
+        Raises:
+            ProxConnectError: the format is unknown.
+        """
+        with figure_to(path, size=(6.4, 1.2 + 0.22 * len(self.layers))) as figure:
+            axes = figure.subplots()
+            axes.barh([each.name for each in self.layers], [100 * each.lost for each in self.layers])
+            axes.invert_yaxis()
+            axes.axvline(0, color="0.3", linewidth=0.8)
+            axes.set_xlabel(f"accuracy lost, in points of {100 * self.baseline:.2f} %")
+            axes.set_title("Each layer binarized alone")
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "weights", "accuracy", "lost")
+        cells = [
+            (each.name, each.kind, f"{each.weights:,}", f"{each.accuracy:.2%}", f"{each.lost:.2%}")
+            for each in self.layers
+        ]
+        rows = [head, *cells, ("none", "", "", f"{self.baseline:.2%}", "")]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = [
+            "  ".join(
+                f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}"
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]))
+
+
+def sensitivity(
+    model: nn.Module,
+    evaluate: Callable[[nn.Module], float],
+    *,
+    scale: str | None = "channel",
+    recalibrate: Iterable[Tensor] | None = None,
+    on_layer: Callable[[LayerSensitivity], None] = lambda layer: None,
+) -> Sensitivity:
+    """The accuracy lost by each ``Linear`` and ``Conv`` layer when it alone becomes ``alpha sign(w)``.
+
+    Without training afterwards, so more than a trained network would lose: it ranks the layers. ``alpha`` is
+    the mean ``|w|``. Works on copies; the model stays as it is.
+
+    Args:
+        model: a trained full-precision model.
+        evaluate: the accuracy, from 0 to 1, of a model in eval mode.
+        scale: of the binarized layer: ``"channel"``, ``"tensor"`` or None.
+        recalibrate: input batches to recompute BatchNorm's statistics from before each evaluation.
+        on_layer: is told each result as it comes.
+
+    Raises:
+        ProxConnectError: the model has no such layer, has binarized ones already, or there is nothing to
+            recalibrate.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> inputs = torch.randn(100, 4)
+    >>> labels = model(inputs).argmax(1)
+    >>> table = sensitivity(model, lambda m: (m(inputs).argmax(1) == labels).float().mean().item())
+    >>> table.baseline, [layer.name for layer in table.layers]
+    (1.0, ['0', '2'])
+    """
+    chosen = {name: layer for name, layer in model.named_modules() if isinstance(layer, LINEAR_AND_CONV)}
+    if not chosen:
+        raise ProxConnectError("sensitivity needs a model with Linear or Conv layers; this one has none")
+    if binarization_of(model) is not None:
+        raise ProxConnectError("sensitivity needs a full-precision model; this one is binarized already")
+    batches = None if recalibrate is None else list(recalibrate)
+    baseline = evaluate(copy.deepcopy(model).eval())
+    layers = []
+    for name, layer in chosen.items():
+        trial = copy.deepcopy(model).eval()
+        config = BinarizeConfig("bc", scale=scale)
+        harden_(binarize_(trial, config, filter_fn=lambda module, fqn, name=name: fqn == name))  # type: ignore[misc]
+        if batches is not None:
+            recalibrate_(trial, batches)
+        accuracy = evaluate(trial)
+        weights = layer.weight.numel()
+        result = LayerSensitivity(name, type(layer).__name__, weights, accuracy, baseline - accuracy)
+        layers.append(result)
+        on_layer(result)
+    return Sensitivity(baseline, tuple(layers))

@@ -1,0 +1,86 @@
+"""Sensitivity: each layer binarized alone, on copies."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import proxconnect as pc
+from proxconnect.errors import ProxConnectError
+from proxconnect.trainer import sensitivity
+
+
+def model_and_inputs() -> tuple[nn.Sequential, torch.Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+    return model.train(), torch.randn(64, 6)
+
+
+def test_each_layer_is_binarized_alone_and_the_model_stays() -> None:
+    model, _ = model_and_inputs()
+    before = copy.deepcopy(model.state_dict())
+    seen = []
+
+    def evaluate(trial: nn.Module) -> float:
+        assert not trial.training
+        seen.append([len(trial[i].weight.abs().unique()) <= 16 for i in (0, 3)])
+        return 0.5 + 0.25 * seen[-1][0]
+
+    table = sensitivity(model, evaluate)
+    assert seen == [[False, False], [True, False], [False, True]]
+    assert table.baseline == 0.5
+    assert [(each.name, each.accuracy, each.lost) for each in table.layers] == [
+        ("0", 0.75, -0.25),
+        ("3", 0.5, 0),
+    ]
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_trial_is_what_binarize_and_harden_make() -> None:
+    model, inputs = model_and_inputs()
+    outputs = []
+    table = sensitivity(model, lambda trial: outputs.append(trial(inputs)) or 0.0, scale="tensor")
+    expected = pc.binarize_(
+        copy.deepcopy(model).eval(), pc.BinarizeConfig("bc", scale="tensor"), lambda module, name: name == "3"
+    )
+    assert torch.equal(outputs[2], pc.harden_(expected)(inputs))
+    assert [layer.weights for layer in table.layers] == [96, 64]
+
+
+def test_recalibration_settles_batchnorm() -> None:
+    model, inputs = model_and_inputs()
+    means = []
+    sensitivity(model, lambda trial: means.append(trial[1].running_mean) or 0.0, recalibrate=[inputs])
+    assert torch.equal(means[0], torch.zeros(16))
+    assert not torch.equal(means[1], means[0])
+
+
+def test_table_dictionary_and_plot(tmp_path: Path) -> None:
+    model, _ = model_and_inputs()
+    accuracies = iter([0.9, 0.8, 0.6])
+    table = sensitivity(model, lambda trial: next(accuracies))
+    assert table.to_dict()["layers"][1] == {
+        "name": "3", "kind": "Linear", "weights": 64, "accuracy": 0.6, "lost": pytest.approx(0.3)
+    }  # fmt: skip
+    text = str(table)
+    assert all(word in text for word in ("layer", "lost", "30.00%", "90.00%"))
+    table.plot(tmp_path / "table.png")
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ProxConnectError, match="unknown ending"):
+        table.plot(tmp_path / "table.xyz")
+
+
+def test_refuses() -> None:
+    model, _ = model_and_inputs()
+    with pytest.raises(ProxConnectError, match="this one has none"):
+        sensitivity(nn.ReLU(), lambda trial: 1.0)
+    config = pc.BinarizeConfig("bc")
+    binary = pc.binarize_(model, config, lambda module, name: name == "0")
+    for refused in (binary, pc.harden_(copy.deepcopy(binary))):
+        with pytest.raises(ProxConnectError, match="binarized already"):
+            sensitivity(refused, lambda trial: 1.0)

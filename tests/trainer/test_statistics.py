@@ -1,0 +1,89 @@
+"""Statistics of binarized layers, against their definitions and in a run's logs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import proxconnect as pc
+from proxconnect.layers import binarized_weights, latent_weight
+from proxconnect.trainer import Stage, TrainConfig, layer_statistics, train, weight_gradients
+
+
+def layer(method: str, latents: list[float], mu: float = 1.0) -> nn.Linear:
+    plain = nn.Linear(len(latents), 1, bias=False)
+    config = pc.BinarizeConfig(method, scale=None)
+    binary = pc.binarize_(plain, config, lambda module, name: True)
+    latent_weight(binary).data.copy_(torch.tensor([latents]))
+    for found in binarized_weights(binary):
+        found.quantizer.mu.fill_(mu)
+    return binary
+
+
+def test_gradient_killed_is_the_share_of_the_gradient_where_b_is_zero() -> None:
+    model = layer("bnn", [0.5, 2.0, -0.1, -3.0])
+    with weight_gradients(model) as gradients:
+        model(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).sum().backward()
+    assert torch.equal(gradients["weight"], torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert layer_statistics(model, gradients)["weight"]["gradient_killed"] == pytest.approx(6 / 10)
+
+
+@pytest.mark.parametrize(("method", "killed"), [("bc", 0.0), ("bnn++", 0.5), ("bnn", 1.0)])
+def test_gradient_killed_tells_methods_apart(method: str, killed: float) -> None:
+    latents = [2.0, -2.0] if method == "bnn" else [0.01, 2.0]
+    model = layer(method, latents, mu=60.0 if method == "bnn++" else 1.0)
+    with weight_gradients(model) as gradients:
+        model(torch.ones(1, 2)).sum().backward()
+    assert layer_statistics(model, gradients)["weight"]["gradient_killed"] == pytest.approx(killed)
+
+
+def test_gradients_of_several_passes_add_up_and_no_hook_stays() -> None:
+    model = layer("bc", [0.5, -0.5])
+    with weight_gradients(model) as gradients:
+        for _ in range(2):
+            model(torch.ones(1, 2)).sum().backward()
+    assert torch.equal(gradients["weight"], torch.full((1, 2), 2.0))
+    model(torch.ones(1, 2)).sum().backward()
+    assert torch.equal(gradients["weight"], torch.full((1, 2), 2.0))
+
+
+def test_level_distance_is_that_of_the_forward_quantizer() -> None:
+    model = layer("ede+", [0.2, -0.3])
+    expected = (1 - model.weight.abs()).abs().mean().item()
+    assert layer_statistics(model)["weight"]["level_distance"] == pytest.approx(expected)
+    assert layer_statistics(layer("bc", [0.2, -0.3]))["weight"]["level_distance"] == 0
+
+
+def test_outside_exact_is_the_theorys_share() -> None:
+    assert layer_statistics(layer("bnn", [0.5, 2.0, -0.1, -3.0]))["weight"]["outside_exact"] == 0.5
+
+
+def test_a_layer_that_is_switched_off_has_no_statistics() -> None:
+    model = layer("bnn", [0.5, 2.0])
+    Stage("none", 1).enter(model)
+    assert layer_statistics(model) == {}
+
+
+def test_a_run_logs_layers_and_totals(tmp_path: Path) -> None:
+    base: dict[str, Any] = {"model": "resnet20", "data": "digits", "batch_size": 32, "epochs": 1}
+    config = TrainConfig(**base, limit_train_batches=2, limit_val_batches=1, method="bnn")
+    lines: list[str] = []
+    run = train(config, tmp_path / "run", show=lines.append)
+    with (tmp_path / "run" / "csv" / "version_0" / "metrics.csv").open() as file:
+        row = {key: float(value) for row in csv.DictReader(file) for key, value in row.items() if value}
+    sizes = {found.name: found.latent.numel() for found in binarized_weights(run.model)}
+    for key in ("flip_rate", "outside_exact", "level_distance", "gradient_killed"):
+        total = sum(row[f"layer/{name}/{key}"] * size for name, size in sizes.items()) / sum(sizes.values())
+        assert row[key] == pytest.approx(total, rel=1e-4)
+        assert run.metrics[key] == pytest.approx(row[key], rel=1e-4)
+    assert 0 < row["gradient_killed"] < 1
+    assert not any("layer/" in key for key in run.metrics)
+    assert "layer" not in lines[0]
+    assert all(word in lines[0] for word in ("flips", "to levels", "not exact", "killed"))
+    events = next((tmp_path / "run" / "tensorboard").glob("events.*")).read_bytes()
+    assert b"layer/blocks.0.conv1.weight/gradient_killed" in events

@@ -1,0 +1,102 @@
+"""Two processes on one machine train as one does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from proxconnect.errors import DataError, TrainingError
+from proxconnect.trainer import TrainConfig, read_checkpoint, train
+
+# No BatchNorm, so that a model sees the same of a batch in one process and in two.
+OPTIONS = {
+    "model": "vit-mini", "data": "digits", "method": "bc", "optimizer": "sgd", "lr": 0.05, "batch_size": 63,
+    "epochs": 2, "limit_train_batches": 3, "accelerator": "cpu",
+}  # fmt: skip
+
+
+def two_processes(*arguments: str) -> str:
+    command = [sys.executable, "-m", "proxconnect", "train", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def options() -> list[str]:
+    given = [word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return [*given, "--devices", "2", "--strategy", "ddp"]
+
+
+def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
+    one = train(TrainConfig(**OPTIONS), tmp_path / "one", show=lambda line: None)
+    printed = two_processes(*options(), "--out", str(tmp_path / "two"))
+    assert [line.split("  ")[0] for line in printed.splitlines()[:2]] == ["epoch 1/2", "epoch 2/2"]
+    assert printed.count("validation accuracy: ") == 1
+
+    expected, found = (read_checkpoint(tmp_path / name).weights for name in ("one", "two"))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
+        if name.endswith("original"):
+            assert torch.equal(found[name] >= 0, value >= 0)
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    for key in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "flip_rate"):
+        assert result["metrics"][key] == pytest.approx(one.metrics[key], rel=1e-4)
+    assert result["trained"]["loss"] == pytest.approx(one.metrics["val_loss"], rel=1e-4)
+    with (tmp_path / "two" / "csv" / "version_0" / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["train_loss"]] == ["2", "5"]
+    assert len(list((tmp_path / "two" / "csv").iterdir())) == 1
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from proxconnect.trainer import TrainConfig, train
+
+def stop(line):
+    if line.startswith("epoch 2/"):
+        raise KeyboardInterrupt
+
+train(TrainConfig(**{options}, devices=2, strategy="ddp"), Path(sys.argv[1]), show=stop)
+"""
+
+
+@pytest.mark.full
+def test_two_processes_resume(tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED.format(options=OPTIONS))
+    subprocess.run([sys.executable, str(script), str(tmp_path / "parts")], capture_output=True, check=False)
+    assert read_checkpoint(tmp_path / "parts").epoch == 1
+    two_processes("--resume", str(tmp_path / "parts"))
+    two_processes(*options(), "--out", str(tmp_path / "whole"))
+    whole, parts = (read_checkpoint(tmp_path / name).weights for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"devices": 2, "batch_size": 1}, "batch_size 1 leaves some of 2 devices without an image"),
+        ({"devices": 0}, "devices must be at least 1, not 0"),
+        ({"strategy": "dpd"}, "Lightning cannot train with .*--strategy dpd"),
+        ({"accelerator": "abacus"}, "Lightning cannot train with --accelerator abacus"),
+    ],
+)
+def test_refuses(values: dict[str, object], words: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=words):
+        train(TrainConfig(**{**OPTIONS, **values}), tmp_path / "run", show=lambda line: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_refuses_a_last_batch_that_does_not_go_round(tmp_path: Path) -> None:
+    config = TrainConfig(
+        **{**OPTIONS, "batch_size": 8, "devices": 2, "strategy": "ddp"}
+    )  # 1257 = 157 * 8 + 1
+    with pytest.raises(DataError, match="leave 1 for the last: too few for 2 processes"):
+        train(config, tmp_path / "run", show=lambda line: None)
+    assert not (tmp_path / "run").exists()
