@@ -48,11 +48,56 @@ def test_defaults(values: dict[str, object], expected: tuple[object, ...]) -> No
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"mu_end": 0.0}, "mu_end must be a positive number"),
         ({"mu_fraction": 1.5}, "mu_fraction is a share of the steps"),
+        ({"mu_start": 0.0}, "mu_start must be a positive number for schedule 'exponential', not 0"),
+        ({"rule": "pcc"}, "unknown rule 'pcc'; did you mean 'pc'"),
+        ({"method": "pq", "rule": "fp"}, "method 'pq' stands for the rule 'pq', not 'fp'"),
+        (
+            {"method": "bnn++", "rule": "rpc"},
+            "rule 'rpc' takes .*, not 'bnn\\+\\+'; methods that fit: bc, pc",
+        ),
+        ({"levels": "-1,0,x"}, "levels are numbers separated by commas, such as -1,0,1, not '-1,0,x'"),
+        ({"levels": "-1,0,1"}, "method 'bnn\\+\\+' has the levels .* alone"),
+        ({"accumulator_bits": 8}, "is setting 'bw'|needs sums of -1 and \\+1"),
+        ({"setting": "bwa", "activations": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
+        ({"setting": "bwa", "nonlinearity": "relu"}, "behind nonlinearity 'relu' every binary activation is"),
+        ({"setting": "bwa", "overflow_penalty": 0.1}, "overflow_penalty needs setting 'bwaa', not 'bwa'"),
+        ({"setting": "fp", "activations": "bnn"}, "activations needs setting 'bwa' or 'bwaa', not 'fp'"),
+        ({"model": "vit-mini", "block": "bireal"}, "model 'vit-mini' has no block to choose"),
     ],
 )
 def test_refuses(values: dict[str, object], words: str) -> None:
-    with pytest.raises(TrainingError, match=words):
+    with pytest.raises(ProxConnectError, match=words):
         config(**values).resolved()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, ("pc", "exponential", 1, 300, "basic", "relu")),
+        ({"method": "pq"}, ("pq", "linear", 0, 10, "basic", "relu")),
+        ({"method": "reste"}, ("pc", "reste", 1, 3, "basic", "relu")),
+        ({"method": "bnn", "mu_end": 9.0}, ("pc", "exponential", 1, 9.0, "basic", "relu")),
+        ({"method": "bc", "rule": "fp"}, ("fp", "constant", 1, 300, "basic", "relu")),
+        ({"setting": "bwa"}, ("pc", "exponential", 1, 300, "bireal", "rprelu")),
+        ({"setting": "bwa", "block": "basic"}, ("pc", "exponential", 1, 300, "basic", "rprelu")),
+        ({"setting": "bwaa", "model": "vit-mini"}, ("pc", "exponential", 1, 300, None, None)),
+    ],
+)
+def test_defaults_that_suit_method_and_setting(
+    values: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    got = config(**values).resolved()
+    assert (got.rule, got.mu_schedule, got.mu_start, got.mu_end, got.block, got.nonlinearity) == expected
+    assert got.resolved() == got
+
+
+def test_binarize_says_what_the_options_say() -> None:
+    asked = config(method="pc", levels="-1,0,1", scale="32", learn_scale=True).resolved().binarize
+    assert asked is not None
+    assert (asked.levels, asked.scale, asked.learn_scale, asked.setting) == ((-1, 0, 1), 32, True, "bw")
+    narrow = config(setting="bwaa", accumulator_bits=6, overflow="saturate").resolved().binarize
+    assert narrow is not None
+    assert (narrow.accumulator_bits, narrow.overflow, narrow.setting) == (6, "saturate", "bwaa")
 
 
 def test_from_dict_refuses_other_keys() -> None:

@@ -46,11 +46,26 @@ def same_weights(left: Path, right: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("setting", ["fp", "bw"])
-def test_resuming_equals_never_stopping(setting: str, tmp_path: Path) -> None:
-    whole = train(tiny(setting=setting), tmp_path / "whole", show=quiet)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"setting": "fp"},
+        {"setting": "bw"},
+        {"method": "pq"},
+        {"method": "rpc"},
+        {
+            "setting": "bwaa",
+            "activations": "bnn++",
+            "overflow_penalty": 0.1,
+            "stages": "activations:1,both:2",
+        },
+    ],
+    ids=str,
+)
+def test_resuming_equals_never_stopping(values: dict[str, Any], tmp_path: Path) -> None:
+    whole = train(tiny(**values), tmp_path / "whole", show=quiet)
     with pytest.raises(KeyboardInterrupt, match="interrupted; continue with: proxconnect train --resume"):
-        train(tiny(setting=setting), tmp_path / "parts", show=Stop(2))
+        train(tiny(**values), tmp_path / "parts", show=Stop(2))
     assert read_checkpoint(tmp_path / "parts").epoch == 1
     resumed = resume(tmp_path / "parts", {}, show=quiet)
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
@@ -153,9 +168,36 @@ def test_a_loss_that_is_not_finite_in_the_first_epoch_says_that_nothing_is_kept(
 
 def test_resume_says_what_differs(tmp_path: Path) -> None:
     train(tiny(epochs=1), tmp_path / "run", show=quiet)
-    with pytest.raises(TrainingError, match=r"seed was 0, now 7; mu_end was 60.0, now 30.0|mu_end.*seed"):
+    with pytest.raises(TrainingError, match=r"seed was 0, now 7; mu_end was 300, now 30.0|mu_end.*seed"):
         resume(tmp_path / "run", {"seed": 7, "mu_end": 30.0}, show=quiet)
     resume(tmp_path / "run", {"seed": 0}, show=quiet)
+
+
+def test_a_run_begun_before_an_option_existed_is_resumed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny(epochs=1), run, show=quiet)
+    content = torch.load(run / "checkpoint", weights_only=True)
+    for name in ("rule", "block", "nonlinearity", "levels"):
+        del content["proxconnect"]["config"][name]
+    torch.save(content, run / "checkpoint")
+    assert resume(run, {}, show=quiet).metrics["val_loss"] > 0
+
+
+def test_layers_with_narrow_accumulators_log_their_overflow_rate(tmp_path: Path) -> None:
+    lines: list[str] = []
+    values = {"setting": "bwaa", "accumulator_bits": 4, "epochs": 1}
+    run = train(tiny(**values), tmp_path / "run", show=lines.append)
+    assert 0 < run.metrics["overflow_rate"] < 1
+    assert "overflows" in lines[0]
+    with (tmp_path / "run" / "csv" / "version_0" / "metrics.csv").open() as file:
+        assert "layer/blocks.0.conv1.weight/overflow_rate" in next(csv.reader(file))
+
+
+def test_init_needs_the_same_architecture(tmp_path: Path) -> None:
+    train(tiny(epochs=1, setting="fp"), tmp_path / "fp", show=quiet)
+    with pytest.raises(TrainingError, match=r"has block 'basic', this run has 'bireal'; pass --block basic"):
+        train(tiny(setting="bwa", init=str(tmp_path / "fp")), tmp_path / "run", show=quiet)
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_needs_a_checkpoint(tmp_path: Path) -> None:

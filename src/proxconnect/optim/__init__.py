@@ -7,7 +7,7 @@ from proxconnect.optim.cumulative import CumulativeSchedule
 from proxconnect.optim.defaults import Schedule, default_schedule, rule_and_method
 from proxconnect.optim.groups import param_groups
 from proxconnect.optim.prox_optimizer import ProxOptimizer
-from proxconnect.optim.rules import RULES, Rule, fitting_methods
+from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
 from proxconnect.optim.schedule import SCHEDULES, MuSchedule
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ProxOptimizer",
     "Rule",
     "Schedule",
+    "check_fit",
     "clip_latents",
     "default_schedule",
     "fitting_methods",

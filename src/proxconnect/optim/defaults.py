@@ -15,9 +15,9 @@ class Schedule(NamedTuple):
     end: float | None = None
 
 
-# A forward quantizer that is not a sign must have closed onto it by the end: at 300 bnn++, the last to close, has
-# but for latents within 3 % of 0 in units of their scale. The others keep the sharpness of their papers. The
-# lambda of pq suits Adam with latent_lr_relative: at 1 its prox moves as far as a step.
+# A forward quantizer that is not a sign must have closed onto it by the end: at 300 bnn++, the last to close,
+# has but for latents within 3 % of 0 in units of their scale. The others keep the sharpness of their papers.
+# The lambda of pq suits Adam with latent_lr_relative: at 1 its prox moves as far as a step.
 _SCHEDULES = {
     "bc": Schedule("constant", 1),
     "pc": Schedule("exponential", 1, 300),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS
 from proxconnect.models import model_names
-from proxconnect.optim import SCHEDULES
+from proxconnect.optim import RULES, SCHEDULES, check_fit
 from proxconnect.quantizers import methods
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _AT_LEAST = {
     "epochs": 1, "batch_size": 1, "weight_decay": 0, "latent_weight_decay": 0, "limit_train_batches": 1,
     "limit_val_batches": 1, "seed": 0, "image_size": 1, "devices": 1, "distill_feature_weight": 0,
+    "mu_start": 0, "overflow_penalty": 0,
 }  # fmt: skip
-_POSITIVE = ("lr", "latent_lr", "latent_clip", "mu_start", "mu_end", "mu_fraction", "distill_temperature")
+_POSITIVE = ("lr", "latent_lr", "latent_clip", "mu_end", "mu_fraction", "distill_temperature")
 
 
 def check_names(config: TrainConfig) -> None:
@@ -30,15 +31,18 @@ def check_names(config: TrainConfig) -> None:
     _known("model", config.model, model_names())
     _known("setting", config.setting, ("fp", *SETTINGS))
     if config.pair is None:
-        _known("method", config.method, methods())
+        _known("method", config.method, [*methods(), "pq", "rpc"])
     if (config.method == "fp") != (config.setting == "fp"):
         raise TrainingError(
             f"method {config.method!r} does not fit setting {config.setting!r}: "
             "setting 'fp' goes with method 'fp' and no other"
         )
     _known("optimizer", config.optimizer, ("sgd", "adam", "adamw"))
-    _known("scale", config.scale, ("channel", "tensor", "none"))
-    _known("mu schedule", config.mu_schedule, SCHEDULES)
+    _known("rule", config.rule, RULES)
+    if not config.scale.isdecimal():
+        _known("scale", config.scale, ("channel", "tensor", "none"))
+    if config.mu_schedule is not None:
+        _known("mu schedule", config.mu_schedule, SCHEDULES)
 
 
 def check_numbers(config: TrainConfig) -> None:
@@ -51,6 +55,8 @@ def check_numbers(config: TrainConfig) -> None:
         value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:
             raise TrainingError(f"{name} must be a positive number, not {value!r}")
+    if not config.mu_start and config.mu_schedule not in ("linear", "cosine", "reste"):
+        raise TrainingError(f"mu_start must be a positive number for schedule {config.mu_schedule!r}, not 0")
     if config.mu_fraction > 1:
         raise TrainingError(f"mu_fraction is a share of the steps, at most 1, not {config.mu_fraction!r}")
     if not 0 <= config.distill_weight <= 1:
@@ -59,6 +65,30 @@ def check_numbers(config: TrainConfig) -> None:
         raise TrainingError(
             f"batch_size {config.batch_size} leaves some of {config.devices} devices without an image; "
             "choose a larger batch_size"
+        )
+
+
+def check_binarization(config: TrainConfig) -> None:
+    """Refuse quantizers that do not exist, rules that do not fit them, and activations that are all +1."""
+    binarize = config.binarize
+    if binarize is None:
+        given = {
+            "activations": None,
+            "accumulator_bits": None,
+            "learn_thresholds": False,
+            "overflow_penalty": 0,
+        }
+        for name, default in given.items():
+            if getattr(config, name) != default:
+                raise TrainingError(f"{name} needs setting 'bwa' or 'bwaa', not 'fp'")
+        return
+    check_fit(str(config.rule), binarize.pair, binarize.levels)
+    if config.overflow_penalty and binarize.accumulator_bits == 32:
+        raise TrainingError(f"overflow_penalty needs setting 'bwaa', not {config.setting!r}")
+    if binarize.activations is not None and config.nonlinearity == "relu" and not config.learn_thresholds:
+        raise TrainingError(
+            "behind nonlinearity 'relu' every binary activation is +1; choose another, such as "
+            "--nonlinearity rprelu, or --learn-thresholds"
         )
 
 

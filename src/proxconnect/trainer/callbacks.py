@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from proxconnect.data import Batches
-from proxconnect.layers import binarized_weights
+from proxconnect.layers import Accumulator, AccumulatorSums, binarized_weights, collect_accumulators
 from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.statistics import layer_statistics, weight_gradients
 
@@ -21,13 +21,15 @@ PER_LAYER = "layer/"
 class LayerStatistics(Callback):
     """Logs, once an epoch, ``layer/<name>/<statistic>`` of each binarized layer, and each statistic's total.
 
-    ``flip_rate`` is the share of binary weights whose sign changed in the epoch; the others are those of
+    ``flip_rate`` is the share of binary weights whose sign changed in the epoch, ``overflow_rate`` the share
+    of sums that their accumulators do not hold, at the epoch's last step; the others are those of
     :func:`layer_statistics`, taken at the epoch's last gradient. A total is the mean over all latents.
     """
 
     def __init__(self) -> None:
         self._watching = ExitStack()
         self._gradients: dict[str, Tensor] | None = None
+        self._sums = AccumulatorSums()
         self._statistics: dict[str, dict[str, float]] = {}
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -39,12 +41,17 @@ class LayerStatistics(Callback):
     ) -> None:
         """Watch the epoch's last gradient."""
         if batch_index + 1 == trainer.num_training_batches:
-            self._gradients = self._watching.enter_context(weight_gradients(_model(module)))
+            model = _model(module)
+            self._gradients = self._watching.enter_context(weight_gradients(model))
+            if any(isinstance(each, Accumulator) for each in model.modules()):
+                self._sums = self._watching.enter_context(collect_accumulators(model))
 
     def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
         """Look at the layers before that gradient moves them."""
         if self._gradients is not None:
             self._statistics = layer_statistics(_model(module), self._gradients)
+            for layer, rate in self._sums.overflow_rates().items():
+                self._statistics.setdefault(f"{layer}.weight", {})["overflow_rate"] = rate
             self._stop_watching()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -69,6 +76,7 @@ class LayerStatistics(Callback):
     def _stop_watching(self) -> None:
         self._watching.close()
         self._gradients = None
+        self._sums = AccumulatorSums()
 
 
 def _model(module: LightningModule) -> nn.Module:

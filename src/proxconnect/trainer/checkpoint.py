@@ -78,7 +78,11 @@ def build_model(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = create_model(
-            str(config.model), classes=len(data.classes), channels=data.channels, image_size=height
+            str(config.model),
+            classes=len(data.classes),
+            channels=data.channels,
+            image_size=height,
+            **config.model_args,
         )
     if weights is not None:
         model.load_state_dict(weights)

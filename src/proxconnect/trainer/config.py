@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import BinarizeConfig
-from proxconnect.quantizers import own_pair
-from proxconnect.trainer._validate import check_names, check_numbers, check_teacher
+from proxconnect.models import model_names
+from proxconnect.optim import SCHEDULES
+from proxconnect.trainer._defaults import binarize_config, with_defaults
+from proxconnect.trainer._validate import check_binarization, check_numbers, check_teacher
 from proxconnect.trainer.stages import Stage, read_stages
-
-_LEARNING_RATES = {"sgd": 0.1, "adam": 2e-3, "adamw": 1e-3}
-_WEIGHT_DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 
 
 def _option(default: Any, panel: str, help_text: str) -> Any:
@@ -30,13 +28,17 @@ class TrainConfig:
     ('bnn++', 'adam', 0.002)
     """
 
-    model: str | None = _option(
-        None, "Essentials", "Model: resnet20, resnet32, resnet44, resnet56 or vit-mini."
-    )
+    model: str | None = _option(None, "Essentials", f"Model: {', '.join(model_names())}.")
     data: str | None = _option(None, "Essentials", "Data set: a folder, or the name 'cifar10' or 'digits'.")
-    setting: str = _option("bw", "Essentials", "fp (full precision) or bw (1-bit weights).")
+    setting: str = _option(
+        "bw",
+        "Essentials",
+        "fp (full precision), bw (1-bit weights), bwa (activations too) or bwaa (and narrow accumulators).",
+    )
     method: str | None = _option(
-        None, "Essentials", "A name that 'proxconnect methods' lists; default: bnn++ for bw, fp for fp."
+        None,
+        "Essentials",
+        "A name that 'proxconnect methods' lists, or the step rule pq or rpc; default: bnn++, for fp fp.",
     )
     epochs: int = _option(10, "Essentials", "Passes over the training data.")
     init: str | None = _option(None, "Essentials", "Full-precision checkpoint (or run folder) to start from.")
@@ -47,7 +49,18 @@ class TrainConfig:
     pair: str | None = _option(
         None, "Binarization", "A pair of your own instead of --method, as module:object."
     )
-    scale: str = _option("channel", "Binarization", "Scale of the 1-bit weights: channel, tensor or none.")
+    rule: str | None = _option(
+        None,
+        "Binarization",
+        "Step rule: pc, rpc, pq, or fp (quantized after training); default: pc, or what --method names.",
+    )
+    levels: str = _option("-1,1", "Binarization", "Levels of the weights, such as -1,0,1.")
+    scale: str = _option(
+        "channel",
+        "Binarization",
+        "Scale of the weights: channel, tensor, none, or how many inputs share one.",
+    )
+    learn_scale: bool = _option(False, "Binarization", "Learn the scale instead of taking the mean of |w|.")
     binarize_all: bool = _option(False, "Binarization", "Binarize the first and the last layer too.")
     stages: str | None = _option(
         None,
@@ -56,11 +69,35 @@ class TrainConfig:
         "the learning rate starts anew in each.",
     )
 
-    mu_schedule: str = _option(
-        "exponential", "Sharpness", "How the sharpness mu moves: constant, linear or exponential."
+    activations: str | None = _option(
+        None, "Activations", "Method of the activations in bwa and bwaa; default: bnn."
     )
-    mu_start: float = _option(1.0, "Sharpness", "Sharpness at first.")
-    mu_end: float = _option(60.0, "Sharpness", "Sharpness at the end.")
+    learn_thresholds: bool = _option(False, "Activations", "Learn a threshold for each channel.")
+    accumulator_bits: int | None = _option(
+        None, "Activations", "Width of the accumulators in bwaa, 4 to 16 bits; default: 8."
+    )
+    overflow: str = _option("wrap", "Activations", "What a sum that does not fit does: wrap or saturate.")
+    overflow_penalty: float = _option(
+        0.0, "Activations", "Weight in the loss of the mean excess of sums beyond their accumulator."
+    )
+    block: str | None = _option(
+        None, "Activations", "Block of a ResNet: basic or bireal; default: bireal for bwa and bwaa."
+    )
+    nonlinearity: str | None = _option(
+        None,
+        "Activations",
+        "Of a ResNet: relu, prelu, rprelu, hardtanh or none; default: relu, for bwa and bwaa rprelu.",
+    )
+
+    mu_schedule: str | None = _option(
+        None,
+        "Sharpness",
+        f"How the sharpness mu moves: {', '.join(SCHEDULES)}; default: what suits the method.",
+    )
+    mu_start: float | None = _option(None, "Sharpness", "Sharpness at first; default: what suits the method.")
+    mu_end: float | None = _option(
+        None, "Sharpness", "Sharpness at the end; default: what suits the method, 300 for bnn++."
+    )
     mu_fraction: float = _option(
         0.85, "Sharpness", "Share of the steps after which the sharpness has reached its end."
     )
@@ -115,41 +152,25 @@ class TrainConfig:
         """A copy with every default filled in, checked.
 
         Raises:
-            TrainingError: a value is unknown, out of range or contradicts another.
+            ProxConnectError: a value is unknown, out of range or contradicts another.
         """
-        config = self._with_method()
-        convolutional = str(self.model).startswith("resnet")
-        optimizer = self.optimizer or ("sgd" if self.setting == "fp" and convolutional else "adam")
-        config = replace(config, optimizer=optimizer)
-        check_names(config)
-        config = replace(
-            config,
-            # Whole, so that a run can be resumed from another folder.
-            teacher=None if self.teacher is None else str(Path(self.teacher).expanduser().resolve()),
-            lr=_LEARNING_RATES[optimizer] if self.lr is None else self.lr,
-            weight_decay=_WEIGHT_DECAYS[optimizer] if self.weight_decay is None else self.weight_decay,
-        )
+        config = with_defaults(self)
         check_numbers(config)
+        check_binarization(config)
         check_teacher(config)
         _ = config.stage_list  # refuses what it cannot read
         return config
 
-    def _with_method(self) -> TrainConfig:
-        if self.pair is None:
-            return replace(self, method=self.method or ("fp" if self.setting == "fp" else "bnn++"))
-        name = own_pair(self.pair).name
-        if self.method not in (None, name):
-            raise TrainingError(f"give either method ({self.method!r}) or pair ({self.pair!r}), not both")
-        return replace(self, method=name)
-
     @property
     def binarize(self) -> BinarizeConfig | None:
         """How the model's layers are binarized; None for full precision."""
-        if self.setting == "fp":
-            return None
-        scale = None if self.scale == "none" else self.scale
-        method = self.method if self.pair is None else own_pair(self.pair)
-        return BinarizeConfig.from_setting(self.setting, method=method, scale=scale)
+        return binarize_config(self)
+
+    @property
+    def model_args(self) -> dict[str, Any]:
+        """The model's own options."""
+        given = {"block": self.block, "nonlinearity": self.nonlinearity}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def stage_list(self) -> tuple[Stage, ...]:

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from proxconnect.errors import TrainingError
-from proxconnect.layers import binarized_weights
-from proxconnect.optim import MuSchedule, clip_latents, param_groups
+from proxconnect.layers import activation_quantizers, binarized_weights, collect_accumulators
+from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, default_schedule, param_groups
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.stages import place_of_step
@@ -57,6 +57,7 @@ class Classifier(LightningModule):
         self.stages = config.stage_list
         self.stage = self.stages[0]
         self.mu_schedule = _mu_schedule(model, config, steps_per_epoch)
+        self.activation_schedule = _activation_schedule(model, config, steps_per_epoch)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images."""
@@ -81,16 +82,23 @@ class Classifier(LightningModule):
         the devices' gradients are reduced by is the mean over the whole batch.
         """
         images, labels = batch
-        if self.distillation is None:
-            logits = self(images)
-            loss = functional.cross_entropy(logits, labels)
+        if self.config.overflow_penalty:
+            with collect_accumulators(self.model) as sums:
+                loss, logits = self._loss(images, labels)
+            loss = loss + self.config.overflow_penalty * sums.penalty()
         else:
-            loss, logits = self.distillation(self.model, images, labels)
+            loss, logits = self._loss(images, labels)
         whole = self._log("train", loss.detach(), logits, labels)
         if not torch.isfinite(whole.loss):
             raise TrainingError(self._not_finite(whole.loss.item(), batch_index))
         share = len(labels) * self.trainer.world_size / whole.images
         return {"loss": share * loss, "accuracy": whole.accuracy}
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.distillation is not None:
+            return self.distillation(self.model, images, labels)
+        logits = self(images)
+        return functional.cross_entropy(logits, labels), logits
 
     def _not_finite(self, loss: float, batch_index: int) -> str:
         epoch = self.current_epoch
@@ -125,6 +133,8 @@ class Classifier(LightningModule):
         if self.mu_schedule is not None and self.stage.weights:
             self.mu_schedule.step()
             self.log("mu", self.mu_schedule.mu)
+        if self.activation_schedule is not None and self.stage.activations:
+            self.activation_schedule.step()
 
     def on_train_epoch_end(self) -> None:
         """Log the sharpness that the epoch ended with, however few steps it had."""
@@ -138,6 +148,8 @@ class Classifier(LightningModule):
             self.model, lr=_given(config.lr), weight_decay=_given(config.weight_decay), **self._latent()
         )
         optimizer = _optimizer(config, groups)
+        if self.mu_schedule is not None and config.rule != "pc":
+            optimizer = ProxOptimizer(optimizer, self.model, rule=_given(config.rule))
         clip_latents(optimizer, self.model)
 
         def factor(step: int) -> float:
@@ -160,13 +172,23 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep where the sharpness stands."""
-        if self.mu_schedule is not None:
-            checkpoint["mu_schedule"] = self.mu_schedule.state_dict()
+        for name, schedule in self._schedules():
+            checkpoint[name] = schedule.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the sharpness where it stood."""
-        if self.mu_schedule is not None:
-            self.mu_schedule.load_state_dict(checkpoint["mu_schedule"])
+        for name, schedule in self._schedules():
+            schedule.load_state_dict(checkpoint[name])
+
+    def on_fit_end(self) -> None:
+        """Make sure that every sharpness has reached its end."""
+        if self.current_epoch == self.config.epochs:
+            for _, schedule in self._schedules():
+                schedule.check_finished()
+
+    def _schedules(self) -> list[tuple[str, MuSchedule]]:
+        both = {"mu_schedule": self.mu_schedule, "activation_schedule": self.activation_schedule}
+        return [(name, schedule) for name, schedule in both.items() if schedule is not None]
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
@@ -193,9 +215,20 @@ def _mu_schedule(model: nn.Module, config: TrainConfig, steps_per_epoch: int) ->
     if not any(True for _ in binarized_weights(model)):
         return None
     end = None if config.mu_schedule == "constant" else config.mu_end
-    kind, start, fraction = config.mu_schedule, config.mu_start, config.mu_fraction
+    kind, start, fraction = _given(config.mu_schedule), _given(config.mu_start), config.mu_fraction
     steps = steps_per_epoch * sum(stage.epochs for stage in config.stage_list if stage.weights)
     return MuSchedule(model, kind, start=start, end=end, steps=steps, fraction=fraction)
+
+
+def _activation_schedule(model: nn.Module, config: TrainConfig, steps_per_epoch: int) -> MuSchedule | None:
+    pairs = {quantizer.pair.name for _, _, quantizer in activation_quantizers(model)}
+    if not pairs:
+        return None
+    kind, start, end = default_schedule(pairs.pop())
+    steps = steps_per_epoch * sum(stage.epochs for stage in config.stage_list if stage.activations)
+    return MuSchedule(
+        model, kind, start=start, end=end, steps=steps, fraction=config.mu_fraction, of="activations"
+    )
 
 
 def _given(value: T | None) -> T:

@@ -18,6 +18,7 @@ _COLUMNS = (
     ("to levels", "level_distance", "{:.3f}"),
     ("not exact", "outside_exact", "{:.1%}"),
     ("killed", "gradient_killed", "{:.1%}"),
+    ("overflows", "overflow_rate", "{:.1%}"),
     ("data", "data_share", "{:.1%}"),
     ("seconds", "epoch_seconds", "{:.0f}"),
 )

@@ -70,7 +70,7 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
         TrainingError: there is no checkpoint, an option differs (each is named), or the data changed.
     """
     checkpoint = read_checkpoint(out)
-    config = checkpoint.config
+    config = checkpoint.config.resolved()  # options of this release that an older one did not record
     asked = TrainConfig(**{**config.to_dict(), **changes}).resolved()
     recorded, given = config.to_dict(), asked.to_dict()
     differences = [
@@ -100,10 +100,13 @@ def _facts(data: ImageData) -> DataFacts:
 
 def _initial_weights(path: Path, config: TrainConfig, facts: DataFacts) -> dict[str, torch.Tensor]:
     checkpoint = _full_precision("--init", path, facts)
-    if checkpoint.config.model != config.model:
-        raise TrainingError(
-            f"--init {path} has model {checkpoint.config.model!r}, this run has {config.model!r}"
-        )
+    theirs, ours = ({"model": each.model, **each.model_args} for each in (checkpoint.config, config))
+    for name, value in ours.items():
+        if theirs.get(name, value) != value:
+            raise TrainingError(
+                f"--init {path} has {name} {theirs[name]!r}, this run has {value!r}; "
+                f"pass --{name} {theirs[name]}, or start from another checkpoint"
+            )
     return checkpoint.weights
 
 

@@ -28,7 +28,8 @@ def layer_statistics(
       (:func:`proxconnect.theory.outside_exact_interval`); absent for a pair that ``check`` refuses.
     - ``level_distance``: mean distance of ``F(w*/s)`` from the nearest level; 0 once F has closed onto them.
     - ``gradient_killed``: with ``g`` the gradient of the quantized weight, the share of ``sum |g|`` at
-      latents where ``|B|`` is at most a thousandth of its peak. Only with ``gradients``.
+      latents where ``|B|`` is at most a thousandth of its peak. Only with ``gradients``, and under rule pc,
+      the only one that has a B.
 
     Args:
         model: any module.
@@ -59,7 +60,7 @@ def layer_statistics(
         statistics[name] = {"level_distance": float((value - nearest).abs().mean())}
         if name in outside:
             statistics[name]["outside_exact"] = outside[name]
-        if gradients is not None and name in gradients:
+        if gradients is not None and name in gradients and quantizer.rule == "pc":
             statistics[name]["gradient_killed"] = _killed(gradients[name], latent, quantizer)
     return statistics
 

@@ -1,0 +1,106 @@
+"""What a training configuration leaves open, filled in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proxconnect.errors import TrainingError
+from proxconnect.layers import BinarizeConfig
+from proxconnect.models import model_options
+from proxconnect.optim import Schedule, default_schedule, rule_and_method
+from proxconnect.quantizers import own_pair
+from proxconnect.trainer._validate import check_names
+
+if TYPE_CHECKING:
+    from proxconnect.trainer.config import TrainConfig
+
+_LEARNING_RATES = {"sgd": 0.1, "adam": 2e-3, "adamw": 1e-3}
+_WEIGHT_DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
+# Behind a ReLU no activation is negative, and every sign is +1.
+_BINARY_INPUT = {"block": "bireal", "nonlinearity": "rprelu"}
+
+
+def with_defaults(config: TrainConfig) -> TrainConfig:
+    """``config`` with every default filled in; names that do not exist are refused."""
+    config = _with_method(config)
+    convolutional = str(config.model).startswith("resnet")
+    optimizer = config.optimizer or ("sgd" if config.setting == "fp" and convolutional else "adam")
+    config = replace(config, optimizer=optimizer)
+    check_names(config)
+    return replace(
+        config,
+        # Whole, so that a run can be resumed from another folder.
+        teacher=None if config.teacher is None else str(Path(config.teacher).expanduser().resolve()),
+        lr=_LEARNING_RATES[optimizer] if config.lr is None else config.lr,
+        weight_decay=_WEIGHT_DECAYS[optimizer] if config.weight_decay is None else config.weight_decay,
+        **_schedule(config),
+        **_model_options(config),
+    )
+
+
+def binarize_config(config: TrainConfig) -> BinarizeConfig | None:
+    """How the layers of ``config``'s model are binarized; None for full precision."""
+    if config.setting == "fp":
+        return None
+    method = rule_and_method(str(config.method))[1] if config.pair is None else own_pair(config.pair)
+    scale: str | int | None = {"none": None}.get(config.scale, config.scale)
+    if config.scale.isdecimal():
+        scale = int(config.scale)
+    given = {"activations": config.activations, "accumulator_bits": config.accumulator_bits}
+    return BinarizeConfig.from_setting(
+        config.setting,
+        method=method,
+        levels=_levels(config.levels),
+        scale=scale,
+        learn_scale=config.learn_scale,
+        learn_thresholds=config.learn_thresholds,
+        overflow=config.overflow,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _with_method(config: TrainConfig) -> TrainConfig:
+    if config.pair is not None:
+        name = own_pair(config.pair).name
+        if config.method not in (None, name):
+            raise TrainingError(f"give either method ({config.method!r}) or pair ({config.pair!r}), not both")
+        return replace(config, method=name, rule=config.rule or "pc")
+    method = config.method or ("fp" if config.setting == "fp" else "bnn++")
+    rule, pair = rule_and_method(method)
+    if method != pair and config.rule not in (None, rule):
+        raise TrainingError(f"method {method!r} stands for the rule {rule!r}, not {config.rule!r}")
+    return replace(config, method=method, rule=config.rule or rule)
+
+
+def _schedule(config: TrainConfig) -> dict[str, Any]:
+    named = config.pair is None and config.method != "fp"
+    kind, start, end = default_schedule(str(config.method)) if named else Schedule("exponential", 1, 300)
+    if kind == "constant" and config.mu_end is not None:
+        kind = "exponential"
+    return {
+        "mu_schedule": config.mu_schedule or kind,
+        "mu_start": start if config.mu_start is None else config.mu_start,
+        "mu_end": (end or 300) if config.mu_end is None else config.mu_end,
+    }
+
+
+def _model_options(config: TrainConfig) -> dict[str, Any]:
+    defaults = model_options(str(config.model))
+    if config.setting in ("bwa", "bwaa"):
+        defaults |= {name: value for name, value in _BINARY_INPUT.items() if name in defaults}
+    given = {"block": config.block, "nonlinearity": config.nonlinearity}
+    for name, value in given.items():
+        if value is not None and name not in defaults:
+            raise TrainingError(f"model {config.model!r} has no {name} to choose; leave --{name} out")
+    return {name: given[name] or value for name, value in defaults.items()}
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(level) for level in text.split(","))
+    except ValueError as error:
+        raise TrainingError(
+            f"levels are numbers separated by commas, such as -1,0,1, not {text!r}"
+        ) from error

@@ -1,0 +1,135 @@
+"""Every method in every setting, on a CNN, a ViT and an LSTM: train, harden, pack, reload, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import proxconnect as pc
+from proxconnect.layers import LINEAR_AND_CONV, binarization_of, binarized_weights
+from proxconnect.models import CifarResNet, VisionTransformer
+from proxconnect.optim import default_schedule, rule_and_method
+
+STEPS = 4
+NAMES = [*(name for name in pc.methods() if name != "fp"), "pq", "rpc"]
+SETTINGS = ("bw", "bwa", "bwaa")
+
+
+class Tagger(nn.Module):
+    """Embedding, LSTM, two linear layers: a class for each sequence of words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(11, 8)
+        self.lstm = nn.LSTM(8, 12, num_layers=2, batch_first=True, bidirectional=True)
+        self.norm = nn.LayerNorm(24)
+        self.hidden = nn.Linear(24, 16)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, words: Tensor) -> Tensor:
+        states, _ = self.lstm(self.words(words))
+        logits: Tensor = self.head(functional.hardtanh(self.hidden(self.norm(states.mean(dim=1)))))
+        return logits
+
+
+def cnn() -> tuple[nn.Module, Tensor]:
+    return CifarResNet(8, classes=4, block="bireal", nonlinearity="rprelu"), torch.randn(6, 3, 8, 8)
+
+
+def vit() -> tuple[nn.Module, Tensor]:
+    return VisionTransformer(classes=4, image_size=8, width=24, depth=1, heads=2), torch.randn(6, 3, 8, 8)
+
+
+def lstm() -> tuple[nn.Module, Tensor]:
+    return Tagger(), torch.randint(11, (6, 5))
+
+
+def chosen(model: nn.Module) -> Callable[[nn.Module, str], bool] | None:
+    if not isinstance(model, Tagger):
+        return None
+    return lambda layer, name: name in ("words", "lstm", "hidden")
+
+
+def trained(name: str, setting: str, model: nn.Module, inputs: Tensor, **options: Any) -> nn.Module:
+    """``model`` after a few steps, by the name that a user would give."""
+    rule, method = rule_and_method(name)
+    pc.binarize_(model, pc.BinarizeConfig.from_setting(setting, method=method, **options), chosen(model))
+    before = [found.latent.detach().clone() for found in binarized_weights(model)]
+    base = torch.optim.Adam(pc.param_groups(model, lr=1e-2, latent_lr_relative=True))
+    optimizer = pc.ProxOptimizer(base, model, rule)
+    kind, start, end = default_schedule(name)
+    schedule = pc.MuSchedule(model, kind, start=start, end=end, steps=STEPS, fraction=0.75)
+    labels = torch.arange(len(inputs)) % 4
+    model.train()
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(inputs), labels)
+        loss.backward()
+        assert torch.isfinite(loss)
+        optimizer.step()
+        schedule.step()
+    schedule.check_finished()
+    after = [found.latent.detach() for found in binarized_weights(model)]
+    assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert all(torch.isfinite(latent).all() for latent in after)
+    return model.eval()
+
+
+def check_packed(model: nn.Module, inputs: Tensor, setting: str, path: Path) -> None:
+    """Hardened, the model computes with levels times scales alone; packed and reloaded, it answers alike."""
+    levels = next(binarized_weights(model)).quantizer.config.levels
+    pc.harden_(model)
+    info = binarization_of(model)
+    assert info is not None
+    assert setting in info.setting.split(", ")
+    for name, module in model.named_modules():
+        if isinstance(module, LINEAR_AND_CONV) and hasattr(module, "weight_scale"):
+            codes = module.weight / module.weight_scale.to(module.weight.dtype)
+            assert {round(code, 3) for code in codes.flatten().tolist()} <= set(levels), name
+    with torch.no_grad():
+        expected = model(inputs)
+    pc.save(model, path, (inputs,))
+    assert torch.equal(pc.load(path, kernels="reference")(inputs), expected)
+    torch.testing.assert_close(pc.load(path)(inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+# In full every method in every setting on every model; by default each method, each setting and each model.
+QUICK = {(name, "bw", cnn) for name in NAMES} | {
+    (name, setting, model)
+    for name in ("bnn++", "bc")
+    for setting in SETTINGS
+    for model in (cnn, vit, lstm)
+    if name == "bnn++" or (setting, model) == ("bwa", vit)
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "model"),
+    [
+        pytest.param(name, setting, model, marks=[] if (name, setting, model) in QUICK else pytest.mark.full)
+        for model in (cnn, vit, lstm)
+        for setting in SETTINGS
+        for name in NAMES
+    ],
+)
+def test_trains_hardens_packs_and_reloads(
+    name: str, setting: str, model: Callable[[], tuple[nn.Module, Tensor]], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network, inputs = model()
+    check_packed(trained(name, setting, network, inputs), inputs, setting, tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["pc", "pq", "parq"])
+@pytest.mark.parametrize("model", [cnn, pytest.param(vit, marks=pytest.mark.full), lstm])
+def test_ternary_levels(name: str, model: Callable[[], tuple[nn.Module, Tensor]], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, inputs = model()
+    trained(name, "bw", network, inputs, levels=(-1, 0, 1))
+    check_packed(network, inputs, "bw", tmp_path / "model.safetensors")
