@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxconnect.theory.attached import AttachedCertificate
 from proxconnect.theory.certificate import Certificate
 from proxconnect.theory.check import check
+from proxconnect.theory.coverage import outside_exact_interval
 from proxconnect.theory.reading import CertificateReading
 from proxconnect.theory.regularizer import ConvexPotential, convex_potential, implicit_regularizer
 from proxconnect.theory.synthesis import repair, synthesize
@@ -23,6 +24,7 @@ __all__ = [
     "check",
     "convex_potential",
     "implicit_regularizer",
+    "outside_exact_interval",
     "repair",
     "synthesize",
 ]
