@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import proxconnect as pc
-from proxconnect.quantizers import CATALOGUE
-from proxconnect.theory.overview import in_words, overview
+from proxconnect.quantizers import CATALOGUE, slope_of
+from proxconnect.theory.overview import backward_in_words, in_words, overview
 from proxconnect.theory.plots import draw_pair
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
@@ -33,7 +33,7 @@ def page(name: str) -> str:
         f"- **Source**: {entry.source}",
     ]
     if pair.forward.argmin:
-        lines.append(f"- **As a proximal map**, F solves: {pair.forward.argmin}")
+        lines.append(f"- **As a proximal map**, F minimises over z: `{pair.forward.argmin}`")
     if entry.parameters:
         defaults = ", ".join(f"`{key}={value!r}`" for key, value in entry.parameters.items())
         lines.append(f"- **Parameters** and their defaults: {defaults}")
@@ -48,10 +48,8 @@ def page(name: str) -> str:
 
 def describe_backward(pair: pc.ForwardBackward) -> str:
     """The backward quantizer in words."""
-    name: str = pair.backward.name
-    if name == "slope of identity":
-        return "1"
-    return name + (" (its own slope)" if name == f"slope of {pair.forward.name}" else "")
+    own = pair.backward == slope_of(pair.forward)
+    return backward_in_words(pair) + (" (its own slope)" if own else "")
 
 
 def index() -> str:
@@ -60,7 +58,8 @@ def index() -> str:
         "# Methods",
         "",
         "Made by `tools/method_pages.py` from the catalogue. What the verdicts mean: [theory](../theory.md).",
-        "In the figures, dots mark where the largest r, infinite in the gaps of F's range, is finite.",
+        "What the quantizers are by themselves: [maps](../maps/README.md). In the figures, thin lines join",
+        "the sides of a jump; r is thin in the gaps of F's range, where it may be anything up to infinity.",
         "",
         "| method | forward | backward | verdict at mu = 1 | source |",
         "| --- | --- | --- | --- | --- |",

@@ -19,8 +19,11 @@ def test_methods_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None
     assert rows["bnn++"]["forward"] == "sign-swish"
     assert rows["bnn+"]["verdict"] == "exact on {0} only"
     assert "1812.11800" in rows["bnn+"]["source"]
+    assert rows["bc"]["backward"] == "1"
     assert run(["methods"]) == 0
-    assert "bnn++m" in capsys.readouterr().out
+    table = capsys.readouterr().out.splitlines()
+    for name, row in rows.items():  # one line for each, nothing wrapped or cut
+        assert any(all(text in line for text in (f" {name} ", *row.values())) for line in table)
 
 
 @pytest.mark.parametrize(("name", "status"), [("bc", 0), ("hardtanh", 0), ("bnn+", 1), ("bnn++", 1)])
@@ -30,7 +33,9 @@ def test_check_answers_with_its_status(name: str, status: int, capsys: pytest.Ca
     assert name in text
     assert "mu = 5" in text
     assert run(["check", name, "--mu", "5", "--json"]) == status
-    assert json.loads(capsys.readouterr().out)["status"] == ("not exact" if status else "exact")
+    data = json.loads(capsys.readouterr().out)
+    assert data["status"] == ("not exact" if status else "exact")
+    assert data["domain"] == {"low": "-inf", "high": "inf", "low_closed": False, "high_closed": False}
 
 
 def test_check_of_a_domain() -> None:
@@ -53,6 +58,28 @@ def test_check_takes_a_pair_from_a_users_own_file(
     assert "numeric" in capsys.readouterr().out
     assert run(["check", "--pair", "drafts:hopeful", "--mu", "2"]) == 1
     assert "fails" in capsys.readouterr().out
+    assert run(["check", "--pair", "drafts:soft", "--mu", "2", "--json", "--plot", "soft.svg"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "soft"
+    assert (tmp_path / "soft.svg").stat().st_size > 10_000
+    assert run(["check", "--pair", "drafts:hopefull"]) == 2
+    assert "defines no 'hopefull'; its pairs: soft, hopeful" in capsys.readouterr().err
+    assert run(["check", "--pair", "drafts.py:soft"]) == 2
+    assert "without its ending, drafts:soft" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_imported_is_refused_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, line, reason in (
+        ("broken", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("leaving", "raise SystemExit(0)", "SystemExit: 0"),
+    ):
+        (tmp_path / f"{name}.py").write_text(line + "\n")
+        assert run(["check", "--pair", f"{name}:pair"]) == 2
+        error = capsys.readouterr().err
+        assert f"cannot import '{name}'" in error
+        assert reason in error
 
 
 def test_check_draws(tmp_path: Path) -> None:

@@ -39,6 +39,15 @@ def test_the_method_pages_are_what_the_tool_writes() -> None:
         assert name == "README.md" or (folder / name).with_suffix(".png").is_file()
 
 
+def test_the_page_of_the_maps_is_what_the_tool_writes() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "map_page.py"))
+    folder = ROOT / "docs" / "maps"
+    assert (folder / "README.md").read_text() == tool["page"](), (
+        "run tools/map_page.py: the page is out of date"
+    )
+    assert {path.name for path in folder.glob("*.png")} == {section.picture for section in tool["SECTIONS"]}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_local_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):

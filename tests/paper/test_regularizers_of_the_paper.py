@@ -246,6 +246,38 @@ def test_the_catalogue_has_these_forms(row: Row) -> None:
 
 
 @each_row
+def test_the_potentials_are_convex_and_p_is_a_slope_of_the_conjugate(row: Row) -> None:
+    p, conjugate = row.value(W), row.conjugate(W)
+    chords = conjugate[:, None] + p[:, None] * (W - W[:, None])
+    assert bool((conjugate >= chords - 1e-9).all())
+    inside = row.potential(Z)[row.potential(Z).isfinite()]
+    assert bool((inside.diff().diff() >= -1e-9).all())
+
+
+WITH_JUMPS = [row for row in ROWS if row.name.startswith(("projector", "P_Q", "W", "binary relax"))]
+
+
+@pytest.mark.parametrize("row", WITH_JUMPS, ids=lambda row: row.name)
+def test_r_is_free_in_the_gaps_of_the_range(row: Row) -> None:
+    """``R`` is affine across them; whatever ``r`` is from there to ``+inf``, P(w) minimises r + (z-w)^2/2."""
+    z = torch.arange(-44, 45, dtype=torch.float64) / 20  # with all levels exactly
+    potential = convex_potential(row.ours, row.mu)
+    smallest = implicit_regularizer(row.ours, z, row.mu)
+    largest = implicit_regularizer(row.ours, z, row.mu, gaps="largest")
+    gap = potential.in_gap(z).bool()
+    assert bool(gap.any())
+    assert bool(largest[gap].isinf().all())
+    assert torch.equal(largest[~gap], smallest[~gap])
+    runs = gap[:-2] & gap[1:-1] & gap[2:]
+    assert potential.R(z).diff().diff()[runs].abs().max().item() < 1e-12
+    p = row.value(W)
+    reached = implicit_regularizer(row.ours, p, row.mu) + (p - W).square() / 2
+    for share in (0.0, 0.3, 5.0):
+        r = smallest + share * gap
+        assert bool(((r + (z - W[:, None]).square() / 2) >= reached[:, None] - 1e-9).all())
+
+
+@each_row
 def test_the_smallest_potential_is_zero(row: Row) -> None:
     values = row.potential(torch.cat([Z, torch.zeros(1, dtype=torch.float64)]))
     assert values.min().item() == pytest.approx(0, abs=1e-15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -80,6 +81,15 @@ def test_verdict_of_the_catalogue(name: str, mu: float) -> None:
             assert (found.low, found.high) == pytest.approx((-row.reach / mu, row.reach / mu), abs=1e-4 / mu)
             assert found.low_closed
             assert found.high_closed
+
+
+@pytest.mark.parametrize("mu", [0.2, 0.7, 5.0, 60.0])
+@pytest.mark.parametrize(("name", "reach"), [("bnn", 1.0), ("bnn++", TURN)])
+def test_the_exact_interval_shrinks_with_mu(name: str, reach: float, mu: float) -> None:
+    for verdict in both_ways(name, mu):
+        assert verdict.exact_interval is not None
+        ends = verdict.exact_interval.low, verdict.exact_interval.high
+        assert ends == pytest.approx((-reach / mu, reach / mu), abs=1e-4 * min(1, 1 / mu))
 
 
 def test_conditions_that_fail() -> None:
@@ -180,6 +190,66 @@ def test_powers_are_exact_below_one(power: float, zero: float) -> None:
         assert verdict.exact_interval is not None
         assert verdict.exact_interval.high == pytest.approx(zero, abs=1e-9)
         assert verdict.exact_interval.high_closed == (zero == 0)
+
+
+def test_p_is_the_integral_of_df_over_b() -> None:
+    w = torch.linspace(-4, 4, 801, dtype=torch.float64)
+    root = check(ForwardBackward(identity, lambda w, mu: w.abs().sqrt()))
+    assert root.P is not None
+    torch.testing.assert_close(root.P(w), 2 * w.sign() * w.abs().sqrt(), rtol=1e-6, atol=1e-6)
+    # Where F is flat and B = 0, P moves with slope 1; the jump of F is P's own.
+    step = ForwardBackward(lambda w, mu: torch.relu(w) + 2.0 * (w >= 0), lambda w, mu: 4.0 * (w >= 0).to(w))
+    stepping = check(step)
+    assert stepping.exact
+    assert stepping.P is not None
+    right = w[w >= 0]
+    below, above = stepping.P(w[w < -0.005]), stepping.P(right)
+    torch.testing.assert_close(below.diff(), torch.full_like(below.diff(), 0.01))
+    torch.testing.assert_close(above - above[0], (right - right[0]) / 4)
+    assert above[0] > below[-1]
+
+
+@pytest.mark.parametrize("forward", [torch.sin, lambda w: w**3 - w, lambda w: torch.relu(w) - 1])
+def test_a_function_over_its_own_slope_decomposes(forward: Callable[[Tensor], Tensor]) -> None:
+    """By ``P = id``, monotone or not: plain descent on ``l o F``."""
+    verdict = check(ForwardBackward(lambda w, mu: forward(w)), domain=(-4, 4))
+    assert verdict.decomposes
+    w = torch.linspace(-4, 4, 4001, dtype=torch.float64)
+    assert verdict.exact == bool((forward(w).diff() >= 0).all())
+
+
+def test_exactness_on_two_intervals_around_zero_gives_it_on_their_union() -> None:
+    pair = method("bnn++")
+    for domain in ((-2.3, 1.0), (-1.0, 2.3), (-2.3, 2.3)):
+        assert check(pair, domain=domain).c1
+    for domain in ((-2.5, 1.0), (-1.0, 2.5)):
+        assert check(pair, domain=domain).status == "not exact"
+
+
+@pytest.mark.parametrize("mu", [0.5, 2.0])
+def test_bnn_is_bc_up_to_the_step_size_while_latents_stay_inside(mu: float) -> None:
+    """And beyond, the weight freezes."""
+    bnn, bc = method("bnn"), method("bc")
+    target = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    ours = theirs = torch.tensor([0.2, -0.1, -0.3], dtype=torch.float64) / mu
+    for _ in range(20):
+        ours = ours - 0.02 * bnn.backward(ours, mu) * (bnn.forward(ours, mu) - target)
+        theirs = theirs - 0.02 * mu * bc.backward(theirs, mu) * (bc.forward(theirs, mu) - target)
+        assert bool((ours.abs() <= 1 / mu).all())
+        torch.testing.assert_close(ours, theirs)
+    beyond = torch.tensor([-1.01, 1.01, 9.0], dtype=torch.float64) / mu
+    assert bnn.backward(beyond, mu).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["fp", "bnn++"])
+def test_from_minus_infinity_the_integral_diverges(name: str) -> None:
+    """``dF / B = 1``: from ``-T`` it is as large as ``T``, for every ``T`` that rounding lets one try."""
+    pair, lengths = method(name), []
+    for start in (-2.0, -4.0, -8.0):
+        w = torch.linspace(start, 0, 80_001, dtype=torch.float64)
+        middle = (w[1:] + w[:-1]) / 2
+        lengths.append(float((pair.forward(w, 1.0).diff() / pair.backward(middle, 1.0)).sum()))
+    assert lengths == pytest.approx([2, 4, 8], rel=1e-3)
 
 
 def test_the_integral_taken_literally_would_pass_bnn_plus() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -324,47 +325,50 @@ def test_zero_has_the_sign_plus_one(dtype: torch.dtype) -> None:
         assert map_(w, 1.0).tolist() == [1.0, 1.0]
 
 
-CLOSES_ONTO = [
-    (hard_tanh, (-1, 1)),
-    (tanh, (-1, 1)),
-    (polynomial, (-1, 1)),
-    (sign_swish, (-1, 1)),
-    (monotone_sign_swish, (-1, 1)),
+WITH_LIMITS: list[tuple[ElementwiseMap, Levels]] = [
+    *((map_, (-1, 1)) for map_ in (hard_tanh, tanh, polynomial, sign_swish, monotone_sign_swish)),
+    *((map_, (-1, 1)) for map_ in (reste(), reste(0.2, 3), soft_threshold)),
     *(
         (make(levels), levels)
         for make in (linear_quantizer, parq, binary_relax, w_shaped)
         for levels in ((-1, 1), (-1, 0, 1), (-2.5, -0.75, 0.25, 3))
     ),
+    *((linear_quantizer(levels, varrho=0.4), levels) for levels in ((-1, 1), (-1, 0, 1))),
 ]
 
 
-@pytest.mark.parametrize(("map_", "levels"), CLOSES_ONTO, ids=lambda x: getattr(x, "name", str(x)))
-def test_tends_to_the_projector_as_mu_grows(map_: ElementwiseMap, levels: Levels) -> None:
+def stated_limit(text: str, levels: Levels) -> Callable[[float], float]:
+    """A limit as maps write it."""
+    words: dict[str, Callable[[float], float]] = {
+        "0": lambda w: 0.0,
+        "w": lambda w: w,
+        "sign(w)": sgn,
+        "P_Q(w)": lambda w: literal_projector(w, levels),
+        "c": lambda w: sum(next((p for p in pairwise(levels) if w < p[1]), levels[-2:])) / 2,
+    }
+    if text in words:
+        return words[text]
+    if found := re.fullmatch(r"L\((.+), (.+)\)", text):
+        rho, varrho = map(float, found.groups())
+        return lambda w: literal_linear(w, levels, rho, varrho)
+    found = re.fullmatch(r"clip\(w( / .+)?, (.+), (.+)\)", text)
+    assert found, text
+    divisor, low, high = found.groups(default=" / 1")
+    return lambda w: clip(w / float(divisor.removeprefix(" / ")), float(low), float(high))
+
+
+@pytest.mark.parametrize(("map_", "levels"), WITH_LIMITS, ids=lambda x: getattr(x, "name", str(x)))
+def test_tends_to_the_limits_that_it_declares(map_: ElementwiseMap, levels: Levels) -> None:
     w = torch.linspace(-4, 4, 97, dtype=torch.float64) + 0.0123
-    torch.testing.assert_close(map_(w, 1e6), projector(levels)(w, 1.0), rtol=0, atol=1e-5)
+    for mu, text in zip((1e-7, 1e7), map_.limits, strict=True):
+        expected = [stated_limit(text, levels)(x) for x in w.tolist()]
+        assert map_(w, mu).tolist() == pytest.approx(expected, abs=2e-6)
 
 
-TENDS_TO = [
-    (tanh, identity),
-    (binary_relax(), identity),
-    (w_shaped((-1, 0, 1)), identity),
-    (soft_threshold, identity),
-    (linear_quantizer(), linear_quantizer(rho=2)),
-    (reste(), reste()),
-]
-
-
-@pytest.mark.parametrize(("map_", "limit"), TENDS_TO, ids=lambda x: x.name)
-def test_tends_to_its_limit_as_mu_vanishes(map_: ElementwiseMap, limit: ElementwiseMap) -> None:
+def test_maps_without_limits_ignore_mu(any_map: ElementwiseMap) -> None:
     w = torch.linspace(-4, 4, 97, dtype=torch.float64)
-    torch.testing.assert_close(map_(w, 1e-7), limit(w, 1.0), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "map_", [hard_tanh, polynomial, sign_swish, monotone_sign_swish], ids=lambda m: m.name
-)
-def test_vanishes_with_mu(map_: ElementwiseMap) -> None:
-    assert map_(torch.linspace(-4, 4, 97), 1e-7).abs().max() < 1e-5
+    ignores = torch.equal(any_map(w, 0.2), any_map(w, 0.7)) and torch.equal(any_map(w, 2.0), any_map(w, 9.0))
+    assert ignores == (not any_map.limits)
 
 
 def test_reste_at_its_ends() -> None:

@@ -19,7 +19,9 @@ from proxconnect.quantizers import (
     hard_tanh,
     monotone_sign_swish,
     parq,
+    polynomial,
     projector,
+    reste,
     sign_swish,
     soft_threshold,
     tanh,
@@ -129,6 +131,54 @@ def test_solves_the_argmin_that_it_states(
     best = (penalty(grid, mu) + (grid - w) ** 2 / 2).min()
     found = map_(latent, mu)
     assert (penalty(found, mu) + (found - w) ** 2 / 2).item() <= best.item() + 1e-9
+
+
+def power_potential(z: Tensor, mu: float) -> Tensor:
+    """``int_0^|z| max(0.1^(1 - 1/mu) x, x^mu) dx``; the two meet at ``0.1^(1/mu)``."""
+    corner, a = 0.1 ** (1 / mu), z.abs()
+    line = 0.1 ** (1 - 1 / mu) * a.clamp(max=corner) ** 2 / 2
+    return line + (a.clamp(min=corner) ** (mu + 1) - corner ** (mu + 1)) / (mu + 1)
+
+
+def entropy(y: Tensor) -> Tensor:
+    return torch.special.xlogy(1 + y, 1 + y) + torch.special.xlogy(1 - y, 1 - y)
+
+
+# The objective over z that a map states as its argmin, and how far its z may lie from 0.
+OBJECTIVES: list[
+    tuple[ElementwiseMap, Callable[[Tensor, float, float], Tensor], Callable[[float], float]]
+] = [
+    (hard_tanh, lambda z, w, mu: (z - mu * w) ** 2 / 2, lambda mu: 1),
+    (
+        tanh,
+        lambda z, w, mu: max(1 / mu, 1) / (2 * mu) * entropy(z / max(1 / mu, 1)) - w * z,
+        lambda mu: max(1 / mu, 1),
+    ),
+    (
+        polynomial,
+        lambda z, w, mu: (z.abs() - 2 / 3 * (1 - (1 - z.abs()) ** 1.5)) / mu - w * z,
+        lambda mu: 1,
+    ),
+    (reste(), lambda z, w, o: power_potential(z, max(o, 1)) - w * z, lambda o: 1.5 ** (1 / max(o, 1))),
+    (parq(), lambda z, w, mu: z**2 / (2 * mu) - w * z, lambda mu: 1),
+]
+
+
+@pytest.mark.parametrize(("map_", "objective", "reach"), OBJECTIVES, ids=lambda x: getattr(x, "name", ""))
+@settings(max_examples=50, deadline=None)
+@given(w=st.floats(-5, 5), mu=st.floats(0.1, 10))
+def test_solves_the_argmin_that_it_states_on_an_interval(
+    map_: ElementwiseMap,
+    objective: Callable[[Tensor, float, float], Tensor],
+    reach: Callable[[float], float],
+    w: float,
+    mu: float,
+) -> None:
+    z = torch.linspace(-1, 1, 20_001, dtype=torch.float64) * reach(mu)
+    found = map_(torch.tensor([w], dtype=torch.float64), mu)
+    assert found.abs().item() <= reach(mu) * (1 + 1e-12)
+    found = found.clamp(-reach(mu), reach(mu))
+    assert objective(found, w, mu).item() <= objective(z, w, mu).min().item() + 1e-9
 
 
 @settings(max_examples=25, deadline=None)

@@ -136,8 +136,14 @@ def test_a_slope_without_bound_is_no_kink() -> None:
             lambda w, mu: 1.5 * (1 - w.abs()).clamp(min=0) ** 0.5,
         ),
         (lambda w, mu: w + 0.5 * torch.sin(w), lambda w, mu: 1 + 0.5 * torch.cos(w)),
+        # Near 0, where floats are densest, rounding hides that F has left -1.
+        (lambda w, mu: 2 * w.clamp(0, 1) - 1, lambda w, mu: 2 * ((w >= 0) & (w <= 1)).to(w)),
+        (lambda w, mu: 1 - 1e-3 * torch.relu(-w), lambda w, mu: (w <= 0).to(w)),
     ],
-    ids=["tanh", "saturating T", "exp", "flat at 0", "rounding on flats", "power 3/2", "wavy"],
+    ids=[
+        *("tanh", "saturating T", "exp", "flat at 0", "rounding on flats", "power 3/2", "wavy"),
+        *("hard sigmoid", "faint slope"),
+    ],
 )
 def test_exact_pairs_that_are_hard_to_see(forward: Elementwise, backward: Elementwise) -> None:
     assert verdict_of(forward, backward).exact
@@ -150,6 +156,21 @@ def test_any_sharpness(mu: float) -> None:
 
     assert verdict_of(lambda w, mu: torch.tanh(mu * w), slope, mu=mu).exact
     assert not verdict_of(sign, slope, mu=mu).exact
+
+
+@pytest.mark.parametrize("mu", [1.0, 20.0, 1e3])
+def test_growth_far_out_does_not_hide_a_step_near_zero(mu: float) -> None:
+    def forward(w: Tensor, mu: float) -> Tensor:
+        return sign(w, mu) + torch.relu(mu * w - 2) ** 5
+
+    def backward(w: Tensor, mu: float) -> Tensor:
+        u = mu * w
+        return mu * (1 + ((u > 1) & (u < 2)) + 5 * torch.relu(u - 2) ** 4)
+
+    verdict = verdict_of(forward, backward, mu=mu)
+    assert verdict.status == "not exact"
+    assert verdict.exact_interval is not None
+    assert verdict.exact_interval.high == pytest.approx(1 / mu)
 
 
 # --- P and T ---------------------------------------------------------------------------------------
@@ -185,6 +206,28 @@ def test_p_and_t_rebuild_the_pair(forward: Elementwise, backward: Elementwise) -
     gap = (difference - verdict.T.slope(line)).abs()
     assert float(gap.quantile(0.99)) < 1e-5 * (1 + float(difference.max()))
     assert bool((verdict.T(line).diff() >= -1e-12).all())
+
+
+@pytest.mark.parametrize("mu", [0.1, 16.0, 1e3])
+def test_p_and_t_of_a_pair_that_is_much_sharper_than_its_domain(mu: float) -> None:
+    """``P = 0.3 mu w``, ``T(u) = u + tanh(20 u)``: all bends lie within ``|w| < 1/mu``."""
+
+    def forward(w: Tensor, mu: float) -> Tensor:
+        u = 0.3 * mu * w
+        return u + torch.tanh(20 * u)
+
+    def backward(w: Tensor, mu: float) -> Tensor:
+        return 1 + 20 * (1 - torch.tanh(6 * mu * w) ** 2)
+
+    verdict = verdict_of(forward, backward, mu=mu, domain=(-60, 60))
+    assert verdict.exact
+    assert verdict.P is not None
+    assert verdict.T is not None
+    w = torch.linspace(-1, 1, 401, dtype=torch.float64) / mu
+    u = verdict.P(w)
+    torch.testing.assert_close(u, 0.3 * mu * w, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(verdict.T(u), forward(w, mu), rtol=0, atol=1e-6)
+    torch.testing.assert_close(verdict.T.slope(u), backward(w, mu), rtol=0, atol=1e-6)
 
 
 def test_p_is_the_forward_quantizer_where_b_is_one() -> None:

@@ -14,16 +14,26 @@ from proxconnect.errors import ProxConnectError
 
 def check(
     name: Annotated[str | None, typer.Argument(help="A method of the catalogue.")] = None,
-    pair: Annotated[str | None, typer.Option(help="A pair of your own, as module:object.")] = None,
-    mu: Annotated[float, typer.Option(help="Sharpness.")] = 1.0,
-    domain: Annotated[tuple[float, float], typer.Option(help="Interval to decide on.")] = (
+    pair: Annotated[
+        str | None,
+        typer.Option(help="A pair of your own, as module:object; a file mine.py here is module mine."),
+    ] = None,
+    mu: Annotated[float, typer.Option(help="Sharpness, a positive number.")] = 1.0,
+    domain: Annotated[
+        tuple[float, float], typer.Option(help="Interval to decide on, such as: --domain -1 1.")
+    ] = (
         -math.inf,
         math.inf,
     ),
-    plot: Annotated[Path | None, typer.Option(help="Draw F, B, P, T and r to this file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw F, B, P, T and r at mu/3, mu and 3 mu to this file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
-    """Decide whether a forward-backward pair is exactly a proximal method; exit status 0 if it is, else 1."""
+    """Decide whether a forward-backward pair is exactly a proximal method, and say why not.
+
+    Exit status 0: exact on the domain. 1: not exact, or undetermined. 2: bad input.
+    """
     import proxconnect
     from proxconnect.quantizers import own_pair
 

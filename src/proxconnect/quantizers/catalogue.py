@@ -13,7 +13,8 @@ from proxconnect.quantizers.pair import ForwardBackward
 from proxconnect.quantizers.proximal import binary_relax, projector
 from proxconnect.quantizers.ramps import linear_quantizer, parq
 from proxconnect.quantizers.reste import reste
-from proxconnect.quantizers.smooth import monotone_sign_swish, polynomial, sign_swish, tanh
+from proxconnect.quantizers.smooth import polynomial, tanh
+from proxconnect.quantizers.swish import monotone_sign_swish, sign_swish
 
 one = slope_of(identity)
 

@@ -39,6 +39,8 @@ class ElementwiseMap:
         formula: the value in the field's notation.
         source: where the map comes from.
         argmin: the minimisation over ``z`` that the map solves.
+        limits: what the map tends to as ``mu`` goes to 0 and to infinity, at every ``w`` where that limit is
+            continuous; empty where ``mu`` is ignored.
 
     >>> import torch
     >>> hard_tanh(torch.tensor([-2.0, 0.25, 2.0]), mu=2.0)
@@ -60,6 +62,7 @@ class ElementwiseMap:
     formula: str = ""
     source: str = ""
     argmin: str = ""
+    limits: tuple[str, str] | tuple[()] = ()
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """``value(w, mu)``."""
@@ -118,6 +121,7 @@ def piecewise_linear(
     formula: str,
     source: str,
     argmin: str = "",
+    limits: tuple[str, str] | tuple[()] = (),
 ) -> ElementwiseMap:
     """A nondecreasing piecewise-linear map: pieces and potentials follow from its graph at a given ``mu``."""
     return ElementwiseMap(
@@ -130,6 +134,7 @@ def piecewise_linear(
         formula=formula,
         source=source,
         argmin=argmin,
+        limits=limits,
     )
 
 
@@ -189,9 +194,11 @@ hard_tanh = piecewise_linear(
     lambda mu: Polyline(((-1 / mu, -1.0), (1 / mu, 1.0))),
     formula="clip(mu w, -1, 1)",
     source="BNN, arXiv 1602.02830",
-    argmin="(mu w - z)^2 / 2 over z in [-1, 1]",
+    argmin="(z - mu w)^2 / 2 over z in [-1, 1]",
+    limits=("0", "sign(w)"),
 )
 """``clip(mu w, -1, 1)``. Slope ``mu`` where ``|mu w| <= 1``, 0 beyond.
 
-Tends to ``sign`` (0 at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
+Argmin of ``(z - mu w)^2 / 2`` over ``z`` in ``[-1, 1]``. Tends to ``sign`` (0 at 0) as ``mu`` grows and to 0
+as ``mu`` vanishes.
 """

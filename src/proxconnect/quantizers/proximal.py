@@ -97,6 +97,7 @@ def _binary_relax(levels: Levels) -> ElementwiseMap:
         formula="(w + mu P_Q(w)) / (1 + mu)",
         source="BinaryRelax, arXiv 1801.06313",
         argmin="(z - w)^2 / 2 + (mu/2) dist^2(z, Q)",
+        limits=("w", "P_Q(w)"),
     )
 
 
@@ -146,6 +147,7 @@ def _w_shaped(levels: Levels) -> ElementwiseMap:
         formula="q + S(w - q, mu), q = P_Q(w)",
         source="ProxQuant, arXiv 1810.00861",
         argmin="(z - w)^2 / 2 + mu dist(z, Q)",
+        limits=("w", "P_Q(w)"),
     )
 
 
@@ -165,6 +167,7 @@ soft_threshold = piecewise_linear(
     formula="S(w, mu) = sign(w) max(|w| - mu, 0)",
     source="the proximal map of the absolute value",
     argmin="(z - w)^2 / 2 + mu |z|",
+    limits=("w", "0"),
 )
 """``sign(w) max(|w| - mu, 0)``: argmin of ``(z - w)^2 / 2 + mu |z|``.
 

@@ -122,7 +122,8 @@ def _linear_quantizer(levels: Levels, rho: float | None, varrho: float) -> Eleme
         graph,
         formula=f"L(rho, varrho) with rho = {width}, varrho = {varrho:g}",
         source="ProxConnect, arXiv 2110.13220",
-        argmin="r(z) + (z - w)^2 / 2 with a nonconvex r",
+        argmin="r(z) + (z - w)^2 / 2 with r(z) = R(z) - z^2 / 2, nonconvex in general",
+        limits=(f"L({room - varrho:g}, {varrho:g})", f"L(0, {varrho:g})") if rho is None else (),
     )
 
 
@@ -184,4 +185,5 @@ def _parq(levels: Levels) -> ElementwiseMap:
         formula="clip(c + mu (w - c), q_lo, q_hi)",
         source="PARQ, arXiv 2503.15748",
         argmin="(z - c)^2 / (2 mu) - (w - c) (z - c) over z in [q_lo, q_hi]",
+        limits=("c", "P_Q(w)"),
     )

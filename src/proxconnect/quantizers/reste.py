@@ -21,7 +21,8 @@ def reste(m: float = 0.1, t: float = 1.5) -> ElementwiseMap:
     Slope ``m^(1/o - 1)`` where ``|w| <= m``, ``(1/o) |w|^(1/o - 1)`` where ``m < |w| <= t``, 0 beyond: it
     jumps at ``m`` unless ``o`` is 1, and at ``t``. At ``mu = 1`` this is ``clip(w, -t, t)``; as ``mu`` grows
     it tends to ``clip(w / m, -1, 1)``. Source: ReSTE (arXiv 2308.06689), where ``o`` grows from 1 to 3 and
-    the forward quantizer is ``sign``.
+    the forward quantizer is ``sign``. Argmin of ``R(z) - w z`` over its range, where ``R`` is the integral
+    from 0 of the inverse: ``m^(1 - 1/o) z`` up to ``|z| = m^(1/o)``, then ``sign(z) |z|^o``.
 
     Args:
         m: below this the slope of the power function, infinite at 0, is held.
@@ -90,6 +91,8 @@ def _reste(m: float, t: float) -> ElementwiseMap:
         conjugate,
         formula=f"sign(w) |w|^(1/mu), linear where |w| < {m:g}, constant where |w| > {t:g}",
         source="the integral of the slope of ReSTE, arXiv 2308.06689",
+        argmin=f"R(z) - w z over |z| <= {t:g}^(1/mu), R(z) = int_0^|z| max({m:g}^(1 - 1/mu) x, x^mu) dx",
+        limits=(f"clip(w, -{t:g}, {t:g})", f"clip(w / {m:g}, -1, 1)"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Maps that are smooth or nearly so: tanh, the polynomial, sign-swish and its monotone variant."""
+"""Smooth maps that never fall: tanh and the polynomial."""
 
 from __future__ import annotations
 
@@ -8,124 +8,17 @@ import torch
 from torch import Tensor
 
 from proxconnect.quantizers._structure import Piece
-from proxconnect.quantizers.maps import ElementwiseMap, Sharpness, sign
+from proxconnect.quantizers.maps import ElementwiseMap, Sharpness
 
 # sech^2(400) is 0 in every float dtype: clamping there changes no value and keeps infinite arguments from
 # producing inf * 0.
-_SATURATED = 400.0
-
-# The root of x tanh x = 1. Sign-swish turns at |mu w| = 2 x, and its value there is x itself: with
-# tanh x = 1 / x, tanh x + x sech^2 x = 1/x + x (1 - 1/x^2) = x.
-TURN = 1.1996786402577338
+SATURATED = 400.0
 
 
-def _half_argument(w: Tensor, mu: Sharpness) -> Tensor:
-    return (0.5 * mu * w).clamp(-_SATURATED, _SATURATED)
-
-
-def _sech_squared(half: Tensor) -> Tensor:
+def sech_squared(half: Tensor) -> Tensor:
+    """``1 / cosh^2``, without overflow."""
     # As a product of two logistic functions: 1 - tanh^2 would cancel, 1 / cosh^2 would overflow.
     return 4 * torch.sigmoid(2 * half) * torch.sigmoid(-2 * half)
-
-
-def _sign_swish(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    return torch.tanh(half) + half * _sech_squared(half)
-
-
-def _sign_swish_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    return mu * (_sech_squared(half) * (1 - half * torch.tanh(half)))
-
-
-def _sign_swish_pieces(mu: float) -> tuple[Piece, ...]:
-    turn = 2 * TURN / mu
-    return (
-        Piece(-math.inf, -turn, "falling", -1.0, -TURN, start_slope=0.0, end_slope=0.0),
-        Piece(-turn, turn, "rising", -TURN, TURN, start_slope=0.0, end_slope=0.0),
-        Piece(turn, math.inf, "falling", TURN, 1.0, start_slope=0.0, end_slope=0.0),
-    )
-
-
-def _monotone_part_conjugate(w: Tensor, mu: float) -> Tensor:
-    # w tanh(mu w / 2) up to the turning point, where its slope is TURN; linear beyond.
-    size, turn = w.abs(), 2 * TURN / mu
-    inside = size.clamp(max=turn)
-    return inside * torch.tanh(0.5 * mu * inside) + TURN * (size - inside)
-
-
-def _monotone_part_potential(z: Tensor, mu: float) -> Tensor:
-    size = z.abs()
-    half = _inverse_half(size.clamp(max=TURN))
-    return (2 / mu * half**2 * _sech_squared(half)).where(size <= TURN, math.inf)
-
-
-def _inverse_half(value: Tensor) -> Tensor:
-    """``h`` in ``[0, TURN]`` with ``tanh h + h sech^2 h = value``, by bisection down to the last bit."""
-    low, high = torch.zeros_like(value), torch.full_like(value, TURN)
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = torch.tanh(middle) + middle * _sech_squared(middle) < value
-        low, high = middle.where(below, low), high.where(below, middle)
-    return high
-
-
-sign_swish = ElementwiseMap(
-    "sign-swish",
-    _sign_swish,
-    _sign_swish_slope,
-    _sign_swish_pieces,
-    _monotone_part_potential,
-    _monotone_part_conjugate,
-    formula="tanh(u/2) + (u/2) sech^2(u/2), u = mu w",
-    source="BNN+, arXiv 1812.11800",
-)
-"""``tanh(u/2) + (u/2) sech^2(u/2)`` with ``u = mu w``.
-
-Equal to ``2 s (1 + u (1 - s)) - 1`` with ``s`` the logistic function of ``u``. Slope
-``mu sech^2(u/2) (1 - (u/2) tanh(u/2))``. Not monotone: it turns at ``|u| = 2.39936``, where its modulus is
-1.19968, then falls to 1; the potentials are those of the part between the turns. Tends to ``sign`` (0 at 0)
-as ``mu`` grows and to 0 as ``mu`` vanishes.
-"""
-
-
-def _monotone_value(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    inside = ((torch.tanh(half) + half * _sech_squared(half)) / TURN).clamp(-1, 1)
-    return inside.where(half.abs() < TURN, sign(half, mu))
-
-
-def _monotone_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    # Near the turn the factor is 0 up to the rounding of tanh, which may take it below on some devices.
-    factor = (1 - half * torch.tanh(half)).clamp(min=0).where(half.abs() < TURN, 0)
-    return mu * (_sech_squared(half) * factor / TURN)
-
-
-def _monotone_pieces(mu: float) -> tuple[Piece, ...]:
-    turn = 2 * TURN / mu
-    return (
-        Piece(-math.inf, -turn, "flat", -1.0, -1.0, True, 0.0, 0.0),
-        Piece(-turn, turn, "rising", -1.0, 1.0, start_slope=0.0, end_slope=0.0),
-        Piece(turn, math.inf, "flat", 1.0, 1.0, True, 0.0, 0.0),
-    )
-
-
-monotone_sign_swish = ElementwiseMap(
-    "monotone sign-swish",
-    _monotone_value,
-    _monotone_slope,
-    _monotone_pieces,
-    lambda z, mu: _monotone_part_potential(TURN * z, mu) / TURN,
-    lambda w, mu: _monotone_part_conjugate(w, mu) / TURN,
-    formula="sign-swish / 1.19968 where |mu w| < 2.39936, sign(w) beyond",
-    source="this project",
-)
-"""Sign-swish between its turning points, divided by its value there; ``sign`` beyond. Slope 0 beyond.
-
-The variant whose every latent is covered by the theory: nondecreasing and continuously differentiable. Tends
-to ``sign`` (0 at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
-"""
 
 
 def _tanh_size(mu: Sharpness) -> Sharpness:
@@ -137,7 +30,7 @@ def _tanh(w: Tensor, mu: Sharpness) -> Tensor:
 
 
 def _tanh_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    return _tanh_size(mu) * mu * _sech_squared((mu * w).clamp(-_SATURATED, _SATURATED))
+    return _tanh_size(mu) * mu * sech_squared((mu * w).clamp(-SATURATED, SATURATED))
 
 
 def _tanh_pieces(mu: float) -> tuple[Piece, ...]:
@@ -171,10 +64,14 @@ tanh = ElementwiseMap(
     _tanh_conjugate,
     formula="k tanh(mu w), k = max(1/mu, 1)",
     source="IR-Net, arXiv 1909.10788",
+    argmin="R(z) - w z over z in [-k, k], R(z) = (k / 2 mu) ((1+y) log(1+y) + (1-y) log(1-y)), y = z/k",
+    limits=("w", "sign(w)"),
 )
 """``k tanh(mu w)`` with ``k = max(1/mu, 1)``, EDE's ``t`` being ``mu``. Slope ``max(mu, 1) sech^2(mu w)``.
 
-Tends to ``sign`` (0 at 0) as ``mu`` grows and to the identity as ``mu`` vanishes.
+Argmin of ``R(z) - w z`` over ``z`` in ``[-k, k]``, where with ``y = z/k``
+``R(z) = (k / 2 mu) ((1+y) log(1+y) + (1-y) log(1-y))``. Tends to ``sign`` (0 at 0) as ``mu`` grows and to the
+identity as it vanishes.
 """
 
 
@@ -219,9 +116,12 @@ polynomial = ElementwiseMap(
     _polynomial_conjugate,
     formula="2u - u |u| where |u| < 1, sign(u) beyond, u = mu w",
     source="Bi-Real Net, arXiv 1808.00278",
+    argmin="R(z) - w z over z in [-1, 1], R(z) = (a - (2/3) (1 - (1-a)^(3/2))) / mu, a = |z|",
+    limits=("0", "sign(w)"),
 )
 """``2u + u^2`` on ``[-1, 0)``, ``2u - u^2`` on ``[0, 1)``, ``sign`` outside, with ``u = mu w``.
 
-Slope ``mu (2 - 2 |u|)`` inside, 0 outside. Tends to ``sign`` (0 at 0) as ``mu`` grows and to 0 as it
-vanishes.
+Slope ``mu (2 - 2 |u|)`` inside, 0 outside. Argmin of ``R(z) - w z`` over ``z`` in ``[-1, 1]``, where
+``R(z) = (a - (2/3) (1 - (1-a)^(3/2))) / mu`` with ``a = |z|``. Tends to ``sign`` (0 at 0) as ``mu`` grows and
+to 0 as it vanishes.
 """

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from proxconnect.quantizers import ForwardBackward
 from proxconnect.quantizers._structure import Trend
+from proxconnect.theory._cuts import Cuts
 from proxconnect.theory._joints import Joint, is_unbounded, joints
 from proxconnect.theory._probe import Probe
-from proxconnect.theory._runs import (
-    Run,
-    bisect,
-    flat_runs,
-    is_flat,
-    sign_runs,
-    touching_zeros,
-    turning_points,
-)
+from proxconnect.theory._runs import is_flat
 from proxconnect.theory._sampling import Samples, sample
-from proxconnect.theory._shape import Array, Flags, Point, Shape, Stretch, Unknown
+from proxconnect.theory._shape import Array, Point, Shape, Stretch, Unknown
 from proxconnect.theory.verdict import Evidence, Interval
 
 _FORWARD_NOISE = 1e-12
@@ -101,66 +93,21 @@ class _Builder:
         b = np.concatenate([b[inside], self.backward(limits)])
         w, unique = np.unique(w, return_index=True)
         f, b = f[unique], b[unique]
-        flats = flat_runs(w, f)
-        cuts = {*self._flat_ends(w, f, b, flats), *self._cuts_of_sign(w, f, b)}
-        cuts |= set(turning_points(self.forward, w, f, flats, self.forward_noise))
-        cuts |= set(touching_zeros(self.backward, w, b, flats, self.backward_noise))
-        inner = sorted(cut for cut in cuts if start < cut < end)
+        cuts = Cuts(
+            self.forward,
+            self.backward,
+            self.forward_noise,
+            self.backward_noise,
+            self.samples.scales[1],
+            _RELATIVE,
+        )
+        inner = [cut for cut in cuts.of(w, f, b) if start < cut < end]
         inner = [cut for k, cut in enumerate(inner) if k == 0 or cut - inner[k - 1] > 1e-12 * abs(cut)]
         edges = [start, *inner, end]
         return [
             self._stretch(low, high, w, f, b, first if low == start else None, last if high == end else None)
             for low, high in itertools.pairwise(edges)
         ]
-
-    def _flat_ends(self, w: Array, f: Array, b: Array, flats: list[Run]) -> list[float]:
-        ends = []
-        for first, last in flats:
-            if first > 0:
-                ends.append(self._flat_end(w, f, b, first, (first - 1, 1), (first + last) // 2))
-            if last < len(w) - 1:
-                ends.append(self._flat_end(w, f, b, last, (last + 1, -1), (first + last) // 2))
-        return ends
-
-    def _flat_end(
-        self, w: Array, f: Array, b: Array, edge: int, beyond: tuple[int, int], middle: int
-    ) -> float:
-        """Where a flat ends towards the sample ``beyond``: where ``F`` leaves its level, or ``B`` its own.
-
-        ``F`` may leave a flat so smoothly that its rounding hides it where ``B`` already shows it.
-        """
-        outside, inward = beyond
-        level = float(f[edge])
-        noise = 0.0 if f[edge] == f[middle] else 8 * _EPSILON * abs(level)
-        end = bisect(lambda x: np.abs(self.forward(x) - level) <= noise, w[edge], w[outside])
-        constant = float(b[middle])
-        same = 0.5 * (self.backward_noise + _RELATIVE * abs(constant))
-
-        def held(x: Array) -> Flags:
-            agrees: Flags = np.abs(self.backward(x) - constant) <= same
-            return agrees
-
-        near = (
-            w[edge + k * inward]
-            for k in range(3)
-            if min(edge, middle) <= edge + k * inward <= max(edge, middle)
-        )
-        agreeing = next((x for x in near if held(np.array([x]))[0]), None)
-        if agreeing is None or held(np.array([end]))[0]:
-            return end
-        return bisect(held, agreeing, end)
-
-    def _cuts_of_sign(self, w: Array, f: Array, b: Array) -> list[float]:
-        cuts = []
-        runs = sign_runs(f, b, self.forward_noise, self.samples.scales[1])
-        for (_, last, sign), (first, _, _) in itertools.pairwise(runs):
-            holds: Callable[[Array], Flags] = {
-                0: lambda x: self.backward(x) == 0,
-                1: lambda x: self.backward(x) > 0,
-                -1: lambda x: self.backward(x) < 0,
-            }[sign]
-            cuts.append(bisect(holds, w[last], w[first]))
-        return cuts
 
     def _stretch(
         self,

@@ -48,7 +48,8 @@ def sample(forward: Probe, backward: Probe, mu: float, domain: Interval) -> Samp
     """Samples both quantizers on ``domain``."""
     w = _before_overflow(forward, backward, _grid(mu, domain))
     values = np.stack([forward(w), backward(w)])
-    core = np.abs(w) <= _CORE * max(1.0, 1 / mu)
+    # Not farther out: what grows there must not drown what happens here.
+    core = np.abs(w) <= _CORE / mu
     if not core.any():
         core = np.ones_like(core)
     scales = np.abs(values[:, core]).max(axis=1)

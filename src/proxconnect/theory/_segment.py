@@ -14,6 +14,10 @@ _REACH = 1e6
 _NEAREST = 1e-30
 _GRADED = 3600
 _BISECTIONS = 60
+_HALVINGS = 16
+_AGREEMENT = 1e-9
+_MOST_NODES = 100_000
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,26 @@ class _Table:
 
     def __init__(self, stretch: Stretch, forward: Function, backward: Function) -> None:
         self.forward, self.backward = forward, backward
-        self.nodes = _nodes(stretch)
+        self.nodes = self._refined(_nodes(stretch))
         parts = self._rule(self.nodes[:-1], self.nodes[1:])
         # Added up from inside, as the integral may be huge far out or next to an end.
         centre = int(np.searchsorted(self.nodes, np.median(stretch.inside())))
         below = -np.cumsum(parts[:centre][::-1])[::-1]
         self.sums = np.concatenate([below, [0.0], np.cumsum(parts[centre:])])
+
+    def _refined(self, nodes: Array) -> Array:
+        """Nodes between which the rule and its halves agree, as far as the rounding of ``F`` lets them."""
+        for _ in range(_HALVINGS):
+            a, b = nodes[:-1], nodes[1:]
+            middle = 0.5 * (a + b)
+            halves = self._rule(a, middle) + self._rule(middle, b)
+            with np.errstate(divide="ignore", invalid="ignore"):  # where B is 0 nothing is gained
+                rounding = 64 * _EPSILON * np.abs(self.forward(middle) / self.backward(middle))
+            rough = np.abs(self._rule(a, b) - halves) > _AGREEMENT * np.abs(halves) + rounding
+            if not rough.any() or len(nodes) > _MOST_NODES:
+                break
+            nodes = np.insert(nodes, np.flatnonzero(rough) + 1, middle[rough])
+        return nodes
 
     def _rule(self, a: Array, b: Array) -> Array:
         """Both ``F`` and ``1/B`` as parabolas through the ends and the middle."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from proxconnect.quantizers import CATALOGUE, method
+from proxconnect.quantizers import CATALOGUE, ForwardBackward, identity, method, slope_of
 from proxconnect.theory.check import check
 from proxconnect.theory.verdict import Verdict
 
@@ -33,9 +33,14 @@ def overview() -> list[MethodRow]:
     rows = []
     for name, entry in CATALOGUE.items():
         pair = method(name)
-        forward, backward = (getattr(part, "name", "own") for part in (pair.forward, pair.backward))
-        rows.append(MethodRow(name, forward, backward, in_words(check(pair)), entry.source))
+        forward = str(getattr(pair.forward, "name", "own"))
+        rows.append(MethodRow(name, forward, backward_in_words(pair), in_words(check(pair)), entry.source))
     return rows
+
+
+def backward_in_words(pair: ForwardBackward) -> str:
+    """The name of the backward quantizer, or 1 for the slope of the identity."""
+    return "1" if pair.backward == slope_of(identity) else str(getattr(pair.backward, "name", "own"))
 
 
 def in_words(verdict: Verdict) -> str:

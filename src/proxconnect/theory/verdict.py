@@ -171,23 +171,21 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The verdict without its callables, for JSON; infinite numbers become strings."""
         conditions = [
-            {"statement": condition.statement, **asdict(condition), "where": _spoken(condition.where)}
+            {"statement": condition.statement, **asdict(condition), "where": _plain(condition.where)}
             for condition in self.conditions
         ]
         return {
             "name": self.name,
             "mu": self.mu,
-            "domain": str(self.domain),
+            "domain": _plain(self.domain),
             "status": self.status,
             "exact": self.exact,
             "c1": self.c1,
             "decomposes": self.decomposes,
-            "exact_interval": None
-            if self.exact_interval is None
-            else {key: _finite(value) for key, value in asdict(self.exact_interval).items()},
+            "exact_interval": _plain(self.exact_interval),
             "kinks": list(self.kinks),
             "conditions": conditions,
-            "evidence": {key: _finite(value) for key, value in asdict(self.evidence).items()},
+            "evidence": _plain(self.evidence),
         }
 
     def __str__(self) -> str:
@@ -210,9 +208,10 @@ def _number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _finite(value: float | str) -> float | str:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _spoken(interval: Interval | None) -> str | None:
-    return None if interval is None else str(interval)
+def _plain(record: Interval | Evidence | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in asdict(record).items()
+    }

@@ -1,0 +1,125 @@
+"""Sign-swish, which rises and falls, and its monotone variant."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from proxconnect.quantizers._structure import Piece
+from proxconnect.quantizers.maps import ElementwiseMap, Sharpness, sign
+from proxconnect.quantizers.smooth import SATURATED, sech_squared
+
+# The root of x tanh x = 1. Sign-swish turns at |mu w| = 2 x, and its value there is x itself: with
+# tanh x = 1 / x, tanh x + x sech^2 x = 1/x + x (1 - 1/x^2) = x.
+TURN = 1.1996786402577338
+
+
+def _half_argument(w: Tensor, mu: Sharpness) -> Tensor:
+    return (0.5 * mu * w).clamp(-SATURATED, SATURATED)
+
+
+def _sign_swish(w: Tensor, mu: Sharpness) -> Tensor:
+    half = _half_argument(w, mu)
+    return torch.tanh(half) + half * sech_squared(half)
+
+
+def _sign_swish_slope(w: Tensor, mu: Sharpness) -> Tensor:
+    half = _half_argument(w, mu)
+    return mu * (sech_squared(half) * (1 - half * torch.tanh(half)))
+
+
+def _sign_swish_pieces(mu: float) -> tuple[Piece, ...]:
+    turn = 2 * TURN / mu
+    return (
+        Piece(-math.inf, -turn, "falling", -1.0, -TURN, start_slope=0.0, end_slope=0.0),
+        Piece(-turn, turn, "rising", -TURN, TURN, start_slope=0.0, end_slope=0.0),
+        Piece(turn, math.inf, "falling", TURN, 1.0, start_slope=0.0, end_slope=0.0),
+    )
+
+
+def _monotone_part_conjugate(w: Tensor, mu: float) -> Tensor:
+    # w tanh(mu w / 2) up to the turning point, where its slope is TURN; linear beyond.
+    size, turn = w.abs(), 2 * TURN / mu
+    inside = size.clamp(max=turn)
+    return inside * torch.tanh(0.5 * mu * inside) + TURN * (size - inside)
+
+
+def _monotone_part_potential(z: Tensor, mu: float) -> Tensor:
+    size = z.abs()
+    half = _inverse_half(size.clamp(max=TURN))
+    return (2 / mu * half**2 * sech_squared(half)).where(size <= TURN, math.inf)
+
+
+def _inverse_half(value: Tensor) -> Tensor:
+    """``h`` in ``[0, TURN]`` with ``tanh h + h sech^2 h = value``, by bisection down to the last bit."""
+    low, high = torch.zeros_like(value), torch.full_like(value, TURN)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = torch.tanh(middle) + middle * sech_squared(middle) < value
+        low, high = middle.where(below, low), high.where(below, middle)
+    return high
+
+
+sign_swish = ElementwiseMap(
+    "sign-swish",
+    _sign_swish,
+    _sign_swish_slope,
+    _sign_swish_pieces,
+    _monotone_part_potential,
+    _monotone_part_conjugate,
+    formula="tanh(u/2) + (u/2) sech^2(u/2), u = mu w",
+    source="BNN+, arXiv 1812.11800",
+    limits=("0", "sign(w)"),
+)
+"""``tanh(u/2) + (u/2) sech^2(u/2)`` with ``u = mu w``.
+
+Equal to ``2 s (1 + u (1 - s)) - 1`` with ``s`` the logistic function of ``u``. Slope
+``mu sech^2(u/2) (1 - (u/2) tanh(u/2))``. Not monotone: it turns at ``|u| = 2.39936``, where its modulus is
+1.19968, then falls to 1. So it is no proximal map; its part between the turns is one, and the declared
+potential is that of this part: ``R = (mu w^2/2) sech^2(mu w/2)`` at its value at ``w``. Tends to ``sign`` (0
+at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
+"""
+
+
+def _monotone_value(w: Tensor, mu: Sharpness) -> Tensor:
+    half = _half_argument(w, mu)
+    inside = ((torch.tanh(half) + half * sech_squared(half)) / TURN).clamp(-1, 1)
+    return inside.where(half.abs() < TURN, sign(half, mu))
+
+
+def _monotone_slope(w: Tensor, mu: Sharpness) -> Tensor:
+    half = _half_argument(w, mu)
+    # Near the turn the factor is 0 up to the rounding of tanh, which may take it below on some devices.
+    factor = (1 - half * torch.tanh(half)).clamp(min=0).where(half.abs() < TURN, 0)
+    return mu * (sech_squared(half) * factor / TURN)
+
+
+def _monotone_pieces(mu: float) -> tuple[Piece, ...]:
+    turn = 2 * TURN / mu
+    return (
+        Piece(-math.inf, -turn, "flat", -1.0, -1.0, True, 0.0, 0.0),
+        Piece(-turn, turn, "rising", -1.0, 1.0, start_slope=0.0, end_slope=0.0),
+        Piece(turn, math.inf, "flat", 1.0, 1.0, True, 0.0, 0.0),
+    )
+
+
+monotone_sign_swish = ElementwiseMap(
+    "monotone sign-swish",
+    _monotone_value,
+    _monotone_slope,
+    _monotone_pieces,
+    lambda z, mu: _monotone_part_potential(TURN * z, mu) / TURN,
+    lambda w, mu: _monotone_part_conjugate(w, mu) / TURN,
+    formula="sign-swish / 1.19968 where |mu w| < 2.39936, sign(w) beyond",
+    source="this project",
+    argmin="R(z) - w z over z in [-1, 1], R = (mu v^2/2) sech^2(mu v/2) / 1.19968 at z the value at v",
+    limits=("0", "sign(w)"),
+)
+"""Sign-swish between its turning points, divided by its value there; ``sign`` beyond. Slope 0 beyond.
+
+The variant whose every latent is covered by the theory: nondecreasing and continuously differentiable. Argmin
+of ``R(z) - w z`` over ``z`` in ``[-1, 1]``, with ``R = (mu v^2/2) sech^2(mu v/2) / 1.19968`` where ``z`` is
+the value at ``v``. Tends to ``sign`` (0 at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
+"""
