@@ -16,7 +16,7 @@ INSTALL = Path(__file__).parents[1] / "tools" / "install"
         ({"PYTHON": "no-such-python"}, "needs Python 3.11 or newer (tried: no-such-python)"),
         (
             {"CXX": "no-such-compiler"},
-            "needs a C++20 compiler, such as GCC 10 or Clang 12 (tried: no-such-compiler)",
+            "needs a C++20 compiler, such as GCC 11 or Clang 14 (tried: no-such-compiler)",
         ),
     ],
 )

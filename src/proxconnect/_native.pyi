@@ -1,8 +1,70 @@
-# The compiled module. Addresses are integers that proxconnect.engine.kernels has validated; see csrc/core.h.
+# The compiled module. Addresses are integers that proxconnect.engine has validated, 0 for a tensor that is
+# not given; see csrc/core.h and csrc/products.h.
 
-def pack_signs(x: int, rows: int, columns: int, bits: int) -> int: ...
-def unpack_weights(bits: int, scale: int, rows: int, columns: int, weights: int) -> None: ...
-def w1a1_matmul(a: int, a_stride: int, b: int, b_stride: int, m: int, n: int, k: int, out: int) -> None: ...
+def pack_signs(x: int, rows: int, columns: int, bits: int, threads: int) -> int: ...
+def unpack_weights(bits: int, scale: int, rows: int, columns: int, weights: int, threads: int) -> None: ...
+def padding_is_clear(bits: int, stride: int, m: int, k: int) -> bool: ...
+def make_panels(bits: int, stride: int, n: int, k: int, words: int) -> None: ...
+def w1a1_sums(
+    a: int, stride: int, m: int, words: int, n: int, k: int, wrap: bool, out: int, threads: int
+) -> None: ...
+def w1a1_affine(
+    a: int,
+    stride: int,
+    m: int,
+    words: int,
+    n: int,
+    k: int,
+    wrap: bool,
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> None: ...
+def w1a1_signs(
+    a: int,
+    stride: int,
+    m: int,
+    words: int,
+    n: int,
+    k: int,
+    wrap: bool,
+    out: int,
+    threshold: int,
+    flip: int,
+    threads: int,
+) -> None: ...
+def w1a8(
+    x: int,
+    stride: int,
+    m: int,
+    words: int,
+    n: int,
+    k: int,
+    group: int,
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> bool: ...
+def w1a32(
+    x: int,
+    stride: int,
+    m: int,
+    words: int,
+    n: int,
+    k: int,
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> None: ...
 def kernel_sets() -> list[str]: ...
 def active_kernels() -> str: ...
 def use_kernels(name: str) -> bool: ...

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
-import ast
 import math
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import proxconnect
-from proxconnect import _native
 from proxconnect.engine import kernels
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import pack_bits, unpack_bits
@@ -71,26 +64,6 @@ def test_weights_take_the_shape_of_a_convolution() -> None:
     assert torch.equal(kernels.unpack_weights(pack_bits(weight), scale, weight.shape), weight)
 
 
-@settings(max_examples=80, deadline=None)
-@given(m=st.integers(0, 7), n=st.integers(0, 7), k=lengths, seed=seeds)
-def test_product_equals_the_product_of_the_signs(m: int, n: int, k: int, seed: int) -> None:
-    a, b = matrix(m, k, seed), matrix(n, k, seed + 1)
-    product = kernels.w1a1_matmul(kernels.pack_signs(a), kernels.pack_signs(b), k)
-    signs_a, signs_b = (torch.where(x >= 0, 1.0, -1.0) for x in (a, b))
-    assert product.dtype == torch.int32
-    assert torch.equal(product.double(), (signs_a @ signs_b.T).double())
-
-
-def test_product_of_rows_that_lie_apart() -> None:
-    a, b = torch.randn(4, 70), torch.randn(6, 70)
-    wide = torch.full((4, 20), 255, dtype=torch.uint8)
-    wide[:, 3:12] = pack_bits(a)
-    product = kernels.w1a1_matmul(wide[:, 3:12], pack_bits(b), 70)
-    assert torch.equal(product, kernels.w1a1_matmul(pack_bits(a), pack_bits(b), 70))
-    repeated = pack_bits(a)[:1].expand(3, -1)
-    assert torch.equal(kernels.w1a1_matmul(repeated, pack_bits(b), 70), product[:1].expand(3, -1))
-
-
 def test_threads_may_call_at_once() -> None:
     x = torch.randn(64, 1000)
     expected = pack_bits(x)
@@ -135,12 +108,6 @@ BYTES = torch.zeros(2, 2, dtype=torch.uint8)
         (lambda: kernels.unpack_weights(BYTES.T, torch.ones(2), (2, 16)), "bits is not contiguous"),
         (lambda: kernels.unpack_weights(BYTES.float(), torch.ones(2), (2, 16)), "expected torch.uint8"),
         (lambda: kernels.unpack_weights(BYTES, torch.ones(2, device="meta"), (2, 16)), "scale.*on meta"),
-        (lambda: kernels.w1a1_matmul(BYTES, BYTES, 17), "expected 3 bytes"),
-        (lambda: kernels.w1a1_matmul(BYTES, BYTES[:, :1], 16), "rows of 2 and 1 bytes"),
-        (lambda: kernels.w1a1_matmul(BYTES, BYTES.int(), 16), "b is a torch.int32"),
-        (lambda: kernels.w1a1_matmul(BYTES, BYTES.T, 16), "b is not contiguous"),
-        (lambda: kernels.w1a1_matmul(BYTES, BYTES, -1), "k is -1"),
-        (lambda: kernels.w1a1_matmul(BYTES, BYTES, 2**31), "less than 2\\*\\*31"),
         (lambda: kernels.use_kernels("portabel"), "unknown kernel set 'portabel'.*did you mean 'portable'"),
     ],
 )
@@ -148,39 +115,3 @@ def test_bad_arguments_are_refused_by_name(call: object, words: str) -> None:
     assert callable(call)
     with pytest.raises(ProxConnectError, match=words):
         call()
-
-
-def run_with_kernels(value: str) -> subprocess.CompletedProcess[str]:
-    code = """
-from proxconnect.engine import kernels
-from proxconnect.errors import ProxConnectError
-try:
-    print(kernels.active_kernels())
-except ProxConnectError as error:
-    print(error)
-"""
-    environment = os.environ | {"PROXCONNECT_KERNELS": value}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "answer"),
-    [
-        ("portable", "portable"),
-        ("", kernels.kernel_sets()[0]),
-        (
-            "avx9",
-            "PROXCONNECT_KERNELS: unknown kernel set 'avx9'. Known: " + ", ".join(kernels.kernel_sets()),
-        ),
-    ],
-)
-def test_the_environment_chooses_the_kernels(value: str, answer: str) -> None:
-    assert run_with_kernels(value).stdout.strip() == answer
-
-
-def test_the_stub_names_what_the_module_has() -> None:
-    stub = Path(proxconnect.__file__).with_name("_native.pyi").read_text()
-    named = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)}
-    assert named == {name for name in dir(_native) if not name.startswith("_")}

@@ -1,5 +1,5 @@
-// The Python module proxconnect._native. Pointers arrive as integers: engine/kernels.py has validated
-// them, with their shapes, before they come here.
+// The Python module proxconnect._native. Pointers arrive as integers: the engine has validated them, with their
+// shapes, before they come here. An address of 0 stands for a tensor that is not given.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string_view.h>
@@ -8,39 +8,112 @@
 #include <string_view>
 
 #include "dispatch.h"
+#include "products.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
-template <typename T>
-T* pointer(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
+using proxconnect::AffineOutput;
+using proxconnect::FloatRows;
+using proxconnect::KernelSet;
+using proxconnect::multiply;
+using proxconnect::Panels;
+using proxconnect::SignRows;
+using proxconnect::SignsOutput;
+using proxconnect::SumsOutput;
+using proxconnect::W1A1;
+using proxconnect::W1A32;
+using proxconnect::W1A8;
 
 using Address = std::uintptr_t;
 using Size = std::int64_t;
 
-Size pack_signs(Address x, Size rows, Size columns, Address bits) {
-  return proxconnect::active_kernels().pack_signs(pointer<const float>(x), rows, columns,
-                                                  pointer<std::uint8_t>(bits));
+template <typename T>
+T* pointer(Address address) {
+  return reinterpret_cast<T*>(address);
 }
 
-void unpack_weights(Address bits, Address scale, Size rows, Size columns, Address weights) {
-  proxconnect::active_kernels().unpack_weights(pointer<const std::uint8_t>(bits), pointer<const float>(scale), rows,
-                                               columns, pointer<float>(weights));
+Panels panels_at(Address words, Size n, Size k) { return {pointer<const std::uint32_t>(words), n, k}; }
+
+AffineOutput affine_at(Address out, Address residual, Address scale, Address bias, Address slope) {
+  return {pointer<float>(out), pointer<const float>(scale), pointer<const float>(bias),
+          pointer<const float>(residual), pointer<const float>(slope)};
 }
 
-void w1a1_matmul(Address a, Size a_stride, Address b, Size b_stride, Size m, Size n, Size k, Address out) {
-  proxconnect::active_kernels().w1a1_matmul(pointer<const std::uint8_t>(a), a_stride,
-                                            pointer<const std::uint8_t>(b), b_stride, m, n, k,
-                                            pointer<std::int32_t>(out));
+Size pack_signs(Address x, Size rows, Size columns, Address bits, Size threads) {
+  return proxconnect::pack_signs(pointer<const float>(x), rows, columns, pointer<std::uint8_t>(bits), threads);
+}
+
+void unpack_weights(Address bits, Address scale, Size rows, Size columns, Address weights, Size threads) {
+  proxconnect::unpack_weights(pointer<const std::uint8_t>(bits), pointer<const float>(scale), rows, columns,
+                              pointer<float>(weights), threads);
+}
+
+SignRows signs_at(Address bits, Size stride, Size m) {
+  return {pointer<const std::uint8_t>(bits), stride, m};
+}
+
+FloatRows floats_at(Address x, Size stride, Size m) {
+  return {pointer<const float>(x), stride, m};
+}
+
+bool padding_is_clear(Address bits, Size stride, Size m, Size k) {
+  return proxconnect::padding_is_clear(signs_at(bits, stride, m), k);
+}
+
+void make_panels(Address bits, Size stride, Size n, Size k, Address words) {
+  proxconnect::make_panels(signs_at(bits, stride, n), k, pointer<std::uint32_t>(words));
+}
+
+void w1a1_sums(Address a, Size stride, Size m, Address words, Size n, Size k, bool wrap, Address out, Size threads) {
+  multiply(W1A1<SumsOutput>{signs_at(a, stride, m),
+                            panels_at(words, n, k),
+                            wrap,
+                            {pointer<std::int32_t>(out)}},
+           threads);
+}
+
+void w1a1_affine(Address a, Size stride, Size m, Address words, Size n, Size k, bool wrap, Address out,
+                 Address residual, Address scale, Address bias, Address slope, Size threads) {
+  multiply(W1A1<AffineOutput>{signs_at(a, stride, m),
+                              panels_at(words, n, k),
+                              wrap,
+                              affine_at(out, residual, scale, bias, slope)},
+           threads);
+}
+
+void w1a1_signs(Address a, Size stride, Size m, Address words, Size n, Size k, bool wrap, Address out,
+                Address threshold, Address flip, Size threads) {
+  multiply(W1A1<SignsOutput>{signs_at(a, stride, m),
+                             panels_at(words, n, k),
+                             wrap,
+                             {pointer<std::uint8_t>(out), pointer<const std::int32_t>(threshold),
+                              pointer<const std::uint8_t>(flip)}},
+           threads);
+}
+
+bool w1a8(Address x, Size stride, Size m, Address words, Size n, Size k, Size group, Address out, Address residual,
+          Address scale, Address bias, Address slope, Size threads) {
+  return multiply(W1A8{floats_at(x, stride, m),
+                       panels_at(words, n, k),
+                       group,
+                       affine_at(out, residual, scale, bias, slope)},
+                  threads);
+}
+
+void w1a32(Address x, Size stride, Size m, Address words, Size n, Size k, Address out, Address residual, Address scale,
+           Address bias, Address slope, Size threads) {
+  multiply(W1A32{floats_at(x, stride, m),
+                 panels_at(words, n, k),
+                 affine_at(out, residual, scale, bias, slope)},
+           threads);
 }
 
 nb::list kernel_sets() {
   nb::list names;
-  for (const proxconnect::KernelSet* set : proxconnect::kernel_sets()) {
+  for (const KernelSet* set : proxconnect::kernel_sets()) {
     if (set->runs_here()) names.append(set->name);
   }
   return names;
@@ -58,10 +131,21 @@ const char* active_kernels() { return proxconnect::active_kernels().name; }
 
 NB_MODULE(_native, module) {
   using released = nb::call_guard<nb::gil_scoped_release>;
-  module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, released());
-  module.def("unpack_weights", &unpack_weights, "bits"_a, "scale"_a, "rows"_a, "columns"_a, "weights"_a, released());
-  module.def("w1a1_matmul", &w1a1_matmul, "a"_a, "a_stride"_a, "b"_a, "b_stride"_a, "m"_a, "n"_a, "k"_a, "out"_a,
-             released());
+  module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
+  module.def("unpack_weights", &unpack_weights, "bits"_a, "scale"_a, "rows"_a, "columns"_a, "weights"_a,
+             "threads"_a, released());
+  module.def("padding_is_clear", &padding_is_clear, "bits"_a, "stride"_a, "m"_a, "k"_a);
+  module.def("make_panels", &make_panels, "bits"_a, "stride"_a, "n"_a, "k"_a, "words"_a, released());
+  module.def("w1a1_sums", &w1a1_sums, "a"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "wrap"_a, "out"_a,
+             "threads"_a, released());
+  module.def("w1a1_affine", &w1a1_affine, "a"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "wrap"_a, "out"_a,
+             "residual"_a, "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
+  module.def("w1a1_signs", &w1a1_signs, "a"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "wrap"_a, "out"_a,
+             "threshold"_a, "flip"_a, "threads"_a, released());
+  module.def("w1a8", &w1a8, "x"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "group"_a, "out"_a, "residual"_a,
+             "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
+  module.def("w1a32", &w1a32, "x"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "out"_a, "residual"_a, "scale"_a,
+             "bias"_a, "slope"_a, "threads"_a, released());
   module.def("kernel_sets", &kernel_sets);
   module.def("active_kernels", &active_kernels);
   module.def("use_kernels", &proxconnect::use_kernels, "name"_a);

@@ -2,6 +2,8 @@
 //
 // Bit order, shared with docs/format.md: element i of a row is bit (i % 8) of byte i / 8, least significant
 // bit first; +1 is 1, -1 is 0. Every row starts on a new byte, and the bits left over in its last byte are zero.
+//
+// Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
 #pragma once
 
 #include <cstdint>
@@ -10,23 +12,112 @@ namespace proxconnect {
 
 constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
 
+// Weights are laid out anew once, for all sets: 16 output channels make a panel, in which their 32-bit words of
+// signs alternate. Word w of output j is panel j / 16, element [w][j % 16]; bit i of it is input 32 w + i. Words
+// are filled up with zero bits, the last panel with zero words.
+constexpr std::int64_t panel_width = 16;
+constexpr std::int64_t word_bits = 32;
+constexpr std::int64_t words_of(std::int64_t k) { return (k + word_bits - 1) / word_bits; }
+constexpr std::int64_t panels_of(std::int64_t n) { return (n + panel_width - 1) / panel_width; }
+
+struct Panels {
+  const std::uint32_t* words;
+  std::int64_t n;  // outputs
+  std::int64_t k;  // inputs
+
+  std::int64_t panel_words() const { return words_of(k) * panel_width; }
+  const std::uint32_t* panel(std::int64_t index) const { return words + index * panel_words(); }
+};
+
+// The activations of m rows of k: signs (stride in bytes), or float32 (stride in elements).
+struct SignRows {
+  const std::uint8_t* bits;
+  std::int64_t stride;
+  std::int64_t m;
+};
+
+struct FloatRows {
+  const float* values;
+  std::int64_t stride;
+  std::int64_t m;
+};
+
+// What becomes of the sum s of row i and output j; every output is dense.
+
+struct SumsOutput {
+  std::int32_t* out;  // [m, n] = s
+};
+
+struct AffineOutput {
+  float* out;             // [m, n] = prelu(float(s) * scale[j] + bias[j] + residual[i, j]), rounded at each step
+  const float* scale;     // [n]
+  const float* bias;      // [n]
+  const float* residual;  // [m, n], or null for none
+  const float* slope;     // [n], or null for none: y < 0 becomes slope[j] * y
+};
+
+struct SignsOutput {
+  std::uint8_t* out;              // [m, packed_width(n)], bit j = (s >= threshold[j]) != flip[j]
+  const std::int32_t* threshold;  // [n]
+  const std::uint8_t* flip;       // packed_width(n)
+};
+
+// Signs times signs: s = sum over k of a[i, k] * b[j, k]. With `wrap` s is then kept in 8 bits:
+// ((s + 128) mod 256) - 128. The padding bits of a must be zero.
+template <typename Output>
+struct W1A1 {
+  SignRows a;
+  Panels b;
+  bool wrap;
+  Output output;
+};
+
+// Signs times float32 rows quantized to 8 bits: step = max|x[i]| / 127 and q = x / step, rounded to even, by way
+// of 1 / step; a row whose step is below the smallest normal number counts as zero. Inputs share a scale by
+// groups of `group` (a multiple of 32; the last group may be shorter):
+// out[i, j] = prelu((sum over g of float(s_g) * scale[g, j]) * step[i] + bias[j] + residual[i, j]).
+struct W1A8 {
+  FloatRows x;
+  Panels b;
+  std::int64_t group;
+  AffineOutput output;  // its scale is [groups, n]
+};
+constexpr std::int64_t w1a8_most_inputs = std::int64_t{1} << 24;  // 127 k < 2^31
+
+// Signs times float32. Inputs go by fives, ((+-x0 +- x1) +- x2) + (+-x3 +- x4) with zeros past the end; the sums of
+// 32 fives make a block, and blocks are added; all in their order, beginning with zero. Summing by blocks keeps the
+// rounding error below that of a plain float32 product.
+struct W1A32 {
+  FloatRows x;
+  Panels b;
+  AffineOutput output;
+};
+
+struct Range {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
 struct KernelSet {
   const char* name;
 
   bool (*runs_here)();
 
   // bits[rows, packed_width(columns)] = signs of x[rows, columns], both zeros counting as +1.
-  // Returns -1, or the flat index of the first NaN; the content of `bits` is then unspecified.
-  std::int64_t (*pack_signs)(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
+  // Returns whether there is a NaN; the content of `bits` is then unspecified.
+  bool (*pack_signs)(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
 
   // weights[r, c] = +-scale[r], the sign taken from the bits.
   void (*unpack_weights)(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
                          float* weights);
 
-  // out[i, j] = sum over k of a[i, k] * b[j, k], for m rows of a and n rows of b of k signs each.
-  // Strides are in bytes from row to row. The padding bits of both operands must be zero.
-  void (*w1a1_matmul)(const std::uint8_t* a, std::int64_t a_stride, const std::uint8_t* b, std::int64_t b_stride,
-                      std::int64_t m, std::int64_t n, std::int64_t k, std::int32_t* out);
+  // Products, each for the given rows and panels alone.
+  void (*w1a1_sums)(const W1A1<SumsOutput>&, Range rows, Range panels);
+  void (*w1a1_affine)(const W1A1<AffineOutput>&, Range rows, Range panels);
+  void (*w1a1_signs)(const W1A1<SignsOutput>&, Range rows, Range panels);
+  // Returns whether every row is finite; the outputs of one that is not are unspecified.
+  bool (*w1a8)(const W1A8&, Range rows, Range panels);
+  void (*w1a32)(const W1A32&, Range rows, Range panels);
 };
 
 }  // namespace proxconnect

@@ -7,9 +7,23 @@ namespace proxconnect {
 namespace portable {
 extern const KernelSet kernels;
 }
+#ifdef PROXCONNECT_X86
+namespace avx2 {
+extern const KernelSet kernels;
+}
+namespace avx512 {
+extern const KernelSet kernels;
+}
+#endif
 
 const std::vector<const KernelSet*>& kernel_sets() {
-  static const std::vector<const KernelSet*> sets{&portable::kernels};
+  static const std::vector<const KernelSet*> sets{
+#ifdef PROXCONNECT_X86
+      &avx512::kernels,
+      &avx2::kernels,
+#endif
+      &portable::kernels,
+  };
   return sets;
 }
 
@@ -42,7 +56,7 @@ bool use_kernels(std::string_view name) {
 }
 
 std::vector<std::pair<const char*, bool>> cpu_features() {
-#if defined(__x86_64__) || defined(__i386__)
+#ifdef PROXCONNECT_X86
   const auto supported = [](int answer) { return answer != 0; };
   return {
       {"popcnt", supported(__builtin_cpu_supports("popcnt"))},
@@ -50,10 +64,10 @@ std::vector<std::pair<const char*, bool>> cpu_features() {
       {"fma", supported(__builtin_cpu_supports("fma"))},
       {"avx512f", supported(__builtin_cpu_supports("avx512f"))},
       {"avx512bw", supported(__builtin_cpu_supports("avx512bw"))},
+      {"avx512dq", supported(__builtin_cpu_supports("avx512dq"))},
       {"avx512vl", supported(__builtin_cpu_supports("avx512vl"))},
-      {"avx512vbmi", supported(__builtin_cpu_supports("avx512vbmi"))},
+      {"avx512vbmi2", supported(__builtin_cpu_supports("avx512vbmi2"))},
       {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
-      {"avx512bitalg", supported(__builtin_cpu_supports("avx512bitalg"))},
       {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},
   };
 #else

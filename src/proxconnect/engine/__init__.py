@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxconnect.engine._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine.layers import (
     PackedConv1d,
     PackedConv2d,
@@ -24,9 +25,13 @@ __all__ = [
     "PackedLayer",
     "PackedLinear",
     "PackedWeight",
+    "active_kernels",
     "check_kernels",
+    "cpu_features",
+    "kernel_sets",
     "pack_layer_",
     "packed_class",
     "packed_weight",
     "unpack_layers_",
+    "use_kernels",
 ]

@@ -1,0 +1,65 @@
+// Sixteen lanes, one for each output of a panel, as a vector of the compiler's: one register with AVX-512, more with
+// less.
+//
+// The headers in this folder are compiled into every set, with the set's own flags. All they define has internal
+// linkage: merged by the linker, a function compiled for one processor could be called on another.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "core.h"
+
+namespace proxconnect {
+namespace {
+
+using Floats = float __attribute__((vector_size(panel_width * sizeof(float))));
+using Integers = std::int32_t __attribute__((vector_size(panel_width * sizeof(std::int32_t))));
+
+// The first `width` lanes from memory, zeros in the others.
+template <typename Vector, typename Element>
+inline Vector load(const Element* from, int width) {
+  Vector lanes = {};
+  if (width == panel_width) {
+    std::memcpy(&lanes, from, sizeof lanes);
+  } else {
+    std::memcpy(&lanes, from, static_cast<std::size_t>(width) * sizeof(Element));
+  }
+  return lanes;
+}
+
+// The first `width` lanes to memory.
+template <typename Vector, typename Element>
+inline void store(const Vector& lanes, Element* to, int width) {
+  if (width == panel_width) {
+    std::memcpy(to, &lanes, sizeof lanes);
+  } else {
+    std::memcpy(to, &lanes, static_cast<std::size_t>(width) * sizeof(Element));
+  }
+}
+
+inline Floats to_floats(const Integers& lanes) { return __builtin_convertvector(lanes, Floats); }
+inline Floats to_floats(const Floats& lanes) { return lanes; }
+
+// Bit j: whether a[j] >= b[j].
+inline unsigned at_least(const Integers& a, const Integers& b) {
+#if defined(__AVX512F__)
+  return _mm512_cmpge_epi32_mask(reinterpret_cast<const __m512i&>(a), reinterpret_cast<const __m512i&>(b));
+#elif defined(__AVX2__)
+  const Integers less = a < b;
+  __m256 halves[2];
+  std::memcpy(halves, &less, sizeof less);
+  return 0xffffu & ~static_cast<unsigned>(_mm256_movemask_ps(halves[0]) | _mm256_movemask_ps(halves[1]) << 8);
+#else
+  unsigned bits = 0;
+  for (int lane = 0; lane < panel_width; ++lane) bits |= static_cast<unsigned>(a[lane] >= b[lane]) << lane;
+  return bits;
+#endif
+}
+
+}  // namespace
+}  // namespace proxconnect

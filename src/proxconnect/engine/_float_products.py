@@ -1,0 +1,94 @@
+"""Weights of one bit times float32 activations: quantized to 8 bits on the way, or as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from proxconnect import _native
+from proxconnect.engine._address import float_rows
+from proxconnect.engine._kernel_sets import apply_environment
+from proxconnect.engine._panels import WORD_BITS, Panels
+from proxconnect.engine._steps import Affine
+from proxconnect.errors import ProxConnectError
+
+W1A8_MOST_INPUTS = 2**24  # 127 times as much still fits int32
+
+
+def w1a8(
+    x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None, *, group: int | None = None
+) -> Tensor:
+    """Product of activations, quantized to 8 bits row by row, and signs.
+
+    ``step[i] = max_k |x[i, k]| / 127`` and ``q = x / step``, rounded to even; with ``s_g`` the exact sum over
+    the inputs of group g, ``y = prelu((sum_g s_g scale[g, j]) step[i] + bias[j] + residual[i, j])``.
+
+    Args:
+        x: float32 of shape (m, k) on the CPU, finite, each row contiguous.
+        weight: (n, k) signs, ``k <= 2**24``.
+        affine: of n outputs; one group, or as many as ``group`` makes.
+        residual: float32 of shape (m, n), contiguous.
+        group: inputs that share a scale, a multiple of 32 (the last group may be shorter); all where absent.
+
+    Returns:
+        float32 of shape (m, n).
+
+    Raises:
+        ProxConnectError: an argument is not as described.
+
+    >>> from proxconnect.engine.kernels import pack_signs
+    >>> weight = Panels(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
+    >>> w1a8(torch.tensor([[12.7, -3.1]]), weight, Affine(torch.ones(1)))
+    tensor([[15.8000]])
+    """
+    address, stride, m = float_rows(x, "x", weight.k)
+    if weight.k > W1A8_MOST_INPUTS:
+        raise ProxConnectError(
+            f"k is {weight.k}; expected at most 2**24 for 8-bit activations, as sums are int32"
+        )
+    if group is None:
+        group = WORD_BITS * max(weight.words.shape[1], 1)
+    elif group <= 0 or group % WORD_BITS:
+        raise ProxConnectError(f"group is {group}; expected a positive multiple of {WORD_BITS}")
+    groups = max(-(-weight.k // group), 1)
+    steps = affine.arguments(weight, residual, m, groups)
+    out = torch.empty(m, weight.n)
+    apply_environment()
+    finite = _native.w1a8(
+        address, stride, m, *weight.arguments(), group, out.data_ptr(), *steps, torch.get_num_threads()
+    )
+    if not finite:
+        row = int((~x.isfinite()).any(1).nonzero()[0])
+        raise ProxConnectError(f"cannot quantize: row {row} of x holds an infinity or a NaN")
+    return out
+
+
+def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None) -> Tensor:
+    """Product of float32 activations and signs.
+
+    ``y = prelu((sum_k x[i, k] w[j, k]) scale[j] + bias[j] + residual[i, j])``. The order of the additions
+    depends on k alone (``csrc/core.h`` states it); the error is below that of a plain float32 product.
+
+    Args:
+        x: float32 of shape (m, k) on the CPU, each row contiguous.
+        weight: (n, k) signs.
+        affine: of n outputs and one group.
+        residual: float32 of shape (m, n), contiguous.
+
+    Returns:
+        float32 of shape (m, n).
+
+    Raises:
+        ProxConnectError: an argument is not as described.
+
+    >>> from proxconnect.engine.kernels import pack_signs
+    >>> weight = Panels(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
+    >>> w1a32(torch.tensor([[1.5, 0.25]]), weight, Affine(torch.ones(1)))
+    tensor([[1.2500]])
+    """
+    address, stride, m = float_rows(x, "x", weight.k)
+    steps = affine.arguments(weight, residual, m)
+    out = torch.empty(m, weight.n)
+    apply_environment()
+    _native.w1a32(address, stride, m, *weight.arguments(), out.data_ptr(), *steps, torch.get_num_threads())
+    return out

@@ -1,0 +1,137 @@
+"""What follows a sum of products before it leaves the registers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from proxconnect.engine._address import address
+from proxconnect.engine._panels import Panels
+from proxconnect.errors import ProxConnectError
+from proxconnect.format.bits import pack_bits
+
+
+class Affine:
+    """``y = prelu(s * scale + bias + residual)`` in float32, each operation rounded by itself.
+
+    Scale and bias hold whatever is constant: the weight's scale, a layer's bias, a BatchNorm.
+
+    Args:
+        scale: of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
+        bias: of shape (n,); zeros where absent.
+        slope: of shape (n,): the slope of the PReLU at y < 0; no PReLU where absent.
+
+    Raises:
+        ProxConnectError: a shape is not as described, or a tensor is not floating point on the CPU.
+
+    >>> Affine(torch.ones(3))
+    Affine(n=3, groups=1)
+    """
+
+    def __init__(self, scale: Tensor, bias: Tensor | None = None, slope: Tensor | None = None) -> None:
+        if scale.ndim not in (1, 2):
+            raise ProxConnectError(f"scale has shape {tuple(scale.shape)}; expected (n,) or (groups, n)")
+        self.n = scale.shape[-1]
+        self.groups = 1 if scale.ndim == 1 else scale.shape[0]
+        self.scale = _constant(scale, "scale", scale.shape)
+        self.bias = torch.zeros(self.n) if bias is None else _constant(bias, "bias", (self.n,))
+        self.slope = None if slope is None else _constant(slope, "slope", (self.n,))
+
+    def arguments(
+        self, weight: Panels, residual: Tensor | None, m: int, groups: int = 1
+    ) -> tuple[int, int, int, int]:
+        """What compiled code takes: addresses of residual, scale, bias and slope, 0 for what is absent.
+
+        Raises:
+            ProxConnectError: the outputs are not those of ``weight``, the groups are not ``groups``, or the
+                residual is not float32 of shape (m, n) and contiguous.
+        """
+        _check_outputs("affine", self.n, weight)
+        if self.groups != groups:
+            raise ProxConnectError(f"affine has scales for {self.groups} groups of inputs; expected {groups}")
+        residual_address = 0
+        if residual is not None:
+            residual_address = address(residual, "residual", torch.float32, dimensions=2)
+            if residual.shape != (m, self.n):
+                raise ProxConnectError(
+                    f"residual has shape {tuple(residual.shape)}; expected {(m, self.n)}, that of the output"
+                )
+        slope = 0 if self.slope is None else self.slope.data_ptr()
+        return residual_address, self.scale.data_ptr(), self.bias.data_ptr(), slope
+
+    def __repr__(self) -> str:
+        return f"Affine(n={self.n}, groups={self.groups})"
+
+
+class Thresholds:
+    """The sign of an affine function of a sum, decided on integers: ``(s >= threshold) != flip``.
+
+    ``sign(s * scale + bias)`` in float32 turns once as s grows: upwards for a positive scale, downwards for a
+    negative one. The turning point is found by evaluating the float32 expression itself, so the decision is
+    that of the expression for every sum.
+
+    Args:
+        scale: of shape (n,), finite.
+        bias: of shape (n,), finite.
+        k: products in a sum, so that ``-k <= s <= k``.
+        wrap: sums are kept in 8 bits, so that ``-128 <= s <= 127``.
+
+    Attributes:
+        threshold: int32 of shape (n,).
+        flip: uint8 of shape (1, packed_width(n)), bits.
+
+    Raises:
+        ProxConnectError: scale and bias are not as described.
+
+    >>> fold = Thresholds(torch.tensor([1.0, -1.0]), torch.tensor([-2.5, 3.0]), k=9)
+    >>> fold.threshold, fold.flip
+    (tensor([3, 4], dtype=torch.int32), tensor([[2]], dtype=torch.uint8))
+    """
+
+    def __init__(self, scale: Tensor, bias: Tensor, k: int, *, wrap: bool = False) -> None:
+        self.n = scale.numel()
+        scale = _constant(scale, "scale", (self.n,))
+        bias = _constant(bias, "bias", (self.n,))
+        for name, values in (("scale", scale), ("bias", bias)):
+            if not values.isfinite().all():
+                raise ProxConnectError(f"{name} holds an infinity or a NaN; no threshold stands for it")
+        falling = scale < 0
+        least, greatest = (-128, 127) if wrap else (-k, k)
+        # Bisection for the least sum at which the decision has turned; greatest + 1 where it never does.
+        low = torch.full((self.n,), least, dtype=torch.int64)
+        high = torch.full((self.n,), greatest + 1, dtype=torch.int64)
+        while (low < high).any():
+            middle = (low + high) // 2
+            turned = (middle.to(torch.float32) * scale + bias >= 0) != falling
+            high = torch.where(turned, middle, high)
+            low = torch.where(turned, low, torch.minimum(middle + 1, high))
+        self.threshold = low.to(torch.int32)
+        self.flip = pack_bits(torch.where(falling, 1.0, -1.0)[None])
+
+    def arguments(self, weight: Panels) -> tuple[int, int]:
+        """What compiled code takes: addresses of threshold and flip.
+
+        Raises:
+            ProxConnectError: the outputs are not those of ``weight``.
+        """
+        _check_outputs("thresholds", self.n, weight)
+        return self.threshold.data_ptr(), self.flip.data_ptr()
+
+    def __repr__(self) -> str:
+        return f"Thresholds(n={self.n})"
+
+
+def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A copy that nobody else changes, in float32."""
+    if values.shape != shape:
+        raise ProxConnectError(f"{name} has shape {tuple(values.shape)}; expected {tuple(shape)}")
+    if not values.is_floating_point():
+        raise ProxConnectError(f"{name} is {values.dtype}; expected floating point")
+    constant = values.detach().to(torch.float32, copy=True).contiguous()
+    address(constant, name, torch.float32, dimensions=len(shape))
+    return constant
+
+
+def _check_outputs(name: str, n: int, weight: Panels) -> None:
+    if n != weight.n:
+        raise ProxConnectError(f"{name} has {n} outputs; expected {weight.n}, those of the weight")

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import proxconnect
+from proxconnect import _native
+from proxconnect.engine import kernels
+
+
+def run_with_kernels(value: str) -> subprocess.CompletedProcess[str]:
+    code = """
+from proxconnect.engine import kernels
+from proxconnect.errors import ProxConnectError
+try:
+    print(kernels.active_kernels())
+except ProxConnectError as error:
+    print(error)
+"""
+    environment = os.environ | {"PROXCONNECT_KERNELS": value}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("portable", "portable"),
+        ("", kernels.kernel_sets()[0]),
+        (
+            "vax",
+            "PROXCONNECT_KERNELS: unknown kernel set 'vax'. Known: " + ", ".join(kernels.kernel_sets()),
+        ),
+    ],
+)
+def test_the_environment_chooses_the_kernels(value: str, answer: str) -> None:
+    assert run_with_kernels(value).stdout.strip() == answer
+
+
+def test_a_set_runs_where_its_instructions_are() -> None:
+    features = kernels.cpu_features()
+    if features:
+        assert features["avx2"] == ("avx2" in kernels.kernel_sets())
+        assert features["avx512vpopcntdq"] or "avx512" not in kernels.kernel_sets()
+
+
+FORK = """
+import os, torch
+from proxconnect.engine.kernels import Affine, Panels, pack_signs, w1a32
+
+torch.set_num_threads(3)
+weight, affine = Panels(pack_signs(torch.randn(500, 1000)), 1000), Affine(torch.ones(500))
+x = torch.randn(64, 1000)
+expected = w1a32(x, weight, affine)
+child = os.fork()
+same = torch.equal(w1a32(x, weight, affine), expected)
+if child == 0:
+    os._exit(0 if same else 1)
+assert same
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_threads_are_there_again_after_a_fork() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+
+
+def test_the_stub_names_what_the_module_has() -> None:
+    stub = Path(proxconnect.__file__).with_name("_native.pyi").read_text()
+    named = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)}
+    assert named == {name for name in dir(_native) if not name.startswith("_")}
