@@ -331,6 +331,9 @@ def test_attach_refuses() -> None:
         Certificate.attach(torch.optim.SGD(plain.parameters(), lr=1.0), plain)
     with pytest.raises(pc.ProxConnectError, match=r"does not train the latent of '2\.weight'"):
         Certificate.attach(torch.optim.SGD([model[0].weight], lr=1.0), model)
+    optimizer = pc.ProxOptimizer(torch.optim.SGD(model.parameters(), lr=1.0), model, rule="rpc")
+    with pytest.raises(pc.ProxConnectError, match=r"rule 'pc' alone, but '2\.weight' trains under 'rpc'"):
+        Certificate.attach(optimizer, model)
 
 
 def test_a_slope_below_jumps_keeps_the_jumps_in_the_prox() -> None:

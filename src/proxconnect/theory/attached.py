@@ -43,8 +43,15 @@ class AttachedCertificate:
 
     def __init__(self, optimizer: Optimizer, model: nn.Module) -> None:
         layers: dict[int, _Layer] = {}
+        self._layers: list[_Layer] = []
         self._handles: list[Any] = []
         for found in binarized_weights(model):
+            if found.quantizer.rule != "pc":
+                self.close()
+                raise ProxConnectError(
+                    f"the certificate speaks of the step rule 'pc' alone, but {found.name!r} trains under "
+                    f"{found.quantizer.rule!r}"
+                )
             if id(found.latent) not in layers:  # tied weights are one latent with one quantizer
                 certificate = Certificate(found.quantizer.pair, scale=found.quantizer.latent_scale)
                 layers[id(found.latent)] = _Layer(found.name, found.latent, found.quantizer, certificate)
