@@ -52,7 +52,7 @@ def main() -> int:
     torch.manual_seed(0)
     model = pc.binarize_(network(classes=len(data.classes)), pc.BinarizeConfig(method="bnn++"))
     schedule = pc.MuSchedule(
-        model, "exponential", start=1, end=300, steps=EPOCHS * len(batches()), fraction=0.85
+        model, "exponential", start=1, end=60, steps=EPOCHS * len(batches()), fraction=0.85
     )
     latents: list[Tensor] = []
 
