@@ -36,7 +36,7 @@ X = torch.linspace(-1, 1, 2 * 36).reshape(2, 1, 6, 6)
 @pytest.mark.parametrize("method", METHODS)
 def test_compiles_whole_and_once_as_mu_moves(method: str) -> None:
     model = network(method)
-    schedule = pc.MuSchedule(model, "exponential", start=1, end=3, steps=2)
+    schedule = pc.MuSchedule(model, "exponential", start=1, end=3, steps=3)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
