@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,20 @@ class Rows:
             return weight
         turned: Tensor = weight.unflatten(0, (self.transposed, -1)).transpose(1, 2).flatten(0, 1).contiguous()
         return turned
+
+    def summed(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """The sum of ``values`` over the elements of each scale: the adjoint of :meth:`spread`.
+
+        Args:
+            values: one for each weight, of its shape.
+            shape: that of the scales, one of :attr:`scale_shapes`.
+        """
+        rows = self.turned(values)
+        if self.group is None:
+            return rows.sum_to_size(shape)
+        rows = functional.pad(rows.flatten(1), (0, -math.prod(rows.shape[1:]) % self.group))
+        sums: Tensor = rows.unflatten(1, (-1, self.group)).sum(dim=2)
+        return sums
 
     def spread(self, scale: Tensor) -> Tensor:
         """The scale of every element, as a tensor that broadcasts against the weight.

@@ -21,6 +21,13 @@ def test_the_readme_quotes_the_results_that_the_script_wrote() -> None:
         assert script["table"](report["rows"]) in (ROOT / page).read_text()
 
 
+def test_the_page_of_training_overhead_is_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = runpy.run_path(str(ROOT / "benchmarks" / "training_overhead.py"))
+    report = json.loads((ROOT / "docs" / "results" / "data" / "training_overhead.json").read_text())
+    assert script["page"](report) == (ROOT / "docs" / "results" / "training_overhead.md").read_text()
+
+
 @pytest.mark.parametrize(("page", "examples"), [("guide.md", 20), ("theory.md", 10)])
 def test_examples_run(page: str, examples: int) -> None:
     failed, attempted = doctest.testfile(

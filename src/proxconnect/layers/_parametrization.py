@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from proxconnect._rows import Rows
+from proxconnect.layers._quantize_weight import quantize_weight
 from proxconnect.layers._tensors import read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
 
@@ -45,7 +46,8 @@ class BinaryWeight(nn.Module):
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
         if not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training):
             return latent
-        return self.scale(latent) * self.pair(latent / self.latent_scale, self.mu)
+        alpha = self.exact_scale(latent)
+        return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
 
     def scale(self, latent: Tensor) -> Tensor:
         """``alpha``, as it broadcasts against ``w*``; the mean of ``|w*|`` is a constant for the gradient."""
@@ -65,14 +67,14 @@ class BinaryWeight(nn.Module):
 
     def _mean(self, latent: Tensor) -> Tensor:
         """The present mean of ``|w*|`` for each number that is stored; ones where there is no scale."""
-        size = self.rows.turned(latent.detach()).abs()
         group = self.rows.group
         if group is not None:
-            inputs = size[0].numel()
-            sums = F.pad(size.flatten(1), (0, -inputs % group)).unflatten(1, (-1, group)).sum(dim=2)
-            starts = torch.arange(0, inputs, group, device=size.device)
-            mean: Tensor = sums / (inputs - starts).clamp(max=group)  # the last group may be smaller
-            return mean
+            (shape,) = self.rows.scale_shapes
+            inputs = math.prod(self.rows.row_shape[1:])
+            starts = torch.arange(0, inputs, group, device=latent.device)
+            members = (inputs - starts).clamp(max=group)  # the last group may be smaller
+            return self.rows.summed(latent.detach().abs(), shape) / members
+        size = self.rows.turned(latent.detach()).abs()
         if self.config.scale == "channel":
             return size.mean(dim=tuple(range(1, size.ndim)), keepdim=True)
         if self.config.scale == "tensor":

@@ -48,9 +48,10 @@ class BinaryInput(nn.Module):
                     sums = _rounded(sums, input, codes)
             if self.accumulator is not None:
                 sums = self.accumulator(sums)
-            output = sums * self._per_channel(scale)
+            # In place: these are passes over all outputs, and nobody else holds the sums.
+            output = sums.mul_(self._per_channel(scale))
             if bias is not None:
-                output = output + self._per_channel(bias)
+                output = output.add_(self._per_channel(bias))
             return _cast(output, weight.dtype)
 
     def product(self, input: Tensor, codes: Tensor) -> Tensor:

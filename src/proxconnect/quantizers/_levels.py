@@ -69,7 +69,7 @@ def nearest(w: Tensor, levels: Levels) -> Tensor:
 
 def choose(w: Tensor, borders: Sequence[float], values: Sequence[float]) -> Tensor:
     """``values[k]`` where ``w`` lies in cell ``k``, whose left border belongs to it; like ``w``."""
-    chosen = torch.full_like(w, values[0])
+    chosen = w.new_full((), values[0]).expand_as(w)
     for border, value in zip(borders, values[1:], strict=True):
         chosen = torch.where(w >= border, value, chosen)
     return chosen

@@ -138,16 +138,27 @@ def piecewise_linear(
     )
 
 
+def kept_inside(values: Tensor, argument: Tensor, bound: float) -> Tensor:
+    """``values`` where ``|argument| < bound``, else 0: in one pass, which a mask would not take.
+
+    >>> kept_inside(torch.tensor([5.0, 6.0, 7.0]), torch.tensor([-2.0, 1.0, 2.0]), 2.0)
+    tensor([0., 6., 0.])
+    """
+    kept: Tensor = torch.ops.aten.hardtanh_backward(values, argument, -bound, bound)
+    return kept
+
+
 def _identity(w: Tensor, mu: Sharpness) -> Tensor:
     return w
 
 
 def _one(w: Tensor, mu: Sharpness) -> Tensor:
-    return torch.ones_like(w)
+    return w.new_ones(()).expand_as(w)
 
 
 def _sign(w: Tensor, mu: Sharpness) -> Tensor:
-    return torch.ones_like(w).where(w >= 0, -1)
+    # Not by a comparison and a choice, which take ten times as long on a CPU.
+    return torch.sign(w).add_(0.5).sign_()
 
 
 def _zero(w: Tensor, mu: Sharpness) -> Tensor:
@@ -155,11 +166,13 @@ def _zero(w: Tensor, mu: Sharpness) -> Tensor:
 
 
 def _hard_tanh(w: Tensor, mu: Sharpness) -> Tensor:
-    return (mu * w).clamp(-1, 1)
+    return (mu * w).clamp_(-1, 1)
 
 
 def _hard_tanh_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    return mu * ((mu * w).abs() <= 1).to(w.dtype)
+    # The numbers inside the next one after 1 are those up to 1.
+    slope = torch.as_tensor(mu, dtype=w.dtype, device=w.device).expand_as(w)
+    return kept_inside(slope, mu * w, 1 + torch.finfo(w.dtype).eps)
 
 
 identity = piecewise_linear(

@@ -79,19 +79,26 @@ class _Derivative:
             return torch.autograd.grad(value.sum(), argument)[0]
 
 
+def held(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
+    """The sharpness as it is now: a schedule may move a tensor in place between forward and backward.
+
+    Args:
+        mu: sharpness.
+        dtype: that of the argument; terms such as ``1/mu`` are computed in this precision at least.
+    """
+    if isinstance(mu, Tensor):
+        return mu.detach().to(torch.promote_types(dtype, mu.dtype), copy=True)
+    return mu
+
+
 class _FakeQuantize(torch.autograd.Function):
     """The pair as one node of the autograd graph; keeps ``w`` alone for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
-        ctx.pair = pair
-        if isinstance(mu, Tensor):
-            # A copy of one number: a schedule may move mu in place between forward and backward.
-            # In the precision of w at least, as terms such as 1/mu are of its own.
-            mu = mu.detach().to(torch.promote_types(w.dtype, mu.dtype), copy=True)
-        ctx.mu = mu
+        ctx.pair, ctx.mu = pair, held(mu, w.dtype)
         ctx.save_for_backward(w)
-        value = pair.forward(w, mu)
+        value = pair.forward(w, ctx.mu)
         # Autograd wants a new tensor from every node, and the identity returns its argument.
         return value.clone() if value is w else value
 

@@ -82,8 +82,8 @@ def binary_relax(levels: Iterable[float] = BIPOLAR) -> ElementwiseMap:
 def _binary_relax(levels: Levels) -> ElementwiseMap:
     def value(w: Tensor, mu: Sharpness) -> Tensor:
         # Not (w + mu q) / (1 + mu), whose numerator overflows for large w and mu.
-        q = nearest(w, levels)
-        return q + (w - q) / (1 + mu)
+        q = _projector(levels)(w, mu)
+        return (w - q).div_(1 + mu).add_(q)
 
     def graph(mu: float) -> Polyline:
         points = tuple((gap.middle, q + (gap.middle - q) / (1 + mu)) for gap in gaps(levels) for q in gap)

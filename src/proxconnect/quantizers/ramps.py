@@ -92,10 +92,11 @@ def _linear_quantizer(levels: Levels, rho: float | None, varrho: float) -> Eleme
         quantized = torch.full_like(w, (levels[0] + levels[-1]) / 2)
         for gap in between:
             x = w - gap.middle
-            quantized += (gap.half - varrho / 2) * ((x / ramp).clamp(-1, 1) if rho != 0 else sign(x, mu))
+            step = x.div_(ramp).clamp_(-1, 1) if rho != 0 else sign(x, mu)
+            quantized += step.mul_(gap.half - varrho / 2)
         for start, end, rise in joins(ramp):
             quantized += rise / 2 * ((w - (start + end) / 2) / ((end - start) / 2)).clamp(-1, 1)
-        return quantized.clamp(levels[0], levels[-1])
+        return quantized.clamp_(levels[0], levels[-1])
 
     def slope(w: Tensor, mu: Sharpness) -> Tensor:
         ramp, steepness = half_ramp(mu), torch.zeros_like(w)
@@ -160,7 +161,7 @@ def _parq(levels: Levels) -> ElementwiseMap:
     def value(w: Tensor, mu: Sharpness) -> Tensor:
         middle = in_its_gap(w, [gap.middle for gap in between])
         low, high = in_its_gap(w, [gap.low for gap in between]), in_its_gap(w, [gap.high for gap in between])
-        return (middle + mu * (w - middle)).clamp(low, high)
+        return (w - middle).mul_(mu).add_(middle).clamp_(low, high)
 
     def slope(w: Tensor, mu: Sharpness) -> Tensor:
         middle = in_its_gap(w, [gap.middle for gap in between])

@@ -10,15 +10,12 @@ from torch import Tensor
 from proxconnect.quantizers._structure import Piece
 from proxconnect.quantizers.maps import ElementwiseMap, Sharpness
 
-# sech^2(400) is 0 in every float dtype: clamping there changes no value and keeps infinite arguments from
-# producing inf * 0.
-SATURATED = 400.0
-
 
 def sech_squared(half: Tensor) -> Tensor:
     """``1 / cosh^2``, without overflow."""
-    # As a product of two logistic functions: 1 - tanh^2 would cancel, 1 / cosh^2 would overflow.
-    return 4 * torch.sigmoid(2 * half) * torch.sigmoid(-2 * half)
+    # 4 p (1 - p) with p the logistic function of -2 |half|: 1 - tanh^2 would cancel, 1 / cosh^2 overflow.
+    p = half.abs().mul_(-2).sigmoid_()
+    return p.addcmul_(p, p, value=-1).mul_(4)
 
 
 def _tanh_size(mu: Sharpness) -> Sharpness:
@@ -30,7 +27,7 @@ def _tanh(w: Tensor, mu: Sharpness) -> Tensor:
 
 
 def _tanh_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    return _tanh_size(mu) * mu * sech_squared((mu * w).clamp(-SATURATED, SATURATED))
+    return _tanh_size(mu) * mu * sech_squared(mu * w)
 
 
 def _tanh_pieces(mu: float) -> tuple[Piece, ...]:
@@ -76,12 +73,12 @@ identity as it vanishes.
 
 
 def _polynomial(w: Tensor, mu: Sharpness) -> Tensor:
-    u = (mu * w).clamp(-1, 1)
-    return u * (2 - u.abs())
+    u = (mu * w).clamp_(-1, 1)
+    return (2 - u.abs()).mul_(u)
 
 
 def _polynomial_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    return mu * (2 - 2 * (mu * w).abs().clamp(max=1))
+    return (1 - (mu * w).abs_().clamp_(max=1)).mul_(2 * mu)
 
 
 def _polynomial_pieces(mu: float) -> tuple[Piece, ...]:

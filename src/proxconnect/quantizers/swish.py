@@ -8,26 +8,47 @@ import torch
 from torch import Tensor
 
 from proxconnect.quantizers._structure import Piece
-from proxconnect.quantizers.maps import ElementwiseMap, Sharpness, sign
-from proxconnect.quantizers.smooth import SATURATED, sech_squared
+from proxconnect.quantizers.maps import ElementwiseMap, Sharpness, kept_inside
+from proxconnect.quantizers.smooth import sech_squared
+
+# sech^2(400) is 0 in every float dtype: clamping there changes no value and keeps infinite arguments from
+# producing inf * 0.
+_SATURATED = 400.0
 
 # The root of x tanh x = 1. Sign-swish turns at |mu w| = 2 x, and its value there is x itself: with
 # tanh x = 1 / x, tanh x + x sech^2 x = 1/x + x (1 - 1/x^2) = x.
 TURN = 1.1996786402577338
 
 
-def _half_argument(w: Tensor, mu: Sharpness) -> Tensor:
-    return (0.5 * mu * w).clamp(-SATURATED, SATURATED)
+def _half_argument(w: Tensor, mu: Sharpness, most: float = _SATURATED) -> Tensor:
+    return (0.5 * mu * w).clamp_(-most, most)
 
 
 def _sign_swish(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    return torch.tanh(half) + half * sech_squared(half)
+    return _swish(_half_argument(w, mu))
+
+
+def _swish(half: Tensor) -> Tensor:
+    t = torch.tanh(half)
+    # Here 1 - tanh^2 may cancel: beside tanh only its absolute error counts.
+    return torch.addcmul(t.new_ones(()), t, t, value=-1).mul_(half).add_(t)
 
 
 def _sign_swish_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    return mu * (sech_squared(half) * (1 - half * torch.tanh(half)))
+    return _quarter_of_slope(_minus_size(w, mu)).mul_(4 * mu)
+
+
+def _minus_size(w: Tensor, mu: Sharpness) -> Tensor:
+    """``-|u|``, ``u = mu w``."""
+    return w.abs().mul_(-mu).clamp_(min=-2 * _SATURATED)
+
+
+def _quarter_of_slope(minus_size: Tensor) -> Tensor:
+    """``sech^2(u/2) (1 - (u/2) tanh(u/2)) / 4`` from ``-|u|``."""
+    # With p its logistic function, sech^2(u/2) = 4 p (1 - p) and tanh(|u|/2) = 1 - 2 p.
+    p = torch.sigmoid(minus_size)
+    rise = (0.5 - p).mul_(minus_size).add_(1)
+    return rise.mul_(p.addcmul_(p, p, value=-1))
 
 
 def _sign_swish_pieces(mu: float) -> tuple[Piece, ...]:
@@ -84,16 +105,16 @@ at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
 
 
 def _monotone_value(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    inside = ((torch.tanh(half) + half * sech_squared(half)) / TURN).clamp(-1, 1)
-    return inside.where(half.abs() < TURN, sign(half, mu))
+    # Larger by some roundings, so that the value at the turn and beyond is 1, not nearly so.
+    peak = TURN * (1 - 4 * torch.finfo(w.dtype).eps)
+    return _swish(_half_argument(w, mu, TURN)).div_(peak).clamp_(-1, 1)
 
 
 def _monotone_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    half = _half_argument(w, mu)
-    # Near the turn the factor is 0 up to the rounding of tanh, which may take it below on some devices.
-    factor = (1 - half * torch.tanh(half)).clamp(min=0).where(half.abs() < TURN, 0)
-    return mu * (sech_squared(half) * factor / TURN)
+    minus_size = _minus_size(w, mu)
+    # Near the turn the slope is 0 up to its rounding, which may take it below.
+    slope = _quarter_of_slope(minus_size).clamp_(min=0)
+    return kept_inside(slope, minus_size, 2 * TURN).mul_(4 * mu / TURN)
 
 
 def _monotone_pieces(mu: float) -> tuple[Piece, ...]:

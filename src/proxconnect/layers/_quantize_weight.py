@@ -1,0 +1,51 @@
+"""The quantized weight as one node of the autograd graph."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from proxconnect._rows import Rows
+from proxconnect.quantizers import ForwardBackward
+from proxconnect.quantizers.pair import held
+
+
+def quantize_weight(
+    latent: Tensor, alpha: Tensor, s: Tensor, mu: Tensor, pair: ForwardBackward, rows: Rows
+) -> Tensor:
+    """``w = alpha F_mu(w*/s)``; ``dl/dw* = B_mu(w*/s) (alpha/s) g``, ``dl/dalpha = sum F_mu(w*/s) g``.
+
+    For the backward pass it keeps ``latent``, which is a parameter, and one number for each scale: the
+    quantized weight, which the layer's product keeps, is all that binarization adds to what autograd keeps.
+
+    Args:
+        latent: ``w*``.
+        alpha: one number for each scale, of one of the ``scale_shapes`` of ``rows``.
+        s: what latents are normalised by; broadcasts against ``latent``.
+        mu: sharpness, zero-dimensional.
+        pair: ``F`` and ``B``.
+        rows: which elements share a scale.
+    """
+    return cast(Tensor, _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows))  # type: ignore[no-untyped-call]
+
+
+class _QuantizeWeight(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, latent: Tensor, alpha: Tensor, s: Tensor, mu: Tensor, pair: ForwardBackward, rows: Rows
+    ) -> Tensor:
+        ctx.pair, ctx.rows, ctx.mu = pair, rows, held(mu, latent.dtype)
+        ctx.save_for_backward(latent, alpha, s)
+        return rows.spread(alpha) * pair.forward(latent / s, ctx.mu)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (latent, alpha, s) = gradients, ctx.saved_tensors
+        of_latent = of_alpha = None
+        if ctx.needs_input_grad[0]:
+            of_latent = (ctx.pair.backward(latent / s, ctx.mu) * g).mul_(ctx.rows.spread(alpha) / s)
+        if ctx.needs_input_grad[1]:
+            of_alpha = ctx.rows.summed(ctx.pair.forward(latent / s, ctx.mu) * g, alpha.shape)
+        return of_latent, of_alpha, None, None, None, None
