@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Self, cast
+from collections.abc import Iterator
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +12,18 @@ from torch.nn.utils import parametrize
 
 from proxconnect._rows import Rows
 from proxconnect.layers._quantize_weight import quantize_weight
+from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
 
 
-class BinaryWeight(nn.Module):
+class BinaryWeight(Sharp):
     """``w = alpha F_mu(w*/s)``: see :class:`BinarizeConfig`.
 
     Buffers: ``mu``, and ``latent_scale`` (``s``), which broadcasts against ``w*``. A learned ``alpha`` is the
     absolute value of the parameter ``learned_scale``.
     """
 
-    mu: Tensor
     latent_scale: Tensor
     learned_scale: nn.Parameter | None
     enabled: bool = True
@@ -39,7 +39,7 @@ class BinaryWeight(nn.Module):
         scale = rows.spread(mean)
         # A channel of zeros has no size of its own to normalise by.
         self.register_buffer("latent_scale", scale.where(scale > 0, 1))
-        self.register_buffer("mu", torch.ones((), dtype=torch.float32, device=weight.device))
+        self.register_mu(weight.device)
         self.learned_scale = nn.Parameter(mean) if config.learn_scale else None
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -80,13 +80,6 @@ class BinaryWeight(nn.Module):
         if self.config.scale == "tensor":
             return size.mean().reshape((1,) * size.ndim)
         return torch.ones((1,) * size.ndim, dtype=size.dtype, device=size.device)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # mu stays float32 whatever dtype the model moves to; only its device follows.
-        mu = self.mu
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.mu = mu.to(self.mu.device)
-        return self
 
 
 class BinarizedWeight(NamedTuple):

@@ -40,6 +40,10 @@ _SCHEDULES = {
 _NAMED_RULES = {"rpc": ("rpc", "pc"), "pq": ("pq", "bc")}
 
 
+TRAINABLE = tuple(_SCHEDULES)
+"""Names that can be trained: the methods of the catalogue but ``fp``, and the rules ``rpc`` and ``pq``."""
+
+
 def default_schedule(name: str) -> Schedule:
     """The schedule of ``mu`` that suits a method of the catalogue, or ``pq`` or ``rpc``.
 

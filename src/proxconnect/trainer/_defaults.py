@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from proxconnect.errors import TrainingError
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_options
-from proxconnect.optim import Schedule, default_schedule, rule_and_method
+from proxconnect.optim import default_schedule, rule_and_method
 from proxconnect.quantizers import own_pair
 from proxconnect.trainer._validate import check_names
 
@@ -76,13 +76,14 @@ def _with_method(config: TrainConfig) -> TrainConfig:
 
 def _schedule(config: TrainConfig) -> dict[str, Any]:
     named = config.pair is None and config.method != "fp"
-    kind, start, end = default_schedule(str(config.method)) if named else Schedule("exponential", 1, 300)
+    annealed = default_schedule("bnn++")
+    kind, start, end = default_schedule(str(config.method)) if named else annealed
     if kind == "constant" and config.mu_end is not None:
-        kind = "exponential"
+        kind = annealed.kind
     return {
         "mu_schedule": config.mu_schedule or kind,
         "mu_start": start if config.mu_start is None else config.mu_start,
-        "mu_end": (end or 300) if config.mu_end is None else config.mu_end,
+        "mu_end": (end or annealed.end) if config.mu_end is None else config.mu_end,
     }
 
 

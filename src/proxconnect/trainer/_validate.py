@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS
 from proxconnect.models import model_names
-from proxconnect.optim import RULES, SCHEDULES, check_fit
-from proxconnect.quantizers import methods
+from proxconnect.optim import RULES, SCHEDULES, TRAINABLE, check_fit
 
 if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
@@ -31,7 +30,7 @@ def check_names(config: TrainConfig) -> None:
     _known("model", config.model, model_names())
     _known("setting", config.setting, ("fp", *SETTINGS))
     if config.pair is None:
-        _known("method", config.method, [*methods(), "pq", "rpc"])
+        _known("method", config.method, ("fp", *TRAINABLE))
     if (config.method == "fp") != (config.setting == "fp"):
         raise TrainingError(
             f"method {config.method!r} does not fit setting {config.setting!r}: "
