@@ -10,6 +10,15 @@ Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 
 from __future__ import annotations
 
+from proxconnect.engine._conv_panels import ConvPanels, Geometry
+from proxconnect.engine._conv_stand_in import (
+    pack_pixels,
+    w1a1_conv_affine,
+    w1a1_conv_signs,
+    w1a1_conv_sums,
+    w1a8_conv,
+    w1a32_conv,
+)
 from proxconnect.engine._float_products import w1a8, w1a32
 from proxconnect.engine._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine._packing import pack_signs, unpack_weights
@@ -19,17 +28,25 @@ from proxconnect.engine._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
 
 __all__ = [
     "Affine",
+    "ConvPanels",
+    "Geometry",
     "Panels",
     "Thresholds",
     "active_kernels",
     "cpu_features",
     "kernel_sets",
+    "pack_pixels",
     "pack_signs",
     "unpack_weights",
     "use_kernels",
     "w1a1_affine",
+    "w1a1_conv_affine",
+    "w1a1_conv_signs",
+    "w1a1_conv_sums",
     "w1a1_signs",
     "w1a1_sums",
     "w1a8",
+    "w1a8_conv",
     "w1a32",
+    "w1a32_conv",
 ]
