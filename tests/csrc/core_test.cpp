@@ -58,7 +58,7 @@ void check_packing(int64_t rows, int64_t columns) {
   }
   expect(packed, "pack_signs", rows, 0, columns);
 
-  unpack_weights(bits.get(), scale.get(), rows, columns, weights.get(), 1);
+  unpack_weights({bits.get(), nullptr, scale.get(), columns, columns + 1}, rows, weights.get(), 1);
   bool unpacked = true;
   for (int64_t i = 0; i < rows * columns; ++i) {
     unpacked &= weights[i] == 0.5f * static_cast<float>(sign_at(i / columns, i % columns));
@@ -180,6 +180,58 @@ void check_products(int64_t m, int64_t n, int64_t k) {
   at.expect_y(scaled, "w1a8");
 }
 
+// A 3 x 2 convolution with stride and padding, of one group of channels, over an image in either layout.
+void check_convolution(int64_t height, int64_t width, int64_t channels, int64_t n, bool channels_last) {
+  const Operands at(channels, n, height * width);
+  const int64_t taps = 6;
+  const Guarded<std::uint32_t> words(panels_of(n) * panel_width * taps * words_of(channels));
+  for (int64_t i = 0; i < words.size(); ++i) words[i] = 0;
+  for (int64_t j = 0; j < n; ++j) {
+    for (int64_t i = 0; i < taps * channels; ++i) {
+      const int64_t word = i / channels * words_of(channels) + i % channels / word_bits;
+      std::uint32_t& place = words[(j / panel_width * taps * words_of(channels) + word) * panel_width + j % panel_width];
+      if (sign_at(j, i) > 0) place |= 1u << i % channels % word_bits;
+    }
+  }
+  const ConvAxis vertical{height, (height - 1) / 2 + 1, 3, 2, 1, 1};
+  const ConvAxis horizontal{width, width + 1, 2, 1, 1, 1};
+  const int64_t pixels = vertical.output * horizontal.output;
+  const Guarded<float> y(pixels * n), zeros(n);
+  for (int64_t j = 0; j < n; ++j) zeros[j] = 0.0f;
+
+  W1A32Conv product{};
+  product.x = {at.x.get(), 1, channels, height, width, 0, height * width, width, 1};
+  if (channels_last) product.x = {at.x.get(), 1, channels, height, width, 0, 1, width * channels, channels};
+  product.b.words = words.get();
+  product.b.n = n;
+  product.b.channels = channels;
+  product.b.groups = 1;
+  product.b.kernel_y = 3;
+  product.b.kernel_x = 2;
+  product.vertical = vertical;
+  product.horizontal = horizontal;
+  product.output = {y.get(), at.scale.get(), zeros.get(), nullptr, nullptr};
+  multiply(product, 1);
+
+  bool holds = true;
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    for (int64_t j = 0; j < n; ++j) {
+      float sum = 0.0f;
+      for (int64_t i = 0; i < taps * channels; ++i) {
+        const int64_t row = pixel / horizontal.output * 2 + i / channels / 2 - 1;
+        const int64_t column = pixel % horizontal.output + i / channels % 2 - 1;
+        if (row < 0 || row >= height || column < 0 || column >= width) continue;
+        const int64_t c = i % channels;
+        const int64_t place = channels_last ? (row * width + column) * channels + c
+                                            : (c * height + row) * width + column;
+        sum += at.x[place] * static_cast<float>(sign_at(j, i));
+      }
+      holds &= y[pixel * n + j] == sum * at.scale[j];
+    }
+  }
+  expect(holds, channels_last ? "w1a32_conv, channels last" : "w1a32_conv", height * width, n, channels);
+}
+
 }  // namespace
 
 int main() {
@@ -190,6 +242,14 @@ int main() {
     for (int64_t m : {0, 1, 2, 3, 5, 13}) {
       for (int64_t n : {1, 15, 16, 17, 49}) {
         for (int64_t k : {0, 1, 7, 31, 33, 64, 100, 159, 161, 325}) check_products(m, n, k);
+      }
+    }
+    for (int64_t channels : {1, 5, 16, 37}) {
+      for (int64_t n : {1, 16, 33}) {
+        for (int64_t width : {1, 7, 16, 21}) {
+          check_convolution(5, width, channels, n, false);
+          check_convolution(5, width, channels, n, true);
+        }
       }
     }
     std::printf("%s: checked\n", current);

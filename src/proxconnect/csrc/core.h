@@ -6,9 +6,16 @@
 // Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <numeric>
 
 namespace proxconnect {
+
+struct Range {
+  std::int64_t begin;
+  std::int64_t end;
+};
 
 constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
 
@@ -40,6 +47,17 @@ struct FloatRows {
   const float* values;
   std::int64_t stride;
   std::int64_t m;
+};
+
+// Weights as docs/format.md stores them. Elements of a row share a scale by groups of `group`.
+struct PackedRows {
+  const std::uint8_t* signs;
+  const std::uint8_t* nonzero;  // bits that are cleared where the weight is 0; null for none
+  const float* scale;           // [rows, groups]
+  std::int64_t columns;
+  std::int64_t group;
+
+  std::int64_t groups() const { return (columns + group - 1) / group; }
 };
 
 // What becomes of the sum s of row i and output j; every output is dense.
@@ -93,9 +111,70 @@ struct W1A32 {
   AffineOutput output;
 };
 
-struct Range {
-  std::int64_t begin;
-  std::int64_t end;
+// Images of float32, strides in elements.
+struct Images {
+  const float* values;
+  std::int64_t count, channels, height, width;
+  std::int64_t image_stride, channel_stride, row_stride, column_stride;
+};
+
+// Weights of a convolution: a panel's words run over the taps (y, x), and in each over the words of its channels. Every
+// group of outputs begins a new panel.
+struct ConvPanels {
+  const std::uint32_t* words;  // [panels, taps, channel words, 16]
+  std::int64_t n;              // outputs
+  std::int64_t channels;       // inputs
+  std::int64_t kernel_y;
+  std::int64_t kernel_x;
+  std::int64_t groups;
+
+  std::int64_t taps() const { return kernel_y * kernel_x; }
+  std::int64_t group_channels() const { return channels / groups; }
+  std::int64_t channel_words() const { return words_of(group_channels()); }
+  std::int64_t panel_words() const { return taps() * channel_words() * panel_width; }
+  std::int64_t panels() const { return groups * panels_of(n / groups); }
+};
+
+// One axis of a convolution. Positions that a stride apart are neighbours in the outputs: those of one remainder make a
+// phase, and each tap reads a single phase, `shift` further than the output is. A phase is as long as the outputs and
+// shifts ask; what lies outside of the image is zero.
+struct ConvAxis {
+  std::int64_t input, output, taps, stride, padding, dilation;
+
+  std::int64_t period() const { return stride / std::gcd(stride, dilation); }
+  std::int64_t phases() const { return std::min(taps, period()); }
+  std::int64_t phase(std::int64_t tap) const { return tap % period(); }
+  std::int64_t shift(std::int64_t tap) const { return tap * dilation / stride; }
+  std::int64_t length() const { return output + shift(taps - 1); }
+  // Where in the image the first position of a phase lies.
+  std::int64_t start(std::int64_t phase) const { return phase * dilation % stride - padding; }
+};
+
+// Signs times float32 images, as a product of the same order: the inputs of a tap go by fives of channels, taps follow
+// each other in order, and blocks are of 32 fives of this sequence. Zero padding; outputs are rows (image, y, x).
+struct W1A32Conv {
+  Images x;
+  ConvPanels b;
+  ConvAxis vertical, horizontal;
+  AffineOutput output;
+  float* planes;              // of one image, plane_floats() of them
+  const std::int64_t* taps;   // tap_offset(tap) of each tap
+
+  // The phases of a channel of an image are planes whose rows follow each other without a gap, so that the inputs of
+  // outputs in a row are in a row too; the outputs between one row's last and the next row's first are not used.
+  std::int64_t pitch() const { return horizontal.length(); }
+  std::int64_t plane() const { return vertical.length() * pitch(); }
+  std::int64_t channel_floats() const { return vertical.phases() * horizontal.phases() * plane(); }
+  // From an output's position to where in a channel's planes the tap's input for it is.
+  std::int64_t tap_offset(std::int64_t tap) const {
+    const std::int64_t y = tap / b.kernel_x;
+    const std::int64_t x_tap = tap % b.kernel_x;
+    return (vertical.phase(y) * horizontal.phases() + horizontal.phase(x_tap)) * plane() +
+           vertical.shift(y) * pitch() + horizontal.shift(x_tap);
+  }
+  std::int64_t positions() const { return (vertical.output - 1) * pitch() + horizontal.output; }
+  // One more than there are channels, of zeros, stands for those that fill up a five.
+  std::int64_t plane_floats() const { return (b.channels + 1) * channel_floats() + panel_width; }
 };
 
 struct KernelSet {
@@ -107,9 +186,8 @@ struct KernelSet {
   // Returns whether there is a NaN; the content of `bits` is then unspecified.
   bool (*pack_signs)(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
 
-  // weights[r, c] = +-scale[r], the sign taken from the bits.
-  void (*unpack_weights)(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                         float* weights);
+  // weights[r, c] = +-scale[r, c / group], the sign taken from the bits, or +0.
+  void (*unpack_weights)(const PackedRows&, Range rows, float* weights);
 
   // Products, each for the given rows and panels alone.
   void (*w1a1_sums)(const W1A1<SumsOutput>&, Range rows, Range panels);
@@ -118,6 +196,11 @@ struct KernelSet {
   // Returns whether every row is finite; the outputs of one that is not are unspecified.
   bool (*w1a8)(const W1A8&, Range rows, Range panels);
   void (*w1a32)(const W1A32&, Range rows, Range panels);
+
+  // Convolutions of float32, image by image: first the planes of all channels, then the outputs at some positions, from
+  // a multiple of 16 on.
+  void (*w1a32_planes)(const W1A32Conv&, std::int64_t image, Range channels);
+  void (*w1a32_conv)(const W1A32Conv&, std::int64_t image, Range positions, Range panels);
 };
 
 }  // namespace proxconnect

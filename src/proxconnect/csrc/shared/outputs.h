@@ -18,6 +18,10 @@ struct Place {
         j(panel * panel_width),
         n(outputs),
         width(static_cast<int>(n - j < panel_width ? n - j : panel_width)) {}
+
+  // Outputs from `first` on, `left` of them or a panel's.
+  Place(std::int64_t first_row, std::int64_t first, std::int64_t outputs, std::int64_t left)
+      : row(first_row), j(first), n(outputs), width(static_cast<int>(left < panel_width ? left : panel_width)) {}
 };
 
 class SumsWriter {
@@ -44,12 +48,12 @@ class AffineWriter {
   }
 
   template <typename Sums>
-  void operator()(int r, const Sums& sums) const {
+  void operator()(std::int64_t r, const Sums& sums) const {
     finish(r, to_floats(sums) * scale_);
   }
 
   // What follows the scale.
-  void finish(int r, Floats y) const {
+  void finish(std::int64_t r, Floats y) const {
     y += bias_;
     if (residual_) y += load<Floats>(residual_ + r * at_.n, at_.width);
     if (has_slope_) y = y < 0.0f ? y * slope_ : y;
