@@ -16,6 +16,7 @@ bool runs_here() {
 
 extern const KernelSet kernels;
 const KernelSet kernels{"avx512",    runs_here,  pack_signs, unpack_weights, w1a1_sums,
-                        w1a1_affine, w1a1_signs, w1a8,       w1a32};
+                        w1a1_affine, w1a1_signs, w1a8,       w1a32,
+                        mean_magnitudes, quantize, scale_gradient, quantize_and_mark, scale_marked, scale_outputs};
 
 }  // namespace proxconnect::avx512
