@@ -50,9 +50,12 @@ def build(folder: Path, target: str, sanitizers: str) -> Path:
     ("target", "sanitizers", "says"),
     [
         ("core_test", "", "portable: checked"),
+        ("conv_test", "", "portable: checked"),
         ("pool_test", "thread", "0 parts done other than once"),
         pytest.param("core_test", "address", "portable: checked", marks=pytest.mark.full),
         pytest.param("core_test", "undefined", "portable: checked", marks=pytest.mark.full),
+        pytest.param("conv_test", "address", "portable: checked", marks=pytest.mark.full),
+        pytest.param("conv_test", "undefined", "portable: checked", marks=pytest.mark.full),
         pytest.param("pool_test", "address,undefined", "0 parts", marks=pytest.mark.full),
     ],
 )

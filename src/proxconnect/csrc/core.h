@@ -10,6 +10,11 @@
 
 namespace proxconnect {
 
+struct Range {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
 constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
 
 // Weights are laid out anew once, for all sets: 16 output channels make a panel, in which their 32-bit words of
@@ -42,6 +47,40 @@ struct FloatRows {
   std::int64_t m;
 };
 
+// Weights of a convolution: a panel's words run over the taps (y, x), and in each over the words of its channels. Every
+// group of outputs begins a new panel.
+struct ConvPanels {
+  const std::uint32_t* words;    // [panels, taps, channel words, 16]
+  const std::int32_t* tap_sums;  // [panels, kernel_y + 1, kernel_x + 1, 16]: signs of all taps above and left, added up
+  std::int64_t n;                // outputs
+  std::int64_t channels;         // inputs
+  std::int64_t kernel_y;
+  std::int64_t kernel_x;
+  std::int64_t groups;
+
+  std::int64_t taps() const { return kernel_y * kernel_x; }
+  std::int64_t group_channels() const { return channels / groups; }
+  std::int64_t channel_words() const { return words_of(group_channels()); }
+  std::int64_t panel_words() const { return taps() * channel_words() * panel_width; }
+  std::int64_t panels() const { return groups * panels_of(n / groups); }
+};
+
+// How a convolution moves over an image. Beyond the image lies `fill`: +1, -1, or 0, which adds nothing to a sum.
+struct Geometry {
+  std::int64_t stride_y, stride_x;
+  std::int64_t padding_y, padding_x;
+  std::int64_t dilation_y, dilation_x;
+  std::int64_t fill;
+};
+
+// Images [count, height, width, packed_width(channels)], dense.
+struct SignImages {
+  const std::uint8_t* bits;
+  std::int64_t count;
+  std::int64_t height;
+  std::int64_t width;
+};
+
 // What becomes of the sum s of row i and output j; every output is dense.
 
 struct SumsOutput {
@@ -72,6 +111,58 @@ struct W1A1 {
   Output output;
 };
 
+// The same with the pixels of images for rows: row (image, y, x) of the output is a pixel of its image.
+template <typename Output>
+struct W1A1Conv {
+  SignImages a;
+  ConvPanels b;
+  Geometry geometry;
+  bool wrap;
+  Output output;
+};
+
+// What a set computes of either: `lines` times `width` rows, made of whole words.
+struct SignLines {
+  const std::uint8_t* bits;
+  std::int64_t lines;
+  std::int64_t width;
+  std::int64_t line_stride;   // these three in bytes
+  std::int64_t row_stride;
+  std::int64_t group_stride;
+  // The words that meet a panel's: runs of so many words, each from this many bytes of the row on.
+  const std::int64_t* offsets;
+  std::int64_t runs;
+  std::int64_t run_words;
+};
+
+// Rows near the border of an image whose padding adds nothing: of row x of line y the taps y_inside[y], x_inside[x] lie
+// within. All of them do where y is in whole_y and x in whole_x.
+struct Borders {
+  const std::int32_t* tap_sums;  // as in ConvPanels, or null where padding counts as -1
+  std::int64_t kernel_y;
+  std::int64_t kernel_x;
+  const Range* y_inside;
+  const Range* x_inside;
+  Range whole_y;
+  Range whole_x;
+};
+
+template <typename Output>
+struct W1A1Part {
+  SignLines a;
+  const std::uint32_t* words;  // panels, of panel_words each
+  std::int64_t panel_words;
+  std::int64_t n;
+  std::int64_t k;
+  std::int64_t groups;
+  bool wrap;
+  Output output;
+  std::int64_t first_row;  // where the first row goes
+  Borders borders;
+
+  std::int64_t group_panels() const { return panels_of(n / groups); }
+};
+
 // Signs times float32 rows quantized to 8 bits: step = max|x[i]| / 127 and q = x / step, rounded to even, by way
 // of 1 / step; a row whose step is below the smallest normal number counts as zero. Inputs share a scale by
 // groups of `group` (a multiple of 32; the last group may be shorter):
@@ -93,11 +184,6 @@ struct W1A32 {
   AffineOutput output;
 };
 
-struct Range {
-  std::int64_t begin;
-  std::int64_t end;
-};
-
 struct KernelSet {
   const char* name;
 
@@ -111,10 +197,15 @@ struct KernelSet {
   void (*unpack_weights)(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
                          float* weights);
 
+  // bits[pixels, packed_width(channels)] = signs of x[channels, pixels], whose channels are `stride` apart.
+  // Returns whether there is a NaN.
+  bool (*pack_planes)(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
+                      std::uint8_t* bits);
+
   // Products, each for the given rows and panels alone.
-  void (*w1a1_sums)(const W1A1<SumsOutput>&, Range rows, Range panels);
-  void (*w1a1_affine)(const W1A1<AffineOutput>&, Range rows, Range panels);
-  void (*w1a1_signs)(const W1A1<SignsOutput>&, Range rows, Range panels);
+  void (*w1a1_sums)(const W1A1Part<SumsOutput>&, Range panels);
+  void (*w1a1_affine)(const W1A1Part<AffineOutput>&, Range panels);
+  void (*w1a1_signs)(const W1A1Part<SignsOutput>&, Range panels);
   // Returns whether every row is finite; the outputs of one that is not are unspecified.
   bool (*w1a8)(const W1A8&, Range rows, Range panels);
   void (*w1a32)(const W1A32&, Range rows, Range panels);

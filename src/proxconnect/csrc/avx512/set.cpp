@@ -15,7 +15,7 @@ bool runs_here() {
 }  // namespace
 
 extern const KernelSet kernels;
-const KernelSet kernels{"avx512",    runs_here,  pack_signs, unpack_weights, w1a1_sums,
-                        w1a1_affine, w1a1_signs, w1a8,       w1a32};
+const KernelSet kernels{"avx512",    runs_here,   pack_signs, unpack_weights, pack_planes,
+                        w1a1_sums, w1a1_affine, w1a1_signs, w1a8,           w1a32};
 
 }  // namespace proxconnect::avx512
