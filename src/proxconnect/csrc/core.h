@@ -6,9 +6,12 @@
 // Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace proxconnect {
+
+static_assert(std::endian::native == std::endian::little, "words of signs are read from bytes, the lowest first");
 
 constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
 
