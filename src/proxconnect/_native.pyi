@@ -44,6 +44,7 @@ def w1a8(
     n: int,
     k: int,
     group: int,
+    greatest: int,
     out: int,
     residual: int,
     scale: int,
@@ -65,6 +66,20 @@ def w1a32(
     slope: int,
     threads: int,
 ) -> None: ...
+def make_conv_panels(bits: int, stride: int, weight: tuple[int, ...]) -> None: ...
+def w1a8_conv(
+    x: int,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> bool: ...
 def kernel_sets() -> list[str]: ...
 def active_kernels() -> str: ...
 def use_kernels(name: str) -> bool: ...

@@ -6,9 +6,11 @@
 #include <cstring>
 #include <limits>
 
+#include "convolutions.h"
 #include "dispatch.h"
 #include "guarded.h"
 #include "products.h"
+#include "w1a8_conv.h"
 
 namespace {
 
@@ -180,6 +182,52 @@ void check_products(int64_t m, int64_t n, int64_t k) {
   at.expect_y(scaled, "w1a8");
 }
 
+// Images of eighths, of which the greatest is 127, so that a step is exactly one eighth.
+void check_w1a8_convolution(bool channels_last, int64_t channels, int64_t groups, int64_t n) {
+  const int64_t height = 5, width = 6, taps = 9, group_channels = channels / groups;
+  const Guarded<float> x(channels * height * width), scale(n), bias(n), y(3 * 3 * n);
+  const auto at = [&](int64_t c, int64_t row, int64_t column) {
+    return channels_last ? (row * width + column) * channels + c : (c * height + row) * width + column;
+  };
+  for (int64_t i = 0; i < x.size(); ++i) x[i] = value_at(1, i);
+  x[at(0, 2, 2)] = 127.0f / 8.0f;
+  for (int64_t j = 0; j < n; ++j) {
+    scale[j] = value_at(j, 1);
+    bias[j] = value_at(j, 2);
+  }
+  const int64_t bytes = packed_width(group_channels * taps);
+  const Guarded<std::uint8_t> bits(n * bytes);
+  const Guarded<float> weight(n * group_channels * taps);
+  fill(weight, n, group_channels * taps, 2);
+  pack_signs(weight.get(), n, group_channels * taps, bits.get(), 1);
+  ConvPanels panels{nullptr, nullptr, n, channels, 3, 3, groups};
+  const Guarded<std::uint32_t> words(panels.panels() * panels.panel_words());
+  const Guarded<std::int32_t> tap_sums(panels.panels() * 4 * 4 * panel_width);
+  panels.words = words.get();
+  panels.tap_sums = tap_sums.get();
+  make_conv_panels(bits.get(), bytes, panels, words.get(), tap_sums.get());
+
+  const int64_t pixels = height * width;
+  const Images images = channels_last ? Images{x.get(), 1, channels, height, width, x.size(), 1, width * channels, channels}
+                                      : Images{x.get(), 1, channels, height, width, x.size(), pixels, width, 1};
+  const Geometry geometry{2, 2, 1, 1, 1, 1, 0};
+  expect(convolve(W1A8Conv{images, panels, geometry, {y.get(), scale.get(), bias.get(), nullptr, nullptr}}, 1),
+         "w1a8_conv is finite", channels, n, groups);
+  bool holds = true;
+  for (int64_t i = 0; i < y.size(); ++i) {
+    const int64_t j = i % n, column = i / n % 3, row = i / n / 3;
+    float sum = 0.0f;
+    for (int64_t k = 0; k < group_channels * taps; ++k) {
+      const int64_t u = row * 2 - 1 + k % taps / 3, v = column * 2 - 1 + k % 3;
+      if (u < 0 || v < 0 || u >= height || v >= width) continue;
+      const int64_t c = j / (n / groups) * group_channels + k / taps;
+      sum += x[at(c, u, v)] * static_cast<float>(sign_at(2 + j, k));
+    }
+    holds &= std::abs(y[i] - (sum * scale[j] + bias[j])) <= 1e-4f * (1.0f + std::abs(sum));
+  }
+  expect(holds, "w1a8_conv", channels, n, groups);
+}
+
 }  // namespace
 
 int main() {
@@ -187,9 +235,16 @@ int main() {
     if (!use_kernels(set->name)) continue;
     current = set->name;
     for (int64_t columns = 0; columns < 140; ++columns) check_packing(columns % 4, columns);
-    for (int64_t m : {0, 1, 2, 3, 5, 13}) {
+    for (int64_t m : {0, 1, 2, 3, 9, 13}) {
       for (int64_t n : {1, 15, 16, 17, 49}) {
         for (int64_t k : {0, 1, 7, 31, 33, 64, 100, 159, 161, 325}) check_products(m, n, k);
+      }
+    }
+    for (const bool channels_last : {false, true}) {
+      for (const int64_t groups : {1, 2, 3}) {
+        for (const int64_t channels : {1, 3, 4, 35}) {
+          for (const int64_t n : {1, 16, 35}) check_w1a8_convolution(channels_last, channels * groups, groups, n * groups);
+        }
       }
     }
     std::printf("%s: checked\n", current);

@@ -10,15 +10,19 @@ Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 
 from __future__ import annotations
 
+from proxconnect.engine._conv_panels import ConvPanels, Geometry
 from proxconnect.engine._float_products import w1a8, w1a32
 from proxconnect.engine._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine._packing import pack_signs, unpack_weights
 from proxconnect.engine._panels import Panels
 from proxconnect.engine._steps import Affine, Thresholds
 from proxconnect.engine._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
+from proxconnect.engine._w1a8_conv import w1a8_conv
 
 __all__ = [
     "Affine",
+    "ConvPanels",
+    "Geometry",
     "Panels",
     "Thresholds",
     "active_kernels",
@@ -31,5 +35,6 @@ __all__ = [
     "w1a1_signs",
     "w1a1_sums",
     "w1a8",
+    "w1a8_conv",
     "w1a32",
 ]

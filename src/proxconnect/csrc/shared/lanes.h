@@ -20,7 +20,26 @@ namespace {
 using Floats = float __attribute__((vector_size(panel_width * sizeof(float))));
 using Integers = std::int32_t __attribute__((vector_size(panel_width * sizeof(std::int32_t))));
 
+#if defined(__AVX512F__)
+
+inline __mmask16 first_lanes(int width) { return static_cast<__mmask16>(0xffffu >> (panel_width - width)); }
+
 // The first `width` lanes from memory, zeros in the others.
+template <typename Vector, typename Element>
+inline Vector load(const Element* from, int width) {
+  static_assert(sizeof(Element) == 4);
+  return reinterpret_cast<Vector>(_mm512_maskz_loadu_epi32(first_lanes(width), from));
+}
+
+// The first `width` lanes to memory.
+template <typename Vector, typename Element>
+inline void store(const Vector& lanes, Element* to, int width) {
+  static_assert(sizeof(Element) == 4);
+  _mm512_mask_storeu_epi32(to, first_lanes(width), reinterpret_cast<const __m512i&>(lanes));
+}
+
+#else
+
 template <typename Vector, typename Element>
 inline Vector load(const Element* from, int width) {
   Vector lanes = {};
@@ -32,7 +51,6 @@ inline Vector load(const Element* from, int width) {
   return lanes;
 }
 
-// The first `width` lanes to memory.
 template <typename Vector, typename Element>
 inline void store(const Vector& lanes, Element* to, int width) {
   if (width == panel_width) {
@@ -41,6 +59,8 @@ inline void store(const Vector& lanes, Element* to, int width) {
     std::memcpy(to, &lanes, static_cast<std::size_t>(width) * sizeof(Element));
   }
 }
+
+#endif
 
 inline Floats to_floats(const Integers& lanes) { return __builtin_convertvector(lanes, Floats); }
 inline Floats to_floats(const Floats& lanes) { return lanes; }
