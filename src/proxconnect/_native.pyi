@@ -80,6 +80,46 @@ def w1a8_conv(
     slope: int,
     threads: int,
 ) -> bool: ...
+def pack_planes(
+    x: int,
+    count: int,
+    image_stride: int,
+    channel_stride: int,
+    channels: int,
+    pixels: int,
+    bits: int,
+    threads: int,
+) -> bool: ...
+def w1a1_conv_sums(
+    a: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    wrap: bool,
+    out: int,
+    threads: int,
+) -> None: ...
+def w1a1_conv_affine(
+    a: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    wrap: bool,
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> None: ...
+def w1a1_conv_signs(
+    a: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    wrap: bool,
+    out: int,
+    threshold: int,
+    flip: int,
+    threads: int,
+) -> None: ...
 def kernel_sets() -> list[str]: ...
 def active_kernels() -> str: ...
 def use_kernels(name: str) -> bool: ...

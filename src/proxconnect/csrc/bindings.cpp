@@ -20,6 +20,7 @@ using namespace nb::literals;
 namespace {
 
 using proxconnect::AffineOutput;
+using proxconnect::convolve;
 using proxconnect::ConvPanels;
 using proxconnect::FloatRows;
 using proxconnect::Geometry;
@@ -27,10 +28,12 @@ using proxconnect::Images;
 using proxconnect::KernelSet;
 using proxconnect::multiply;
 using proxconnect::Panels;
+using proxconnect::SignImages;
 using proxconnect::SignRows;
 using proxconnect::SignsOutput;
 using proxconnect::SumsOutput;
 using proxconnect::W1A1;
+using proxconnect::W1A1Conv;
 using proxconnect::W1A32;
 using proxconnect::W1A8;
 using proxconnect::W1A8Conv;
@@ -142,6 +145,38 @@ void make_conv_panels(Address bits, Size stride, const ConvPanelsTuple& weight) 
                                 pointer<std::int32_t>(static_cast<Address>(weight[1])));
 }
 
+bool pack_planes(Address x, Size count, Size image_stride, Size channel_stride, Size channels, Size pixels,
+                 Address bits, Size threads) {
+  return proxconnect::pack_planes(pointer<const float>(x), count, image_stride, channel_stride, channels, pixels,
+                                  pointer<std::uint8_t>(bits), threads);
+}
+
+template <typename Output>
+void convolve_with(const ImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& g, bool wrap,
+                   const Output& output, Size threads) {
+  const SignImages images{pointer<const std::uint8_t>(static_cast<Address>(a[0])), a[1], a[2], a[3]};
+  const Geometry geometry{g[0], g[1], g[2], g[3], g[4], g[5], g[6]};
+  convolve(W1A1Conv<Output>{images, conv_panels_at(weight), geometry, wrap, output}, threads);
+}
+
+void w1a1_conv_sums(const ImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
+                    Address out, Size threads) {
+  convolve_with(a, weight, geometry, wrap, SumsOutput{pointer<std::int32_t>(out)}, threads);
+}
+
+void w1a1_conv_affine(const ImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
+                      Address out, Address residual, Address scale, Address bias, Address slope, Size threads) {
+  convolve_with(a, weight, geometry, wrap, affine_at(out, residual, scale, bias, slope), threads);
+}
+
+void w1a1_conv_signs(const ImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
+                     Address out, Address threshold, Address flip, Size threads) {
+  convolve_with(a, weight, geometry, wrap,
+                SignsOutput{pointer<std::uint8_t>(out), pointer<const std::int32_t>(threshold),
+                            pointer<const std::uint8_t>(flip)},
+                threads);
+}
+
 bool w1a8_conv(Address x, const std::array<Size, 4>& sizes, const std::array<Size, 4>& strides,
                const ConvPanelsTuple& weight, const GeometryTuple& g, Address out, Address residual, Address scale,
                Address bias, Address slope, Size threads) {
@@ -149,7 +184,7 @@ bool w1a8_conv(Address x, const std::array<Size, 4>& sizes, const std::array<Siz
                       strides[0],              strides[1], strides[2], strides[3]};
   const Geometry geometry{g[0], g[1], g[2], g[3], g[4], g[5], g[6]};
   const AffineOutput output = affine_at(out, residual, scale, bias, slope);
-  return proxconnect::convolve(W1A8Conv{images, conv_panels_at(weight), geometry, output}, threads);
+  return convolve(W1A8Conv{images, conv_panels_at(weight), geometry, output}, threads);
 }
 
 nb::list kernel_sets() {
@@ -188,6 +223,14 @@ NB_MODULE(_native, module) {
   module.def("w1a32", &w1a32, "x"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "out"_a, "residual"_a, "scale"_a,
              "bias"_a, "slope"_a, "threads"_a, released());
   module.def("make_conv_panels", &make_conv_panels, "bits"_a, "stride"_a, "weight"_a, released());
+  module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "image_stride"_a, "channel_stride"_a, "channels"_a,
+             "pixels"_a, "bits"_a, "threads"_a, released());
+  module.def("w1a1_conv_sums", &w1a1_conv_sums, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threads"_a,
+             released());
+  module.def("w1a1_conv_affine", &w1a1_conv_affine, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "residual"_a,
+             "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
+  module.def("w1a1_conv_signs", &w1a1_conv_signs, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threshold"_a,
+             "flip"_a, "threads"_a, released());
   module.def("w1a8_conv", &w1a8_conv, "x"_a, "sizes"_a, "strides"_a, "weight"_a, "geometry"_a, "out"_a, "residual"_a,
              "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
   module.def("kernel_sets", &kernel_sets);

@@ -6,9 +6,17 @@
 // Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace proxconnect {
+
+static_assert(std::endian::native == std::endian::little, "words of signs are read from bytes, the lowest first");
+
+struct Range {
+  std::int64_t begin;
+  std::int64_t end;
+};
 
 constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
 
@@ -75,6 +83,14 @@ struct Geometry {
   std::int64_t fill;
 };
 
+// Images [count, height, width, packed_width(channels)], dense.
+struct SignImages {
+  const std::uint8_t* bits;
+  std::int64_t count;
+  std::int64_t height;
+  std::int64_t width;
+};
+
 // What becomes of the sum s of row i and output j; every output is dense.
 
 struct SumsOutput {
@@ -103,6 +119,58 @@ struct W1A1 {
   Panels b;
   bool wrap;
   Output output;
+};
+
+// The same with the pixels of images for rows: row (image, y, x) of the output is a pixel of its image.
+template <typename Output>
+struct W1A1Conv {
+  SignImages a;
+  ConvPanels b;
+  Geometry geometry;
+  bool wrap;
+  Output output;
+};
+
+// What a set computes of either: `lines` times `width` rows, made of whole words.
+struct SignLines {
+  const std::uint8_t* bits;
+  std::int64_t lines;
+  std::int64_t width;
+  std::int64_t line_stride;   // these three in bytes
+  std::int64_t row_stride;
+  std::int64_t group_stride;
+  // The words that meet a panel's: runs of so many words, each from this many bytes of the row on.
+  const std::int64_t* offsets;
+  std::int64_t runs;
+  std::int64_t run_words;
+};
+
+// Rows near the border of an image whose padding adds nothing: of row x of line y the taps y_inside[y], x_inside[x] lie
+// within. All of them do where y is in whole_y and x in whole_x.
+struct Borders {
+  const std::int32_t* tap_sums;  // as in ConvPanels, or null where padding counts as -1
+  std::int64_t kernel_y;
+  std::int64_t kernel_x;
+  const Range* y_inside;
+  const Range* x_inside;
+  Range whole_y;
+  Range whole_x;
+};
+
+template <typename Output>
+struct W1A1Part {
+  SignLines a;
+  const std::uint32_t* words;  // panels, of panel_words each
+  std::int64_t panel_words;
+  std::int64_t n;
+  std::int64_t k;
+  std::int64_t groups;
+  bool wrap;
+  Output output;
+  std::int64_t first_row;  // where the first row goes
+  Borders borders;
+
+  std::int64_t group_panels() const { return panels_of(n / groups); }
 };
 
 // Signs times float32 rows quantized to integers of at most `greatest`, 2^(bits - 1) - 1 for 2 to 8 bits:
@@ -152,11 +220,6 @@ struct W1A32 {
   AffineOutput output;
 };
 
-struct Range {
-  std::int64_t begin;
-  std::int64_t end;
-};
-
 struct KernelSet {
   const char* name;
 
@@ -170,10 +233,15 @@ struct KernelSet {
   void (*unpack_weights)(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
                          float* weights);
 
+  // bits[pixels, packed_width(channels)] = signs of x[channels, pixels], whose channels are `stride` apart.
+  // Returns whether there is a NaN.
+  bool (*pack_planes)(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
+                      std::uint8_t* bits);
+
   // Products, each for the given rows and panels alone.
-  void (*w1a1_sums)(const W1A1<SumsOutput>&, Range rows, Range panels);
-  void (*w1a1_affine)(const W1A1<AffineOutput>&, Range rows, Range panels);
-  void (*w1a1_signs)(const W1A1<SignsOutput>&, Range rows, Range panels);
+  void (*w1a1_sums)(const W1A1Part<SumsOutput>&, Range panels);
+  void (*w1a1_affine)(const W1A1Part<AffineOutput>&, Range panels);
+  void (*w1a1_signs)(const W1A1Part<SignsOutput>&, Range panels);
   // Returns whether every row is finite; the outputs of one that is not are unspecified.
   bool (*w1a8)(const W1A8&, Range rows, Range panels);
   void (*w1a32)(const W1A32&, Range rows, Range panels);

@@ -16,9 +16,9 @@ from proxconnect.errors import ProxConnectError
 class ConvPanels:
     """The signs of a 2d convolution's weight, laid out once so that every kernel reads it from front to back.
 
-    Sixteen outputs make a panel; a group of outputs begins a new one. Its words run over the taps (y, x), and
-    for each tap over the group's channels: bit ``i`` of ``words[p, t, w, j]`` is the sign of output j of panel
-    p at tap t and channel ``32 w + i``. What is left over is zero.
+    Sixteen outputs make a panel; a group of outputs begins a new one. Its words run over the taps (y, x),
+    and for each tap over the group's channels: bit ``i`` of ``words[p, t, w, j]`` is the sign of output j of
+    panel p at tap t and channel ``32 w + i``. What is left over is zero.
 
     Args:
         bits: uint8 of shape (out, packed_width(in / groups * kh * kw)) on the CPU, each row contiguous,
@@ -84,8 +84,8 @@ class Geometry:
         stride: steps from one output to the next, at least 1.
         padding: pixels added at each side, at least 0.
         dilation: steps from one tap to the next, at least 1.
-        fill: what lies beyond the image: 0 adds nothing to a sum, as torch's zero padding of inputs of -1 and +1
-            in training; or +1, or -1.
+        fill: what lies beyond the image: 0 adds nothing to a sum, as torch's zero padding of inputs of -1
+            and +1 in training; or +1, or -1.
 
     Raises:
         ProxConnectError: a value is not as described.
@@ -113,10 +113,9 @@ class Geometry:
         Raises:
             ProxConnectError: the kernel is larger than the padded image.
         """
-        height, width = (
-            (size[i] + 2 * self.padding[i] - self.dilation[i] * (kernel[i] - 1) - 1) // self.stride[i] + 1
-            for i in (0, 1)
-        )
+        (sy, sx), (py, px), (dy, dx) = self.stride, self.padding, self.dilation
+        height = (size[0] + 2 * py - dy * (kernel[0] - 1) - 1) // sy + 1
+        width = (size[1] + 2 * px - dx * (kernel[1] - 1) - 1) // sx + 1
         if height < 1 or width < 1:
             raise ProxConnectError(
                 f"a kernel of {kernel} with dilation {self.dilation} does not fit into an image of {size} "

@@ -14,18 +14,6 @@ bool runs_here() {
 
 }  // namespace
 
-extern const KernelSet kernels;
-const KernelSet kernels{"avx512",
-                        runs_here,
-                        pack_signs,
-                        unpack_weights,
-                        w1a1_sums,
-                        w1a1_affine,
-                        w1a1_signs,
-                        w1a8,
-                        w1a32,
-                        greatest_magnitude,
-                        w1a8_pixels,
-                        w1a8_conv};
+constinit const KernelSet kernels = all_kernels("avx512", runs_here);
 
 }  // namespace proxconnect::avx512

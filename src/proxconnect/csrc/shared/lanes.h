@@ -10,6 +10,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "core.h"
@@ -70,10 +72,22 @@ inline unsigned at_least(const Integers& a, const Integers& b) {
 #if defined(__AVX512F__)
   return _mm512_cmpge_epi32_mask(reinterpret_cast<const __m512i&>(a), reinterpret_cast<const __m512i&>(b));
 #elif defined(__AVX2__)
-  const Integers less = a < b;
-  __m256 halves[2];
-  std::memcpy(halves, &less, sizeof less);
-  return 0xffffu & ~static_cast<unsigned>(_mm256_movemask_ps(halves[0]) | _mm256_movemask_ps(halves[1]) << 8);
+  unsigned less[2];
+  for (int half = 0; half < 2; ++half) {
+    const __m256i a_half = reinterpret_cast<const __m256i*>(&a)[half];
+    const __m256i b_half = reinterpret_cast<const __m256i*>(&b)[half];
+    less[half] = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b_half, a_half))));
+  }
+  return 0xffffu & ~(less[0] | less[1] << 8);
+#elif defined(__ARM_NEON)
+  int32x4_t x[4], y[4];
+  std::memcpy(x, &a, sizeof a);
+  std::memcpy(y, &b, sizeof b);
+  const auto byte = [&](int i) -> unsigned {
+    const uint16x8_t lanes = vcombine_u16(vmovn_u32(vcgeq_s32(x[i], y[i])), vmovn_u32(vcgeq_s32(x[i + 1], y[i + 1])));
+    return vaddv_u8(vand_u8(vmovn_u16(lanes), vcreate_u8(0x8040201008040201)));
+  };
+  return byte(0) | byte(2) << 8;
 #else
   unsigned bits = 0;
   for (int lane = 0; lane < panel_width; ++lane) bits |= static_cast<unsigned>(a[lane] >= b[lane]) << lane;

@@ -56,6 +56,12 @@ class AffineWriter {
     finish(r, to_floats(sums) * scale_);
   }
 
+  // Without residual and PReLU.
+  bool plain() const { return !residual_ && !has_slope_; }
+  void write_plain(std::int64_t r, const Integers& sums) const {
+    store(to_floats(sums) * scale_ + bias_, out_ + r * at_.n, at_.width);
+  }
+
   // What follows the scale.
   void finish(std::int64_t r, Floats y) const {
     y += bias_;
