@@ -30,7 +30,8 @@ def floor(kernel: str, m: int, n: int, k: int, threads: int, rates: dict[str, fl
     """Seconds that no implementation with these instructions can beat."""
     instructions = {
         "W1A1": "carry_save",
-        "W1A8": "masked_dot" if m == 1 else "dot",
+        "W1A8": "dot",
+        "W1A6": "table_dot",
         "W1A32": "look_up",
     }[kernel]
     weight = n * k / 8
@@ -55,6 +56,7 @@ def contenders(m: int, n: int, k: int) -> dict[str, Run]:
         "W1A1": lambda: kernels.w1a1_affine(bits, panels, affine),
         "W1A1 to bits": lambda: kernels.w1a1_signs(bits, panels, thresholds),
         "W1A8": lambda: kernels.w1a8(x, panels, affine),
+        "W1A6": lambda: kernels.w1a8(x, panels, affine, bits=6),
         "W1A32": lambda: kernels.w1a32(x, panels, affine),
         "torch float32": lambda: torch.nn.functional.linear(x, dense, bias),
         "torch int8, bare": lambda: torch._int_mm(q, dense_q),

@@ -44,6 +44,7 @@ def w1a8(
     n: int,
     k: int,
     group: int,
+    greatest: int,
     out: int,
     residual: int,
     scale: int,
@@ -66,6 +67,19 @@ def w1a32(
     threads: int,
 ) -> None: ...
 def make_conv_panels(bits: int, stride: int, weight: tuple[int, ...]) -> None: ...
+def w1a8_conv(
+    x: int,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> bool: ...
 def pack_planes(
     x: int,
     count: int,

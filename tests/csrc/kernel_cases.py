@@ -85,13 +85,14 @@ def products(random: np.random.Generator, x: Array, w: Array) -> Iterator[list[P
 
     for group in (32, 96, max(-(-k // 32), 1) * 32):
         scales = normal(max(-(-k // group), 1), n)
-        y = finished(w1a8(x, w, scales, group), bias, residual, slope)
-        yield ["w1a8", *size, group, x, scales, *given, 1, y]
+        for greatest in (127, 31, 1):
+            y = finished(w1a8(x, w, scales, group, greatest), bias, residual, slope)
+            yield ["w1a8", *size, group, greatest, x, scales, *given, 1, y]
 
     if x.size and n:
         x = x.copy()
         x.flat[random.integers(x.size)] = random.choice([np.inf, -np.inf, np.nan])
-        yield ["w1a8", *size, group, x, scales, *given, 0, y]
+        yield ["w1a8", *size, group, 127, x, scales, *given, 0, y]
         yield ["w1a32", *size, x, scale, *given, finished(w1a32(x, w) * scale, bias, residual, slope)]
 
 

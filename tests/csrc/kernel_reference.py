@@ -34,9 +34,9 @@ def finished(y: Array, bias: Array, residual: Array | None, slope: Array | None)
     return y if slope is None else np.where(y < 0, y * slope, y)
 
 
-def w1a8(x: Array, w: Array, scale: Array, group: int) -> Array:
+def w1a8(x: Array, w: Array, scale: Array, group: int, greatest: int = 127) -> Array:
     """The product of inputs and (groups, n) scales."""
-    step = np.abs(x).max(axis=1, initial=0, keepdims=True) / np.float32(127)
+    step = np.abs(x).max(axis=1, initial=0, keepdims=True) / np.float32(greatest)
     step[step < np.finfo(np.float32).tiny] = 0
     inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
     q = np.rint(x * inverse)

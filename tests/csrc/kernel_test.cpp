@@ -191,6 +191,7 @@ void check_w1a1_signs(CaseFile& file) {
 void check_w1a8(CaseFile& file) {
   const Weight weight(file);
   const int64_t group = file.number();
+  const auto greatest = static_cast<int32_t>(file.number());
   const auto x = file.array<float>();
   const Affine affine(file);
   const bool finite = file.number() != 0;
@@ -200,7 +201,7 @@ void check_w1a8(CaseFile& file) {
     const WeightPanels b(weight, run.edge);
     const FloatOperand rows(x, weight, run.edge);
     const GuardedAffine finish(affine, run.edge);
-    const bool found = multiply(W1A8{rows.rows, b.panels, group, finish.output(out)}, run.threads);
+    const bool found = multiply(W1A8{rows.rows, b.panels, group, finish.output(out), greatest}, run.threads);
     expect(found == finite, what + " takes numbers for infinities, or the reverse");
     if (!finite) std::memcpy(out, expected.data(), expected.size() * sizeof(float));  // unspecified
   });

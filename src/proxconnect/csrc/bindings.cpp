@@ -12,6 +12,7 @@
 #include "convolutions.h"
 #include "dispatch.h"
 #include "products.h"
+#include "w1a8_conv.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -23,6 +24,7 @@ using proxconnect::convolve;
 using proxconnect::ConvPanels;
 using proxconnect::FloatRows;
 using proxconnect::Geometry;
+using proxconnect::Images;
 using proxconnect::KernelSet;
 using proxconnect::multiply;
 using proxconnect::Panels;
@@ -34,6 +36,7 @@ using proxconnect::W1A1;
 using proxconnect::W1A1Conv;
 using proxconnect::W1A32;
 using proxconnect::W1A8;
+using proxconnect::W1A8Conv;
 
 using Address = std::uintptr_t;
 using Size = std::int64_t;
@@ -102,12 +105,13 @@ void w1a1_signs(Address a, Size stride, Size m, Address words, Size n, Size k, b
            threads);
 }
 
-bool w1a8(Address x, Size stride, Size m, Address words, Size n, Size k, Size group, Address out, Address residual,
-          Address scale, Address bias, Address slope, Size threads) {
+bool w1a8(Address x, Size stride, Size m, Address words, Size n, Size k, Size group, int greatest, Address out,
+          Address residual, Address scale, Address bias, Address slope, Size threads) {
   return multiply(W1A8{floats_at(x, stride, m),
                        panels_at(words, n, k),
                        group,
-                       affine_at(out, residual, scale, bias, slope)},
+                       affine_at(out, residual, scale, bias, slope),
+                       greatest},
                   threads);
 }
 
@@ -173,6 +177,16 @@ void w1a1_conv_signs(const ImagesTuple& a, const ConvPanelsTuple& weight, const 
                 threads);
 }
 
+bool w1a8_conv(Address x, const std::array<Size, 4>& sizes, const std::array<Size, 4>& strides,
+               const ConvPanelsTuple& weight, const GeometryTuple& g, Address out, Address residual, Address scale,
+               Address bias, Address slope, Size threads) {
+  const Images images{pointer<const float>(x), sizes[0],   sizes[1],   sizes[2],  sizes[3],
+                      strides[0],              strides[1], strides[2], strides[3]};
+  const Geometry geometry{g[0], g[1], g[2], g[3], g[4], g[5], g[6]};
+  const AffineOutput output = affine_at(out, residual, scale, bias, slope);
+  return convolve(W1A8Conv{images, conv_panels_at(weight), geometry, output}, threads);
+}
+
 nb::list kernel_sets() {
   nb::list names;
   for (const KernelSet* set : proxconnect::kernel_sets()) {
@@ -204,8 +218,8 @@ NB_MODULE(_native, module) {
              "residual"_a, "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
   module.def("w1a1_signs", &w1a1_signs, "a"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "wrap"_a, "out"_a,
              "threshold"_a, "flip"_a, "threads"_a, released());
-  module.def("w1a8", &w1a8, "x"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "group"_a, "out"_a, "residual"_a,
-             "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
+  module.def("w1a8", &w1a8, "x"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "group"_a, "greatest"_a, "out"_a,
+             "residual"_a, "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
   module.def("w1a32", &w1a32, "x"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "out"_a, "residual"_a, "scale"_a,
              "bias"_a, "slope"_a, "threads"_a, released());
   module.def("make_conv_panels", &make_conv_panels, "bits"_a, "stride"_a, "weight"_a, released());
@@ -217,6 +231,8 @@ NB_MODULE(_native, module) {
              "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
   module.def("w1a1_conv_signs", &w1a1_conv_signs, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threshold"_a,
              "flip"_a, "threads"_a, released());
+  module.def("w1a8_conv", &w1a8_conv, "x"_a, "sizes"_a, "strides"_a, "weight"_a, "geometry"_a, "out"_a, "residual"_a,
+             "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
   module.def("kernel_sets", &kernel_sets);
   module.def("active_kernels", &active_kernels);
   module.def("use_kernels", &proxconnect::use_kernels, "name"_a);

@@ -50,6 +50,13 @@ struct FloatRows {
   std::int64_t m;
 };
 
+// Images of float32, strides in elements.
+struct Images {
+  const float* values;
+  std::int64_t count, channels, height, width;
+  std::int64_t image_stride, channel_stride, row_stride, column_stride;
+};
+
 // Weights of a convolution: a panel's words run over the taps (y, x), and in each over the words of its channels. Every
 // group of outputs begins a new panel.
 struct ConvPanels {
@@ -166,17 +173,43 @@ struct W1A1Part {
   std::int64_t group_panels() const { return panels_of(n / groups); }
 };
 
-// Signs times float32 rows quantized to 8 bits: step = max|x[i]| / 127 and q = x / step, rounded to even, by way
-// of 1 / step; a row whose step is below the smallest normal number counts as zero. Inputs share a scale by
-// groups of `group` (a multiple of 32; the last group may be shorter):
+// Signs times float32 rows quantized to integers of at most `greatest`, 2^(bits - 1) - 1 for 2 to 8 bits:
+// step = max|x[i]| / greatest and q = x / step, rounded to even, by way of 1 / step; a row whose step is below the
+// smallest normal number counts as zero. Inputs share a scale by groups of `group` (a multiple of 32; the last group
+// may be shorter):
 // out[i, j] = prelu((sum over g of float(s_g) * scale[g, j]) * step[i] + bias[j] + residual[i, j]).
 struct W1A8 {
   FloatRows x;
   Panels b;
   std::int64_t group;
   AffineOutput output;  // its scale is [groups, n]
+  std::int32_t greatest = 127;
 };
 constexpr std::int64_t w1a8_most_inputs = std::int64_t{1} << 24;  // 127 k < 2^31
+
+// The same for images, of 8 bits and each with a step of its own, and zeros around them; rows are (image, y, x).
+struct W1A8Conv {
+  Images x;  // pixels or channels dense
+  ConvPanels b;
+  Geometry geometry;
+  AffineOutput output;
+
+  std::int64_t padded_height() const { return x.height + 2 * geometry.padding_y; }
+  std::int64_t padded_width() const { return x.width + 2 * geometry.padding_x; }
+  // Of the quantized image: pixels of groups of bytes, filled up to a multiple of four.
+  std::int64_t group_bytes() const { return (b.group_channels() + 3) / 4 * 4; }
+  std::int64_t pixel_bytes() const { return b.groups * group_bytes(); }
+  std::int64_t line_bytes() const { return padded_width() * pixel_bytes(); }
+};
+
+// One image of them, and where it is quantized to.
+struct W1A8Image {
+  const W1A8Conv& conv;
+  std::int64_t index;
+  float greatest;   // |x|
+  std::uint8_t* q;  // [padded_height, padded_width, pixel_bytes]
+  std::int64_t output_height, output_width;
+};
 
 // Signs times float32. Inputs go by fives, ((+-x0 +- x1) +- x2) + (+-x3 +- x4) with zeros past the end; the sums of
 // 32 fives make a block, and blocks are added; all in their order, beginning with zero. Summing by blocks keeps the
@@ -212,6 +245,12 @@ struct KernelSet {
   // Returns whether every row is finite; the outputs of one that is not are unspecified.
   bool (*w1a8)(const W1A8&, Range rows, Range panels);
   void (*w1a32)(const W1A32&, Range rows, Range panels);
+
+  // The greatest |x|; NaN if there is one.
+  float (*greatest_magnitude)(const float* x, std::int64_t count);
+  // Lines of a padded image are quantized, then lines of its convolution made of them.
+  void (*w1a8_pixels)(const W1A8Image&, Range lines);
+  void (*w1a8_conv)(const W1A8Image&, Range lines, Range panels);
 };
 
 }  // namespace proxconnect

@@ -73,6 +73,7 @@ std::vector<std::pair<const char*, bool>> cpu_features() {
       {"avx512bw", supported(__builtin_cpu_supports("avx512bw"))},
       {"avx512dq", supported(__builtin_cpu_supports("avx512dq"))},
       {"avx512vl", supported(__builtin_cpu_supports("avx512vl"))},
+      {"avx512vbmi", supported(__builtin_cpu_supports("avx512vbmi"))},
       {"avx512vbmi2", supported(__builtin_cpu_supports("avx512vbmi2"))},
       {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
       {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},

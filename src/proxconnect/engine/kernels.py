@@ -18,6 +18,7 @@ from proxconnect.engine._panels import Panels
 from proxconnect.engine._steps import Affine, Thresholds
 from proxconnect.engine._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
 from proxconnect.engine._w1a1_conv import pack_pixels, w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
+from proxconnect.engine._w1a8_conv import w1a8_conv
 
 __all__ = [
     "Affine",
@@ -39,5 +40,6 @@ __all__ = [
     "w1a1_signs",
     "w1a1_sums",
     "w1a8",
+    "w1a8_conv",
     "w1a32",
 ]

@@ -1,4 +1,4 @@
-// Kernels for x86 processors with AVX-512 VPOPCNTDQ, VNNI and VBMI2 (Ice Lake, Zen 4 and later).
+// Kernels for x86 processors with AVX-512 VPOPCNTDQ, VNNI, VBMI and VBMI2 (Ice Lake, Zen 4 and later).
 
 #include "avx512/kernels.h"
 
@@ -8,8 +8,8 @@ namespace {
 bool runs_here() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vnni") &&
-         __builtin_cpu_supports("avx512vpopcntdq");
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ bool runs_here() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 
 constexpr KernelSet with_dot_product(KernelSet set) {
   set.w1a8 = w1a8;
+  set.w1a8_conv = w1a8_conv;
   return set;
 }
 

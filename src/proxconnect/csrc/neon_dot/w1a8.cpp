@@ -1,66 +1,39 @@
-// Bit planes as in avx512/w1a8.cpp, with masks for weights: as signed bytes they are -1 where the weight is set.
+// Signs as bytes times inputs as bytes, four at a time by SDOT.
 
-#include <arm_neon.h>
-
+#include "neon/spread.h"
 #include "neon_dot/kernels.h"
+#include "shared/w1a8_conv.h"
 #include "shared/w1a8_loop.h"
 
 namespace proxconnect::neon_dot {
 namespace {
 
-constexpr int most_rows = 4;
-constexpr int quarter_width = 4;  // outputs in a register
-constexpr int quarters = 4;       // of a panel
-
-// less[r][part] -= the inputs of one plane whose weights are set; `inputs` has the plane's in its lane.
-template <int lane, int rows>
-void add_plane(const std::uint32_t* words, unsigned plane, const int8x16_t (&inputs)[rows],
-               int32x4_t (&less)[rows][quarters]) {
-  const uint8x16_t mask = vdupq_n_u8(static_cast<std::uint8_t>(1u << plane));
-#pragma GCC unroll 4
-  for (int part = 0; part < quarters; ++part) {
-    const uint8x16_t weights = vreinterpretq_u8_u32(vld1q_u32(words + part * quarter_width));
-    const int8x16_t set = vreinterpretq_s8_u8(vtstq_u8(weights, mask));
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; ++r) less[r][part] = vdotq_laneq_s32(less[r][part], set, inputs[r], lane);
-  }
-}
-
 template <int rows>
-void tile(const std::uint32_t* q, std::int64_t q_stride, const std::uint32_t* panel, std::int64_t,
-          std::int64_t words, Integers* sums) {
-  int32x4_t less[rows][quarters];
+void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, Integers* sums) {
+  int32x4_t sum[rows][quarters];
+  std::memcpy(sum, sums, sizeof sum);
+  for (std::int64_t run = 0; run < runs.count; ++run) {
+    const std::uint8_t* from = q + runs.offsets[run];
+    for (std::int64_t i = 0; i < runs.fours; ++i, from += four, weights += four_bytes) {
+#pragma GCC unroll 6
+      for (int r = 0; r < rows; ++r) {
+        const int8x16_t inputs = inputs_at(from + r * stride);
 #pragma GCC unroll 4
-  for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 4
-    for (int part = 0; part < quarters; ++part) less[r][part] = vdupq_n_s32(0);
-  }
-  for (std::int64_t word = 0; word < words; ++word, panel += panel_width) {
-    for (unsigned plane = 0; plane < 8; plane += 4) {
-      int8x16_t inputs[rows];
-#pragma GCC unroll 4
-      for (int r = 0; r < rows; ++r) inputs[r] = vreinterpretq_s8_u32(vld1q_u32(q + r * q_stride + word * 8 + plane));
-      add_plane<0>(panel, plane, inputs, less);
-      add_plane<1>(panel, plane + 1, inputs, less);
-      add_plane<2>(panel, plane + 2, inputs, less);
-      add_plane<3>(panel, plane + 3, inputs, less);
+        for (int part = 0; part < quarters; ++part) {
+          sum[r][part] = vdotq_s32(sum[r][part], vld1q_s8(weights + part * quarter_bytes), inputs);
+        }
+      }
     }
   }
-#pragma GCC unroll 4
-  for (int r = 0; r < rows; ++r) {
-    auto* out = reinterpret_cast<std::int32_t*>(sums + r);
-#pragma GCC unroll 4
-    for (int part = 0; part < quarters; ++part) vst1q_s32(out + part * quarter_width, vnegq_s32(less[r][part]));
-  }
+  std::memcpy(sums, sum, sizeof sum);
 }
 
-template <int rows>
-constexpr W1A8Tiles with{1, tile<rows>, tile<rows>};
-
-constexpr W1A8Tiles tiles[most_rows] = {with<1>, with<2>, with<3>, with<4>};
+constexpr W1A8Tiles<6, 1> tiles{0, spread, {{tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}};
 
 }  // namespace
 
 bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
+
+void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
 
 }  // namespace proxconnect::neon_dot

@@ -19,10 +19,14 @@ void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels);
 void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels);
 bool w1a8(const W1A8& product, Range rows, Range panels);
 void w1a32(const W1A32& product, Range rows, Range panels);
+float greatest_magnitude(const float* x, std::int64_t count);
+void w1a8_pixels(const W1A8Image& image, Range lines);
+void w1a8_conv(const W1A8Image& image, Range lines, Range panels);
 
 constexpr KernelSet all_kernels(const char* name, bool (*runs_here)()) {
-  return {name,      runs_here,   pack_signs, unpack_weights, pack_planes,
-          w1a1_sums, w1a1_affine, w1a1_signs, w1a8,           w1a32};
+  return {name,        runs_here,  pack_signs, unpack_weights, pack_planes,        w1a1_sums,
+          w1a1_affine, w1a1_signs, w1a8,       w1a32,          greatest_magnitude, w1a8_pixels,
+          w1a8_conv};
 }
 
 extern const KernelSet kernels;
