@@ -44,6 +44,7 @@ def w1a8(
     n: int,
     k: int,
     group: int,
+    greatest: int,
     out: int,
     residual: int,
     scale: int,
@@ -63,6 +64,60 @@ def w1a32(
     scale: int,
     bias: int,
     slope: int,
+    threads: int,
+) -> None: ...
+def make_conv_panels(bits: int, stride: int, weight: tuple[int, ...]) -> None: ...
+def w1a8_conv(
+    x: int,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> bool: ...
+def pack_planes(
+    x: int,
+    count: int,
+    image_stride: int,
+    channel_stride: int,
+    channels: int,
+    pixels: int,
+    bits: int,
+    threads: int,
+) -> bool: ...
+def w1a1_conv_sums(
+    a: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    wrap: bool,
+    out: int,
+    threads: int,
+) -> None: ...
+def w1a1_conv_affine(
+    a: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    wrap: bool,
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> None: ...
+def w1a1_conv_signs(
+    a: tuple[int, ...],
+    weight: tuple[int, ...],
+    geometry: tuple[int, ...],
+    wrap: bool,
+    out: int,
+    threshold: int,
+    flip: int,
     threads: int,
 ) -> None: ...
 def mean_magnitudes(values: int, rows: int, columns: int, mean: int, threads: int) -> None: ...
