@@ -11,6 +11,7 @@
 
 #include "convolutions.h"
 #include "dispatch.h"
+#include "latents.h"
 #include "products.h"
 #include "w1a8_conv.h"
 
@@ -26,6 +27,8 @@ using proxconnect::FloatRows;
 using proxconnect::Geometry;
 using proxconnect::Images;
 using proxconnect::KernelSet;
+using proxconnect::Latents;
+using proxconnect::MapKind;
 using proxconnect::multiply;
 using proxconnect::Panels;
 using proxconnect::SignImages;
@@ -187,6 +190,43 @@ bool w1a8_conv(Address x, const std::array<Size, 4>& sizes, const std::array<Siz
   return convolve(W1A8Conv{images, conv_panels_at(weight), geometry, output}, threads);
 }
 
+Latents latents_at(Address values, Size rows, Size columns, Address s, Address alpha, Size step) {
+  return {pointer<const float>(values), rows, columns, pointer<const float>(s), pointer<const float>(alpha), step};
+}
+
+void mean_magnitudes(Address values, Size rows, Size columns, Address mean, Size threads) {
+  proxconnect::mean_magnitudes(pointer<const float>(values), rows, columns, pointer<float>(mean), threads);
+}
+
+void quantize(Address values, Size rows, Size columns, Address s, Address alpha, Size step, int map, float mu, float a,
+              float b, Address out, Size threads) {
+  proxconnect::quantize(latents_at(values, rows, columns, s, alpha, step), {static_cast<MapKind>(map), mu, a, b},
+                        pointer<float>(out), threads);
+}
+
+void scale_gradient(Address values, Size rows, Size columns, Address s, Address alpha, Size step, int map, float mu,
+                    float a, float b, Address g, Address out, Size threads) {
+  proxconnect::scale_gradient(latents_at(values, rows, columns, s, alpha, step),
+                              {static_cast<MapKind>(map), mu, a, b}, pointer<const float>(g), pointer<float>(out),
+                              threads);
+}
+
+void quantize_and_mark(Address x, Size size, int map, float map_mu, float a, float b, float mu, Address out,
+                       Address inside, Size threads) {
+  proxconnect::quantize_and_mark(pointer<const float>(x), size, {static_cast<MapKind>(map), map_mu, a, b}, mu,
+                                 pointer<float>(out), pointer<std::uint16_t>(inside), threads);
+}
+
+void scale_marked(Address inside, Size size, float mu, Address g, Address out, Size threads) {
+  proxconnect::scale_marked(pointer<const std::uint16_t>(inside), size, mu, pointer<const float>(g),
+                            pointer<float>(out), threads);
+}
+
+void scale_outputs(Address y, Size rows, Size columns, Address scale, Address bias, Size threads) {
+  proxconnect::scale_outputs(pointer<float>(y), rows, columns, pointer<const float>(scale),
+                             pointer<const float>(bias), threads);
+}
+
 nb::list kernel_sets() {
   nb::list names;
   for (const KernelSet* set : proxconnect::kernel_sets()) {
@@ -233,6 +273,17 @@ NB_MODULE(_native, module) {
              "flip"_a, "threads"_a, released());
   module.def("w1a8_conv", &w1a8_conv, "x"_a, "sizes"_a, "strides"_a, "weight"_a, "geometry"_a, "out"_a, "residual"_a,
              "scale"_a, "bias"_a, "slope"_a, "threads"_a, released());
+  module.def("mean_magnitudes", &mean_magnitudes, "values"_a, "rows"_a, "columns"_a, "mean"_a, "threads"_a,
+             released());
+  module.def("quantize", &quantize, "values"_a, "rows"_a, "columns"_a, "s"_a, "alpha"_a, "step"_a, "map"_a, "mu"_a,
+             "a"_a, "b"_a, "out"_a, "threads"_a, released());
+  module.def("scale_gradient", &scale_gradient, "values"_a, "rows"_a, "columns"_a, "s"_a, "alpha"_a, "step"_a, "map"_a,
+             "mu"_a, "a"_a, "b"_a, "g"_a, "out"_a, "threads"_a, released());
+  module.def("quantize_and_mark", &quantize_and_mark, "x"_a, "size"_a, "map"_a, "map_mu"_a, "a"_a, "b"_a, "mu"_a,
+             "out"_a, "inside"_a, "threads"_a, released());
+  module.def("scale_marked", &scale_marked, "inside"_a, "size"_a, "mu"_a, "g"_a, "out"_a, "threads"_a, released());
+  module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
+             released());
   module.def("kernel_sets", &kernel_sets);
   module.def("active_kernels", &active_kernels);
   module.def("use_kernels", &proxconnect::use_kernels, "name"_a);

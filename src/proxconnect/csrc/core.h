@@ -220,6 +220,40 @@ struct W1A32 {
   AffineOutput output;
 };
 
+// Latent weights, or activations, with the scales of their rows.
+struct Latents {
+  const float* values;  // [rows, columns]
+  std::int64_t rows;
+  std::int64_t columns;
+  const float* s;      // w is values / s; null for 1
+  const float* alpha;  // multiplies what becomes of w; null for 1
+  std::int64_t step;   // 1: a scale for each row, 0: one for all
+
+  float s_of(std::int64_t row) const { return s ? s[row * step] : 1.0f; }
+  float alpha_of(std::int64_t row) const { return alpha ? alpha[row * step] : 1.0f; }
+};
+
+// The elementwise maps of training; proxconnect/quantizers states each. Values and slopes stay within a few units in
+// the last place of the torch forms; those made of comparisons, sums and products alone are equal to them.
+enum class MapKind : std::int32_t {
+  identity,
+  sign,
+  ramp,  // clip(max(mu, a) w, -1, 1)
+  binary_relax,
+  polynomial,
+  tanh,
+  sign_swish,
+  monotone_sign_swish,
+  reste,  // a = m, b = t
+};
+
+struct ElementwiseMap {
+  MapKind kind;
+  float mu;
+  float a;
+  float b;
+};
+
 struct KernelSet {
   const char* name;
 
@@ -251,6 +285,14 @@ struct KernelSet {
   // Lines of a padded image are quantized, then lines of its convolution made of them.
   void (*w1a8_pixels)(const W1A8Image&, Range lines);
   void (*w1a8_conv)(const W1A8Image&, Range lines, Range panels);
+  // Of latents.h: for the given elements, which begin at a multiple of 16, or rows alone.
+  void (*mean_magnitudes)(const float* values, std::int64_t columns, float* mean, Range rows);
+  void (*quantize)(const Latents&, const ElementwiseMap&, float* out, Range elements);
+  void (*scale_gradient)(const Latents&, const ElementwiseMap&, const float* g, float* out, Range elements);
+  void (*quantize_and_mark)(const float* x, const ElementwiseMap&, float mu, float* out, std::uint16_t* inside,
+                            Range elements);
+  void (*scale_marked)(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
+  void (*scale_outputs)(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
 };
 
 }  // namespace proxconnect

@@ -22,11 +22,19 @@ void w1a32(const W1A32& product, Range rows, Range panels);
 float greatest_magnitude(const float* x, std::int64_t count);
 void w1a8_pixels(const W1A8Image& image, Range lines);
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels);
+void mean_magnitudes(const float* values, std::int64_t columns, float* mean, Range rows);
+void quantize(const Latents& w, const ElementwiseMap& map, float* out, Range elements);
+void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, Range elements);
+void quantize_and_mark(const float* x, const ElementwiseMap& map, float mu, float* out, std::uint16_t* inside,
+                       Range elements);
+void scale_marked(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
+void scale_outputs(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
 
 constexpr KernelSet all_kernels(const char* name, bool (*runs_here)()) {
   return {name,        runs_here,  pack_signs, unpack_weights, pack_planes,        w1a1_sums,
           w1a1_affine, w1a1_signs, w1a8,       w1a32,          greatest_magnitude, w1a8_pixels,
-          w1a8_conv};
+          w1a8_conv,   mean_magnitudes, quantize, scale_gradient, quantize_and_mark, scale_marked,
+          scale_outputs};
 }
 
 extern const KernelSet kernels;
