@@ -169,7 +169,7 @@ ONES = Affine(torch.ones(3))
         ),
         (lambda: w1a32_conv(X[:, :1], WEIGHT, Geometry(), ONES), r"\(1, 1, 4, 4\).*\(images, 2,"),
         (lambda: w1a32_conv(X.to("meta"), WEIGHT, Geometry(), ONES), "on meta.*on cpu"),
-        (lambda: w1a32_conv(X[..., :2], WEIGHT, Geometry(), ONES), "images of 4 x 2 are too small"),
+        (lambda: w1a32_conv(X[..., :2], WEIGHT, Geometry(), ONES), "does not fit into an image"),
         (lambda: w1a32_conv(X, WEIGHT, Geometry(fill=1), ONES), "fill is 1; .* fill 0"),
         (
             lambda: w1a32_conv(X, WEIGHT, Geometry(), Affine(torch.ones(2))),

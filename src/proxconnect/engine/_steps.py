@@ -109,7 +109,7 @@ class Thresholds:
         self.threshold = low.to(torch.int32)
         self.flip = pack_bits(torch.where(falling, 1.0, -1.0)[None])
 
-    def arguments(self, weight: Panels) -> tuple[int, int]:
+    def arguments(self, weight: Panels | ConvPanels) -> tuple[int, int]:
         """What compiled code takes: addresses of threshold and flip.
 
         Raises:

@@ -49,11 +49,6 @@ def w1a32_conv(
     if geometry.fill:
         raise ProxConnectError(f"fill is {geometry.fill}; float32 images have zeros around them, fill 0")
     height, width = geometry.output_size((shape[2], shape[3]), weight.kernel)
-    if height < 1 or width < 1:
-        raise ProxConnectError(
-            f"images of {shape[2]} x {shape[3]} are too small for a kernel of {weight.kernel} with "
-            f"padding {geometry.padding} and dilation {geometry.dilation}"
-        )
     out = torch.empty(shape[0], height, width, weight.n)
     if residual is not None:
         if residual.shape != out.shape:

@@ -28,7 +28,7 @@ class SumsWriter {
  public:
   SumsWriter(const SumsOutput& output, const Place& at) : out_(output.out + at.row * at.n + at.j), at_(at) {}
 
-  void operator()(int r, const Integers& sums) const { store(sums, out_ + r * at_.n, at_.width); }
+  void operator()(std::int64_t r, const Integers& sums) const { store(sums, out_ + r * at_.n, at_.width); }
 
  private:
   std::int32_t* out_;
@@ -50,6 +50,12 @@ class AffineWriter {
   template <typename Sums>
   void operator()(std::int64_t r, const Sums& sums) const {
     finish(r, to_floats(sums) * scale_);
+  }
+
+  // Without residual and PReLU.
+  bool plain() const { return !residual_ && !has_slope_; }
+  void write_plain(std::int64_t r, const Integers& sums) const {
+    store(to_floats(sums) * scale_ + bias_, out_ + r * at_.n, at_.width);
   }
 
   // What follows the scale.
@@ -80,7 +86,7 @@ class SignsWriter {
         flip_(output.flip[at.j / 8] | (two_bytes_ ? output.flip[at.j / 8 + 1] << 8 : 0)),
         threshold_(load<Integers>(output.threshold + at.j, at.width)) {}
 
-  void operator()(int r, const Integers& sums) const {
+  void operator()(std::int64_t r, const Integers& sums) const {
     const unsigned bits = (at_least(sums, threshold_) ^ flip_) & there_;
     out_[r * stride_] = static_cast<std::uint8_t>(bits);
     if (two_bytes_) out_[r * stride_ + 1] = static_cast<std::uint8_t>(bits >> 8);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
+#include <cstring>
 
 #include "shared/lanes.h"
 
@@ -42,7 +42,9 @@ inline void unpack_rows(const PackedRows& packed, Range rows, float* weights) {
       const std::int64_t byte = row * width + column / 8;
       const Integers set = spread_bits(sixteen_bits(packed.signs + byte, count));
       const Floats scale = scales_from(scales, column, count, packed.group);
-      Integers bits = std::bit_cast<Integers>(scale) ^ (~set & sign_bit);
+      Integers bits;
+      std::memcpy(&bits, &scale, sizeof bits);
+      bits ^= ~set & sign_bit;
       if (packed.nonzero) bits &= spread_bits(sixteen_bits(packed.nonzero + byte, count));
       store(bits, reinterpret_cast<std::int32_t*>(out + column), static_cast<int>(count));
     }
