@@ -2,7 +2,9 @@
 # not given; see csrc/core.h, csrc/products.h and csrc/latents.h.
 
 def pack_signs(x: int, rows: int, columns: int, bits: int, threads: int) -> int: ...
-def unpack_weights(bits: int, scale: int, rows: int, columns: int, weights: int, threads: int) -> None: ...
+def unpack_weights(
+    signs: int, nonzero: int, scale: int, rows: int, columns: int, group: int, weights: int, threads: int
+) -> None: ...
 def padding_is_clear(bits: int, stride: int, m: int, k: int) -> bool: ...
 def make_panels(bits: int, stride: int, n: int, k: int, words: int) -> None: ...
 def w1a1_sums(
@@ -59,6 +61,25 @@ def w1a32(
     words: int,
     n: int,
     k: int,
+    out: int,
+    residual: int,
+    scale: int,
+    bias: int,
+    slope: int,
+    threads: int,
+) -> None: ...
+def w1a32_conv(
+    x: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    words: int,
+    n: int,
+    groups: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    output: tuple[int, int],
     out: int,
     residual: int,
     scale: int,

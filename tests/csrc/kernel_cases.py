@@ -48,9 +48,25 @@ def operands(random: np.random.Generator) -> Iterator[tuple[Array, Array]]:
 
 def packing(random: np.random.Generator, x: Array) -> Iterator[list[Part]]:
     rows, columns = x.shape
-    signs, scale = sign(x), random.standard_normal(rows, np.float32)
+    signs = sign(x)
     yield ["pack_signs", rows, columns, x, -1, pack(signs)]
-    yield ["unpack_weights", rows, columns, pack(signs), scale, signs * scale[:, None]]
+    for group in (columns + 1, 3, 16):
+        scale = random.standard_normal((rows, -(-columns // group)), np.float32)
+        weights = signs * np.repeat(scale, group, axis=1)[:, :columns]
+        nonzero = random.random(x.shape) < 0.7
+        nothing = np.empty(0, np.uint8)
+        yield ["unpack_weights", rows, columns, group, pack(signs), nothing, scale, weights]
+        ternary = np.where(nonzero, weights, np.float32(0))
+        yield [
+            "unpack_weights",
+            rows,
+            columns,
+            group,
+            pack(signs),
+            pack(np.where(nonzero, 1, -1)),
+            scale,
+            ternary,
+        ]
     if x.size:
         place = int(random.integers(x.size))
         x = x.copy()

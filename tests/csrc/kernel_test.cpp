@@ -84,12 +84,15 @@ void check_pack_signs(CaseFile& file) {
 void check_unpack_weights(CaseFile& file) {
   const int64_t rows = file.number();
   const int64_t columns = file.number();
+  const int64_t group = file.number();
   const auto bits = file.array<std::uint8_t>();
+  const auto nonzero = file.array<std::uint8_t>();
   const auto scale = file.array<float>();
-  check(described("unpack_weights", rows, 0, columns), file.array<float>(), [&](float* weights, Run run) {
+  check(described("unpack_weights", rows, group, columns), file.array<float>(), [&](float* weights, Run run) {
     const Guarded<std::uint8_t> from(bits, run.edge);
+    const Guarded<std::uint8_t> present(nonzero, run.edge);
     const Guarded<float> scales(scale, run.edge);
-    unpack_weights(from.get(), scales.get(), rows, columns, weights, run.threads);
+    unpack_weights({from.get(), present.or_null(), scales.get(), columns, group}, rows, weights, run.threads);
   });
 }
 

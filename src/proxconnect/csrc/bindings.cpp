@@ -3,11 +3,14 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string_view.h>
 
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <tuple>
+#include <utility>
 
 #include "convolutions.h"
 #include "dispatch.h"
@@ -38,6 +41,7 @@ using proxconnect::SumsOutput;
 using proxconnect::W1A1;
 using proxconnect::W1A1Conv;
 using proxconnect::W1A32;
+using proxconnect::W1A32Conv;
 using proxconnect::W1A8;
 using proxconnect::W1A8Conv;
 
@@ -60,9 +64,11 @@ Size pack_signs(Address x, Size rows, Size columns, Address bits, Size threads) 
   return proxconnect::pack_signs(pointer<const float>(x), rows, columns, pointer<std::uint8_t>(bits), threads);
 }
 
-void unpack_weights(Address bits, Address scale, Size rows, Size columns, Address weights, Size threads) {
-  proxconnect::unpack_weights(pointer<const std::uint8_t>(bits), pointer<const float>(scale), rows, columns,
-                              pointer<float>(weights), threads);
+void unpack_weights(Address signs, Address nonzero, Address scale, Size rows, Size columns, Size group,
+                    Address weights, Size threads) {
+  proxconnect::unpack_weights({pointer<const std::uint8_t>(signs), pointer<const std::uint8_t>(nonzero),
+                               pointer<const float>(scale), columns, group},
+                              rows, pointer<float>(weights), threads);
 }
 
 SignRows signs_at(Address bits, Size stride, Size m) {
@@ -227,6 +233,25 @@ void scale_outputs(Address y, Size rows, Size columns, Address scale, Address bi
                              pointer<const float>(bias), threads);
 }
 
+using Pair = std::pair<Size, Size>;  // along y, along x
+
+void w1a32_conv(Address x, std::array<Size, 4> shape, std::array<Size, 4> strides, Address words, Size n, Size groups,
+                Pair kernel, Pair stride, Pair padding, Pair dilation, Pair output, Address out, Address residual,
+                Address scale, Address bias, Address slope, Size threads) {
+  const auto [count, channels, height, width] = shape;
+  W1A32Conv product{};
+  product.x = {pointer<const float>(x), count, channels, height, width, strides[0], strides[1], strides[2], strides[3]};
+  product.b.words = pointer<const std::uint32_t>(words);
+  product.b.n = n;
+  product.b.channels = channels;
+  product.b.groups = groups;
+  std::tie(product.b.kernel_y, product.b.kernel_x) = kernel;
+  product.vertical = {height, output.first, kernel.first, stride.first, padding.first, dilation.first};
+  product.horizontal = {width, output.second, kernel.second, stride.second, padding.second, dilation.second};
+  product.output = affine_at(out, residual, scale, bias, slope);
+  multiply(product, threads);
+}
+
 nb::list kernel_sets() {
   nb::list names;
   for (const KernelSet* set : proxconnect::kernel_sets()) {
@@ -248,8 +273,8 @@ const char* active_kernels() { return proxconnect::active_kernels().name; }
 NB_MODULE(_native, module) {
   using released = nb::call_guard<nb::gil_scoped_release>;
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
-  module.def("unpack_weights", &unpack_weights, "bits"_a, "scale"_a, "rows"_a, "columns"_a, "weights"_a,
-             "threads"_a, released());
+  module.def("unpack_weights", &unpack_weights, "signs"_a, "nonzero"_a, "scale"_a, "rows"_a, "columns"_a,
+             "group"_a, "weights"_a, "threads"_a, released());
   module.def("padding_is_clear", &padding_is_clear, "bits"_a, "stride"_a, "m"_a, "k"_a);
   module.def("make_panels", &make_panels, "bits"_a, "stride"_a, "n"_a, "k"_a, "words"_a, released());
   module.def("w1a1_sums", &w1a1_sums, "a"_a, "stride"_a, "m"_a, "words"_a, "n"_a, "k"_a, "wrap"_a, "out"_a,
@@ -284,6 +309,9 @@ NB_MODULE(_native, module) {
   module.def("scale_marked", &scale_marked, "inside"_a, "size"_a, "mu"_a, "g"_a, "out"_a, "threads"_a, released());
   module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
              released());
+  module.def("w1a32_conv", &w1a32_conv, "x"_a, "shape"_a, "strides"_a, "words"_a, "n"_a, "groups"_a, "kernel"_a,
+             "stride"_a, "padding"_a, "dilation"_a, "output"_a, "out"_a, "residual"_a, "scale"_a, "bias"_a, "slope"_a,
+             "threads"_a, released());
   module.def("kernel_sets", &kernel_sets);
   module.def("active_kernels", &active_kernels);
   module.def("use_kernels", &proxconnect::use_kernels, "name"_a);

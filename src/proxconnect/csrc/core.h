@@ -6,8 +6,10 @@
 // Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <numeric>
 
 namespace proxconnect {
 
@@ -48,6 +50,17 @@ struct FloatRows {
   const float* values;
   std::int64_t stride;
   std::int64_t m;
+};
+
+// Weights as docs/format.md stores them. Elements of a row share a scale by groups of `group`.
+struct PackedRows {
+  const std::uint8_t* signs;
+  const std::uint8_t* nonzero;  // bits that are cleared where the weight is 0; null for none
+  const float* scale;           // [rows, groups]
+  std::int64_t columns;
+  std::int64_t group;
+
+  std::int64_t groups() const { return (columns + group - 1) / group; }
 };
 
 // Images of float32, strides in elements.
@@ -220,6 +233,48 @@ struct W1A32 {
   AffineOutput output;
 };
 
+// One axis of a convolution. Positions that a stride apart are neighbours in the outputs: those of one remainder make a
+// phase, and each tap reads a single phase, `shift` further than the output is. A phase is as long as the outputs and
+// shifts ask; what lies outside of the image is zero.
+struct ConvAxis {
+  std::int64_t input, output, taps, stride, padding, dilation;
+
+  std::int64_t period() const { return stride / std::gcd(stride, dilation); }
+  std::int64_t phases() const { return std::min(taps, period()); }
+  std::int64_t phase(std::int64_t tap) const { return tap % period(); }
+  std::int64_t shift(std::int64_t tap) const { return tap * dilation / stride; }
+  std::int64_t length() const { return output + shift(taps - 1); }
+  // Where in the image the first position of a phase lies.
+  std::int64_t start(std::int64_t phase) const { return phase * dilation % stride - padding; }
+};
+
+// Signs times float32 images, as a product of the same order: the inputs of a tap go by fives of channels, taps follow
+// each other in order, and blocks are of 32 fives of this sequence. Zero padding; outputs are rows (image, y, x).
+struct W1A32Conv {
+  Images x;
+  ConvPanels b;
+  ConvAxis vertical, horizontal;
+  AffineOutput output;
+  float* planes;              // of one image, plane_floats() of them
+  const std::int64_t* taps;   // tap_offset(tap) of each tap
+
+  // The phases of a channel of an image are planes whose rows follow each other without a gap, so that the inputs of
+  // outputs in a row are in a row too; the outputs between one row's last and the next row's first are not used.
+  std::int64_t pitch() const { return horizontal.length(); }
+  std::int64_t plane() const { return vertical.length() * pitch(); }
+  std::int64_t channel_floats() const { return vertical.phases() * horizontal.phases() * plane(); }
+  // From an output's position to where in a channel's planes the tap's input for it is.
+  std::int64_t tap_offset(std::int64_t tap) const {
+    const std::int64_t y = tap / b.kernel_x;
+    const std::int64_t x_tap = tap % b.kernel_x;
+    return (vertical.phase(y) * horizontal.phases() + horizontal.phase(x_tap)) * plane() +
+           vertical.shift(y) * pitch() + horizontal.shift(x_tap);
+  }
+  std::int64_t positions() const { return (vertical.output - 1) * pitch() + horizontal.output; }
+  // One more than there are channels, of zeros, stands for those that fill up a five.
+  std::int64_t plane_floats() const { return (b.channels + 1) * channel_floats() + panel_width; }
+};
+
 // Latent weights, or activations, with the scales of their rows.
 struct Latents {
   const float* values;  // [rows, columns]
@@ -263,9 +318,8 @@ struct KernelSet {
   // Returns whether there is a NaN; the content of `bits` is then unspecified.
   bool (*pack_signs)(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
 
-  // weights[r, c] = +-scale[r], the sign taken from the bits.
-  void (*unpack_weights)(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                         float* weights);
+  // weights[r, c] = +-scale[r, c / group], the sign taken from the bits, or +0.
+  void (*unpack_weights)(const PackedRows&, Range rows, float* weights);
 
   // bits[pixels, packed_width(channels)] = signs of x[channels, pixels], whose channels are `stride` apart.
   // Returns whether there is a NaN.
@@ -280,6 +334,10 @@ struct KernelSet {
   bool (*w1a8)(const W1A8&, Range rows, Range panels);
   void (*w1a32)(const W1A32&, Range rows, Range panels);
 
+  // Convolutions of float32, image by image: first the planes of all channels, then the outputs at some positions, from
+  // a multiple of 16 on.
+  void (*w1a32_planes)(const W1A32Conv&, std::int64_t image, Range channels);
+  void (*w1a32_conv)(const W1A32Conv&, std::int64_t image, Range positions, Range panels);
   // The greatest |x|; NaN if there is one.
   float (*greatest_magnitude)(const float* x, std::int64_t count);
   // Lines of a padded image are quantized, then lines of its convolution made of them.

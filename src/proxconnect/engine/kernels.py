@@ -19,6 +19,7 @@ from proxconnect.engine._steps import Affine, Thresholds
 from proxconnect.engine._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
 from proxconnect.engine._w1a1_conv import pack_pixels, w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
 from proxconnect.engine._w1a8_conv import w1a8_conv
+from proxconnect.engine._w1a32_conv import w1a32_conv
 
 __all__ = [
     "Affine",
@@ -42,4 +43,5 @@ __all__ = [
     "w1a8",
     "w1a8_conv",
     "w1a32",
+    "w1a32_conv",
 ]

@@ -4,12 +4,13 @@
 #include <arm_neon.h>
 
 #include "neon/kernels.h"
-#include "shared/w1a32_loop.h"
+#include "shared/w1a32_conv.h"
+#include "shared/w1a32_few.h"
 
 namespace proxconnect::neon {
 namespace {
 
-constexpr int table_size = 12;
+constexpr int split_size = 12;    // of a table
 constexpr int quarter_width = 4;  // outputs in a register
 constexpr int quarters = 4;       // of a panel
 
@@ -40,8 +41,8 @@ struct Chosen {
   uint8x16_t two;
 
   Chosen(const std::uint32_t* panel, const FivePlace& place) {
-    const int32x4_t down = vdupq_n_s32(static_cast<std::int32_t>(-place.shift));
-    const int32x4_t up = vdupq_n_s32(static_cast<std::int32_t>(word_bits - place.shift));  // by 32: nothing is left
+    const int32x4_t down = vdupq_n_s32(-place.shift);
+    const int32x4_t up = vdupq_n_s32(static_cast<int>(word_bits) - place.shift);  // by 32: nothing is left
     const uint32x4_t bits = vorrq_u32(vshlq_u32(vld1q_u32(panel + place.word * panel_width), down),
                                       vshlq_u32(vld1q_u32(panel + place.next * panel_width), up));
     three = bytes_of_entries(bits, 7);
@@ -60,13 +61,13 @@ void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
       for (int part = 0; part < quarters; ++part) sum[r][part] = vdupq_n_f32(0.0f);
     }
     for (const std::int64_t end = fives.block_end(f); f < end; ++f) {
-      const FivePlace place(fives.first + f, fives.words);
+      const FivePlace place = fives.place(f);
       const Chosen chosen[quarters] = {{panel, place},
                                        {panel + quarter_width, place},
                                        {panel + 2 * quarter_width, place},
                                        {panel + 3 * quarter_width, place}};
 #pragma GCC unroll 4
-      for (int r = 0; r < rows; ++r, table += table_size) {
+      for (int r = 0; r < rows; ++r, table += split_size) {
         const uint8x16x2_t threes = {bytes(table), bytes(table + 4)};
         const uint8x16_t twos = bytes(table + 8);
 #pragma GCC unroll 4
@@ -93,10 +94,24 @@ constexpr W1A32Tiles with{rows, 1, tile<rows>, tile<rows>};
 
 constexpr W1A32Tiles tiles[] = {with<4>, with<2>, with<1>};
 
+constexpr int lanes = 8;
+constexpr int together = 8;  // outputs whose sums are in registers at a time
+
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
-  w1a32_loop<table_size>(tiles, make_table, product, rows, panels);
+  constexpr std::int64_t many = 4;
+  const std::int64_t end = lane_rows_end<lanes>(rows, many);
+  w1a32_many_rows<lanes, together>(product, Range{rows.begin, end}, panels);
+  w1a32_few_rows<split_size>(tiles, make_table, product, Range{end, rows.end}, panels);
+}
+
+void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
+  fill_planes<lanes>(product, image, channels);
+}
+
+void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
+  w1a32_conv_image<lanes, together>(product, image, positions, panels);
 }
 
 }  // namespace proxconnect::neon

@@ -19,13 +19,9 @@ struct Place {
         n(outputs),
         width(static_cast<int>(n - j < panel_width ? n - j : panel_width)) {}
 
-  // All rows of the output, outputs j .. j + 16 of n, or fewer where fewer are left.
-  static Place at(std::int64_t j, std::int64_t left, std::int64_t n) {
-    Place place(0, 0, n);
-    place.j = j;
-    place.width = static_cast<int>(left < panel_width ? left : panel_width);
-    return place;
-  }
+  // Outputs from `first` on, `left` of them or a panel's.
+  Place(std::int64_t first_row, std::int64_t first, std::int64_t outputs, std::int64_t left)
+      : row(first_row), j(first), n(outputs), width(static_cast<int>(left < panel_width ? left : panel_width)) {}
 };
 
 class SumsWriter {

@@ -78,7 +78,7 @@ void w1a1_loop(const W1A1Part<Output>& part, Range panels) {
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t group = p / part.group_panels();
       const std::int64_t j = p % part.group_panels() * panel_width;
-      const auto write = writer(part.output, Place::at(group * group_outputs + j, group_outputs - j, part.n));
+      const auto write = writer(part.output, Place(0, group * group_outputs + j, part.n, group_outputs - j));
       const std::uint32_t* panel = part.words + p * part.panel_words;
 
       for (std::int64_t y = lines.begin; y < lines.end; ++y) {

@@ -147,7 +147,7 @@ void convolve_lines(const W1A8Tiles<most_rows, most_panels>& with, const W1A8Ima
                                           bytes_of(p), sums);
           for (int i = 0; i < width; ++i) {
             const std::int64_t in_group = (first + p + i - group * group_panels) * panel_width;
-            const Place at = Place::at(group * group_outputs + in_group, group_outputs - in_group, b.n);
+            const Place at(0, group * group_outputs + in_group, b.n, group_outputs - in_group);
             const auto scale = load<Floats>(conv.output.scale + at.j, at.width);
             const AffineWriter write(conv.output, at);
             for (int r = 0; r < rows; ++r) {
