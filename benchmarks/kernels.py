@@ -12,42 +12,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from _rounds import ROUNDS, Run, ceilings, median_interval, ratio, rounds
 
 from proxconnect._files import written_whole
 from proxconnect.engine import kernels
 
 RESULTS = Path("docs/results")
-SHAPES = ((1, 4096, 4096), (197, 768, 768), (512, 3072, 768), (1024, 1024, 1024), (3136, 64, 576))
-ROUNDS = 41
-LEAST_SECONDS = 2e-3  # of one measurement
-
-Run = Callable[[], object]
-
-
-def ceilings() -> dict[str, float]:
-    """Rates of this machine, one thread: 10^9 products or bytes per second."""
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "ceilings"
-        source = Path(__file__).with_name("ceilings.cpp")
-        subprocess.run(["c++", "-O3", "-march=native", "-std=c++20", "-w", source, "-o", program], check=True)
-        answer = subprocess.run([program], check=True, capture_output=True, text=True).stdout
-    return json.loads(answer)  # type: ignore[no-any-return]
+SHAPES = ((1, 4096, 4096), (197, 768, 768), (512, 3072, 768), (1024, 1024, 1024))
+SHAPES += ((3136, 64, 576), (784, 128, 1152), (196, 256, 2304), (49, 512, 4608))  # what ResNets need
 
 
 def floor(kernel: str, m: int, n: int, k: int, threads: int, rates: dict[str, float]) -> float:
     """Seconds that no implementation with these instructions can beat."""
     instructions = {
         "W1A1": "carry_save",
-        "W1A8": "masked_dot" if m == 1 else "dot",
+        "W1A8": "dot",
+        "W1A6": "table_dot",
         "W1A32": "look_up",
     }[kernel]
     weight = n * k / 8
@@ -72,38 +56,12 @@ def contenders(m: int, n: int, k: int) -> dict[str, Run]:
         "W1A1": lambda: kernels.w1a1_affine(bits, panels, affine),
         "W1A1 to bits": lambda: kernels.w1a1_signs(bits, panels, thresholds),
         "W1A8": lambda: kernels.w1a8(x, panels, affine),
+        "W1A6": lambda: kernels.w1a8(x, panels, affine, bits=6),
         "W1A32": lambda: kernels.w1a32(x, panels, affine),
         "torch float32": lambda: torch.nn.functional.linear(x, dense, bias),
         "torch int8, bare": lambda: torch._int_mm(q, dense_q),
         "torch int8, dynamic": lambda: dynamic(x, quantized),
     }
-
-
-def seconds(run: Run, repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return (time.perf_counter() - start) / repeats
-
-
-def rounds(runs: dict[str, Run]) -> dict[str, list[float]]:
-    """Interleaved times of each."""
-    repeats = {}
-    for name, run in runs.items():
-        run()
-        repeats[name] = max(1, round(LEAST_SECONDS / seconds(run, 3)))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            times[name].append(seconds(run, repeats[name]))
-    return times
-
-
-def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """Median and its 95 % interval from order statistics (normal approximation of the binomial)."""
-    ordered, half = sorted(values), 0.98 * len(values) ** 0.5
-    low, high = round(len(values) / 2 - half), round(len(values) / 2 + half)
-    return statistics.median(ordered), ordered[max(low, 0)], ordered[min(high, len(values) - 1)]
 
 
 def measure(threads: int, rates: dict[str, float]) -> list[dict[str, Any]]:
@@ -121,10 +79,7 @@ def measure(threads: int, rates: dict[str, float]) -> list[dict[str, Any]]:
                     "threads": threads,
                     "milliseconds": [value * 1e3 for value in median_interval(times[name])],
                     "of_floor": floor(name.split()[0], m, n, k, threads, rates) / middle,
-                    "faster_than": {
-                        peer: median_interval([b / a for a, b in zip(times[name], times[peer], strict=True)])
-                        for peer in peers
-                    },
+                    "faster_than": {peer: ratio(times[peer], times[name]) for peer in peers},
                 }
             )
             print(as_line(rows[-1]), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxconnect import zoo
 from proxconnect._version import __version__
 from proxconnect.errors import ProxConnectError
 from proxconnect.io import inspect, load, pack_, save
@@ -35,4 +36,5 @@ __all__ = [
     "save",
     "summary",
     "synthesize",
+    "zoo",
 ]

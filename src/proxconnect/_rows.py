@@ -38,6 +38,11 @@ class Rows:
         return outputs * self.transposed, inputs // self.transposed, *kernel
 
     @property
+    def along_first(self) -> bool:
+        """Whether each index of the weight's dimension 0 is a row with one scale, or all share one."""
+        return self.group is None and self.transposed is None
+
+    @property
     def scale_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that scales of this weight may have: see :meth:`spread`."""
         out, *inputs = self.row_shape

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -21,9 +22,27 @@ void check_jobs(std::int64_t size, std::int64_t threads) {
   }
 }
 
+// What a part throws arrives after all parts are done.
+void check_failures() {
+  for (int job = 0; job < 50; ++job) {
+    std::atomic<int> parts{0};
+    bool caught = false;
+    try {
+      proxconnect::parallel_ranges(20, 3, [&](proxconnect::Range) {
+        ++parts;
+        throw std::bad_alloc();
+      });
+    } catch (const std::bad_alloc&) {
+      caught = true;
+    }
+    failures += !caught || parts != 12;
+  }
+}
+
 }  // namespace
 
 int main() {
+  check_failures();
   for (const std::int64_t threads : {1, 2, 3, 7}) {
     for (const std::int64_t size : {1, 2, 5, 100}) check_jobs(size, threads);
   }

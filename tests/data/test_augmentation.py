@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from proxconnect.data import Augmentation
+from proxconnect.data import Augmentation, ResizedCrop
 from proxconnect.data.augmentation import suitable_augmentation
 from proxconnect.errors import DataError
 
@@ -83,3 +83,47 @@ def test_images_are_mirrored_only_where_that_is_harmless(
 def test_negative_padding_is_refused() -> None:
     with pytest.raises(DataError, match="pad is -1"):
         Augmentation(-1, True)
+
+
+def test_a_part_is_cut_and_resized() -> None:
+    """On images whose values are their columns, and their rows, what was cut can be read off."""
+    side, size = 256, 300
+    ramp = torch.arange(side, dtype=torch.uint8)
+    image = torch.stack((ramp.expand(side, side), ramp.unsqueeze(1).expand(side, side)))
+    batch = image.repeat(size, 1, 1, 1)
+    result = ResizedCrop()(batch, torch.Generator().manual_seed(0))
+    assert (result.dtype, result.shape) == (torch.uint8, batch.shape)
+    columns, rows = result[:, 0, 0].float(), result[:, 1, :, 0].float()
+    widths = (columns[:, -1] - columns[:, 0]) / (side - 1)
+    heights = (rows[:, -1] - rows[:, 0]) / (side - 1)
+    assert (heights > 0).all()
+    assert 0.4 < (widths < 0).float().mean() < 0.6
+    area, ratio = widths.abs() * heights, widths.abs() / heights
+    assert 0.07 < area.min() < 0.12
+    assert 0.9 < area.max() <= 1
+    assert area.mean() == pytest.approx(0.54, abs=0.06)
+    assert 0.73 < ratio.min() < 0.8
+    assert 1.25 < ratio.max() < 1.36
+    assert (columns.amin(dim=1).min(), columns.amax(dim=1).max()) == (0, side - 1)
+    assert torch.equal(result[:, 0, 0], result[:, 0, -1])
+
+
+def test_the_whole_image_is_a_part_too() -> None:
+    batch = torch.randint(256, (8, 3, 9, 7), dtype=torch.uint8)
+    assert torch.equal(ResizedCrop(smallest=1, flip=False)(batch, torch.Generator().manual_seed(0)), batch)
+    mirrored = ResizedCrop(smallest=1)(batch, torch.Generator().manual_seed(0))
+    for before, after in zip(batch, mirrored, strict=True):
+        assert torch.equal(after, before) or torch.equal(after, before.flip(-1))
+
+
+def test_parts_of_a_batch_are_cut_as_in_the_whole() -> None:
+    batch = torch.randint(256, (6, 3, 8, 8), dtype=torch.uint8)
+    whole = ResizedCrop()(batch, torch.Generator().manual_seed(3))
+    mine = slice(1, None, 2)
+    assert torch.equal(ResizedCrop()(batch[mine], torch.Generator().manual_seed(3), 6, mine), whole[mine])
+
+
+@pytest.mark.parametrize("smallest", [0, -1, 1.5])
+def test_a_smallest_part_beyond_the_image_is_refused(smallest: float) -> None:
+    with pytest.raises(DataError, match=r"smallest part is .*; expected a share of the area"):
+        ResizedCrop(smallest=smallest)

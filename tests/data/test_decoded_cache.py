@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from proxconnect.data import _cache, load_data
+from proxconnect.errors import DataError
 
 Make = Callable[..., Any]
 
@@ -100,3 +101,33 @@ def test_cache_argument_goes_before_the_environment(folder: Path, cache: Path, t
     load_data(folder, cache=tmp_path / "mine")
     assert len(list((tmp_path / "mine").iterdir())) == 1
     assert not cache.exists()
+
+
+def test_images_beyond_memory_are_mapped(
+    folder: Path, cache: Path, decodings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = load_data(folder, image_size=5)
+    monkeypatch.setattr(_cache, "_LARGEST_IN_MEMORY", 100)
+    for _ in range(2):
+        mapped = load_data(folder, image_size=5)
+        assert torch.equal(mapped.train.images, in_memory.train.images)
+        assert (mapped.mean, mapped.fingerprint) == (in_memory.mean, in_memory.fingerprint)
+    assert len(decodings) == 2
+    (file,) = cache.glob("*.raw")
+    assert file.stat().st_size == 6 * 5 * 5 * 3
+    file.write_bytes(b"short")
+    assert torch.equal(load_data(folder, image_size=5).train.images, in_memory.train.images)
+    assert len(decodings) == 3
+
+
+def test_a_disk_without_room_is_refused(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*of: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_cache, "_LARGEST_IN_MEMORY", 100)
+    monkeypatch.setattr(_cache.os, "posix_fallocate", full)
+    with pytest.raises(
+        DataError, match=r"GB of decoded images to .*: No space left on device; set PROXCONNECT_CACHE"
+    ):
+        load_data(folder, image_size=5)
+    assert not list(cache.iterdir())

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from proxconnect.experiments import read_grid
+from proxconnect.experiments.findings import with_rendered_parts
+from proxconnect.experiments.tables import page as page_of_grid
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -26,6 +30,19 @@ def test_the_page_of_training_overhead_is_what_the_script_writes(monkeypatch: py
     script = runpy.run_path(str(ROOT / "benchmarks" / "training_overhead.py"))
     report = json.loads((ROOT / "docs" / "results" / "data" / "training_overhead.json").read_text())
     assert script["page"](report) == (ROOT / "docs" / "results" / "training_overhead.md").read_text()
+
+
+@pytest.mark.parametrize("grid", sorted(path.stem for path in (ROOT / "recipes").glob("*.toml")))
+def test_the_pages_of_grids_are_what_the_json_says(grid: str) -> None:
+    results = json.loads((ROOT / "docs" / "results" / "data" / f"{grid}.json").read_text())
+    assert page_of_grid(results) == (ROOT / "docs" / "results" / f"{grid}.md").read_text()
+    planned = {cell.name: cell for cell in read_grid(ROOT / "recipes" / f"{grid}.toml").cells}
+    assert list(results["cells"]) == list(planned)
+
+
+def test_the_findings_are_what_the_json_says() -> None:
+    text = (ROOT / "docs" / "results" / "findings.md").read_text()
+    assert with_rendered_parts(text, ROOT / "docs" / "results" / "data") == text
 
 
 @pytest.mark.parametrize(("page", "examples"), [("guide.md", 20), ("theory.md", 10)])

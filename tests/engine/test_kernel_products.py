@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import kernel_reference
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_reference import Array, sign, wrapped
 from torch import Tensor
 
 from proxconnect.engine import kernels
 from proxconnect.engine.kernels import Affine, Panels, Thresholds, pack_signs
-
-Array = np.ndarray
 
 rows = st.integers(0, 27)
 outputs = st.sampled_from([0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 53])
@@ -31,47 +31,18 @@ def every_kernel_set(request: pytest.FixtureRequest) -> Iterator[None]:
     kernels.use_kernels(before)
 
 
-def sign(x: Array) -> Array:
-    return np.where(x >= 0, np.float32(1), np.float32(-1))
-
-
-def wrapped(s: Array) -> Array:
-    return (s + 128) % 256 - 128
-
-
 def finished(y: Array, affine: Affine, residual: Tensor | None) -> Array:
-    """What follows the scale."""
-    y = y + affine.bias.numpy()
-    if residual is not None:
-        y = y + residual.numpy()
-    return y if affine.slope is None else np.where(y < 0, y * affine.slope.numpy(), y)
+    given = (affine.bias, residual, affine.slope)
+    return kernel_reference.finished(y, *(part if part is None else part.numpy() for part in given))
 
 
 def w1a8_reference(x: Array, w: Array, affine: Affine, residual: Tensor | None, group: int) -> Array:
-    step = np.abs(x).max(axis=1, initial=0, keepdims=True) / np.float32(127)
-    step[step < np.finfo(np.float32).tiny] = 0
-    inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
-    q = np.rint(x * inverse)
-    y = np.zeros((len(x), len(w)), np.float32)
-    for g, scale in enumerate(affine.scale.numpy().reshape(affine.groups, -1)):
-        part = slice(g * group, (g + 1) * group)
-        sums = q[:, part].astype(np.int64) @ w[:, part].astype(np.int64).T
-        y += sums.astype(np.float32) * scale
-    return finished(y * step, affine, residual)
+    scale = affine.scale.numpy().reshape(affine.groups, -1)
+    return finished(kernel_reference.w1a8(x, w, scale, group), affine, residual)
 
 
 def w1a32_reference(x: Array, w: Array, affine: Affine, residual: Tensor | None) -> Array:
-    signed = x[:, None, :] * w
-    signed = np.pad(signed, ((0, 0), (0, 0), (0, -x.shape[1] % 5)))
-    s = signed.reshape(*signed.shape[:2], signed.shape[2] // 5, 5)
-    fives = ((s[..., 0] + s[..., 1]) + s[..., 2]) + (s[..., 3] + s[..., 4])
-    y = np.zeros((len(x), len(w)), np.float32)
-    for first in range(0, fives.shape[2], 32):
-        block = np.zeros_like(y)
-        for five in np.moveaxis(fives[..., first : first + 32], -1, 0):
-            block += five
-        y += block
-    return finished(y * affine.scale.numpy(), affine, residual)
+    return finished(kernel_reference.w1a32(x, w) * affine.scale.numpy(), affine, residual)
 
 
 class Case:

@@ -44,10 +44,10 @@ def test_the_environment_chooses_the_kernels(value: str, answer: str) -> None:
 
 
 def test_a_set_runs_where_its_instructions_are() -> None:
-    features = kernels.cpu_features()
-    if features:
-        assert features["avx2"] == ("avx2" in kernels.kernel_sets())
-        assert features["avx512vpopcntdq"] or "avx512" not in kernels.kernel_sets()
+    sets, features = kernels.kernel_sets(), kernels.cpu_features()
+    assert ("avx2" in sets) == features.get("avx2", False)
+    assert ("neon_dot" in sets) == features.get("asimddp", False)
+    assert "avx512" not in sets or features["avx512vpopcntdq"]
 
 
 FORK = """

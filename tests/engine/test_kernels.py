@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxconnect.engine import kernels
 from proxconnect.errors import ProxConnectError
+from proxconnect.format import BinaryTensor, unpack_weight
 from proxconnect.format.bits import pack_bits, unpack_bits
 
 SPECIAL = torch.tensor([0.0, -0.0, 1e-45, -1e-45, math.inf, -math.inf])
@@ -64,6 +65,29 @@ def test_weights_take_the_shape_of_a_convolution() -> None:
     assert torch.equal(kernels.unpack_weights(pack_bits(weight), scale, weight.shape), weight)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 4),
+    columns=st.integers(1, 70),
+    group=st.one_of(st.none(), st.integers(1, 80)),
+    bits=st.sampled_from([1, 2]),
+    seed=st.integers(0, 2**31),
+)
+def test_groups_and_zeros_unpack_as_the_format_says(
+    rows: int, columns: int, group: int | None, bits: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    form = BinaryTensor((rows, columns), bits=bits, group=group)
+    signs, nonzero = (torch.randn(rows, columns, generator=generator) for _ in range(2))
+    planes = pack_bits(signs)
+    if bits == 2:
+        planes = torch.stack([pack_bits(nonzero), pack_bits(torch.where(nonzero >= 0, signs, -1.0))])
+    scale = torch.rand(form.rows.scale_shapes[0], generator=generator)
+    weights = kernels.unpack_weights(planes, scale, (rows, columns), group)
+    expected = unpack_weight(planes, scale, form)
+    assert torch.equal(weights.view(torch.int32), expected.view(torch.int32))
+
+
 def test_threads_may_call_at_once() -> None:
     x = torch.randn(64, 1000)
     expected = pack_bits(x)
@@ -105,6 +129,12 @@ BYTES = torch.zeros(2, 2, dtype=torch.uint8)
         (lambda: kernels.unpack_weights(BYTES, torch.ones(2), ()), "shape of a weight"),
         (lambda: kernels.unpack_weights(BYTES, torch.ones(2), (2, -8)), "shape of a weight"),
         (lambda: kernels.unpack_weights(BYTES, torch.ones(3), (2, 16)), "3 elements; expected 1, or 2"),
+        (lambda: kernels.unpack_weights(BYTES, torch.ones(2), (2, 16), 0), "group is 0; expected at least 1"),
+        (
+            lambda: kernels.unpack_weights(BYTES, torch.ones(2), (2, 16), 8),
+            r"scale has shape \(2,\).*\(2, 2\)",
+        ),
+        (lambda: kernels.unpack_weights(BYTES[None], torch.ones(2), (2, 16)), r"expected \(2, 2, 2\)"),
         (lambda: kernels.unpack_weights(BYTES.T, torch.ones(2), (2, 16)), "bits is not contiguous"),
         (lambda: kernels.unpack_weights(BYTES.float(), torch.ones(2), (2, 16)), "expected torch.uint8"),
         (lambda: kernels.unpack_weights(BYTES, torch.ones(2, device="meta"), (2, 16)), "scale.*on meta"),

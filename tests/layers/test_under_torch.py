@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -44,6 +45,26 @@ def test_compiles_whole_and_once_as_mu_moves(method: str) -> None:
         expected = gradients(model, model(X))
         for found, wanted in zip(gradients(model, compiled(X)), expected, strict=True):
             torch.testing.assert_close(found, wanted)
+        schedule.step()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.full  # runs the C++ compiler
+@pytest.mark.parametrize("setting", ["bw", "bwa"])
+def test_inductor_compiles_whole_and_once_as_mu_moves(setting: str) -> None:
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 2)
+    model = pc.binarize_(nn.Sequential(*layers), pc.BinarizeConfig.from_setting(setting))
+    schedule = pc.MuSchedule(model, "exponential", start=1, end=3, steps=3)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(model, fullgraph=True)
+    for _ in range(3):
+        expected = gradients(model, model(X))
+        for found, wanted in zip(gradients(model, compiled(X)), expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
         schedule.step()
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 

@@ -8,7 +8,14 @@ from torch.nn import functional
 
 import proxconnect as pc
 from proxconnect.layers import activation_quantizers, binarized_weights
-from proxconnect.models import CifarResNet, RPReLU, VisionTransformer, create_model, model_names
+from proxconnect.models import (
+    CifarResNet,
+    ImageNetResNet,
+    RPReLU,
+    VisionTransformer,
+    create_model,
+    model_names,
+)
 from proxconnect.models.resnet import BasicBlock, BiRealBlock
 
 
@@ -32,7 +39,11 @@ def test_shortcut_subsamples_and_pads_with_zeros() -> None:
     assert torch.equal(block.eval()(x), functional.relu(shortcut))
 
 
-@pytest.mark.parametrize("name", model_names())
+LARGE = [pytest.param(name, marks=pytest.mark.full) for name in ("resnet50", "deit-small", "deit-base")]
+SMALL = [name for name in model_names() if name not in ("resnet50", "deit-small", "deit-base")]
+
+
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 32)])
 def test_every_model_runs_trains_and_binarizes(name: str, channels: int, size: int) -> None:
     model = create_model(name, classes=7, channels=channels, image_size=size)
@@ -49,11 +60,34 @@ def parameters(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def test_deit_tiny_has_the_papers_size() -> None:
-    """Touvron et al. 2021, table 1: 5 million; the sum over its layers is 5,717,416."""
-    model = create_model("deit-tiny", classes=1000, image_size=224)
-    assert parameters(model) == 5_717_416
-    assert model.position.shape == (1, 197, 192)
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        # He et al. 2015, as torchvision counts them.
+        ("resnet18", 11_689_512),
+        ("resnet50", 25_557_032),
+        # Touvron et al. 2021, table 1: 5, 22 and 86 million; the sums over their layers.
+        ("deit-tiny", 5_717_416),
+        ("deit-small", 22_050_664),
+        ("deit-base", 86_567_656),
+    ],
+)
+def test_models_for_imagenet_have_the_papers_size(name: str, count: int) -> None:
+    with torch.device("meta"):
+        assert parameters(create_model(name, classes=1000, image_size=224)) == count
+
+
+def test_shortcuts_project_where_the_shape_changes() -> None:
+    model = ImageNetResNet(18, classes=5, block="bireal", nonlinearity="rprelu")
+    projected = [name for name, module in model.named_modules() if name.endswith("projection.0")]
+    assert projected == [f"blocks.{index}.projection.0" for index in (2, 4, 6)]
+    block, x = model.blocks[2].eval(), torch.rand(2, 64, 8, 8)
+    y = block.nonlinearity1(block.norm1(block.conv1(x)) + block.projection(x))
+    assert torch.equal(block(x), block.nonlinearity2(block.norm2(block.conv2(y)) + y))
+    with pytest.raises(pc.ProxConnectError, match="depth must be one of 18, 50, not 34"):
+        ImageNetResNet(34, classes=5)
+    with pytest.raises(pc.ProxConnectError, match="unknown block 'bireal'"):
+        ImageNetResNet(50, classes=5, block="bireal")
 
 
 @pytest.mark.full

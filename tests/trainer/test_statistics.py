@@ -12,7 +12,14 @@ from torch import nn
 
 import proxconnect as pc
 from proxconnect.layers import binarized_weights, latent_weight
-from proxconnect.trainer import Stage, TrainConfig, layer_statistics, train, weight_gradients
+from proxconnect.trainer import (
+    Stage,
+    TrainConfig,
+    latent_histogram,
+    layer_statistics,
+    train,
+    weight_gradients,
+)
 
 
 def layer(method: str, latents: list[float], mu: float = 1.0) -> nn.Linear:
@@ -63,6 +70,16 @@ def test_outside_exact_is_the_theorys_share() -> None:
     assert layer_statistics(layer("bnn", [0.5, 2.0, -0.1, -3.0]))["weight"]["outside_exact"] == 0.5
 
 
+def test_the_histogram_is_that_of_all_normalised_latents() -> None:
+    model = nn.Sequential(layer("bc", [-9.0, -0.1, 0.1, 0.3]), layer("bc", [2.9, 100.0, 3.0, 0.2]))
+    shares = latent_histogram(model)
+    assert {index: share for index, share in enumerate(shares) if share} == {
+        0: 0.125, 11: 0.125, 12: 0.25, 13: 0.125, 23: 0.375,
+    }  # fmt: skip
+    with pytest.raises(pc.ProxConnectError, match="has no latents"):
+        latent_histogram(nn.Linear(2, 2))
+
+
 def test_a_layer_that_is_switched_off_has_no_statistics() -> None:
     model = layer("bnn", [0.5, 2.0])
     Stage("none", 1).enter(model)
@@ -76,6 +93,8 @@ def test_a_run_logs_layers_and_totals(tmp_path: Path) -> None:
     run = train(config, tmp_path / "run", show=lines.append)
     with (tmp_path / "run" / "csv" / "version_0" / "metrics.csv").open() as file:
         row = {key: float(value) for row in csv.DictReader(file) for key, value in row.items() if value}
+    histogram = [row[f"latents/{index:02}"] for index in range(24)]
+    assert histogram == pytest.approx(latent_histogram(run.model))
     sizes = {found.name: found.latent.numel() for found in binarized_weights(run.model)}
     for key in ("flip_rate", "outside_exact", "level_distance", "gradient_killed"):
         total = sum(row[f"layer/{name}/{key}"] * size for name, size in sizes.items()) / sum(sizes.values())

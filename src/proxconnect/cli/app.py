@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from proxconnect.cli import check as check_command
 from proxconnect.cli import eval as eval_command
+from proxconnect.cli import grid as grid_command
 from proxconnect.cli import methods as methods_command
 from proxconnect.cli import pack as pack_command
 from proxconnect.cli import predict as predict_command
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("methods")(methods_command.methods)
 app.command("check")(check_command.check)
 app.command("train")(train_command.train)
+app.command("grid")(grid_command.grid)
 app.command("pack")(pack_command.pack)
 app.command("eval")(eval_command.evaluate_file)
 app.command("predict")(predict_command.predict)

@@ -8,12 +8,18 @@ from typing import Annotated
 
 import typer
 
+from proxconnect.cli._network import ZooOption, open_network
 from proxconnect.errors import ProxConnectError
 
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="Packed model.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files of any size.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[FILE] IMAGES...", help="Packed model, unless --zoo names one; image files of any size."
+        ),
+    ],
+    zoo: ZooOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print for each image.")] = 3,
     kernels: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -21,10 +27,12 @@ def predict(
     """Classify images. They are converted and resized as the packed file says."""
     import torch
 
-    import proxconnect
     from proxconnect.data import prepare_image
 
-    network = proxconnect.load(file, kernels=kernels)
+    file, images = (paths[0], paths[1:]) if zoo is None else (None, paths)
+    if not images:
+        raise ProxConnectError(f"no image to classify; give image files behind {file}")
+    network = open_network(file, zoo, kernels)
     if network.preprocessing is None:
         raise ProxConnectError(f"{file} does not say how to prepare images; save it with preprocessing=")
     inputs = torch.cat([prepare_image(image, network.preprocessing) for image in images])

@@ -114,7 +114,7 @@ def _finish(run: Any, folder: Path) -> dict[str, Any]:
     import proxconnect
     from proxconnect.cli.pack import write_packed
     from proxconnect.data import Batches
-    from proxconnect.trainer import evaluate, read_checkpoint
+    from proxconnect.trainer import evaluate, origin, read_checkpoint
 
     checkpoint = read_checkpoint(run.checkpoint)
     path = folder / MODEL_FILE
@@ -128,5 +128,7 @@ def _finish(run: Any, folder: Path) -> dict[str, Any]:
         "file": str(path),
         "bytes": path.stat().st_size,
         "ratio": summary.file_ratio,
+        "data_fingerprint": run.data.fingerprint,
+        "origin": origin(),
         "config": run.config.to_dict(),
     }

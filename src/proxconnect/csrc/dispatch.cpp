@@ -2,25 +2,32 @@
 
 #include <atomic>
 
-namespace proxconnect {
+#include "portable/kernels.h"
 
-namespace portable {
-extern const KernelSet kernels;
-}
 #ifdef PROXCONNECT_X86
-namespace avx2 {
-extern const KernelSet kernels;
-}
-namespace avx512 {
-extern const KernelSet kernels;
-}
+#include "avx2/kernels.h"
+#include "avx512/kernels.h"
 #endif
+
+#ifdef PROXCONNECT_ARM
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+#include "neon/kernels.h"
+#include "neon_dot/kernels.h"
+#endif
+
+namespace proxconnect {
 
 const std::vector<const KernelSet*>& kernel_sets() {
   static const std::vector<const KernelSet*> sets{
 #ifdef PROXCONNECT_X86
       &avx512::kernels,
       &avx2::kernels,
+#endif
+#ifdef PROXCONNECT_ARM
+      &neon_dot::kernels,
+      &neon::kernels,
 #endif
       &portable::kernels,
   };
@@ -66,10 +73,14 @@ std::vector<std::pair<const char*, bool>> cpu_features() {
       {"avx512bw", supported(__builtin_cpu_supports("avx512bw"))},
       {"avx512dq", supported(__builtin_cpu_supports("avx512dq"))},
       {"avx512vl", supported(__builtin_cpu_supports("avx512vl"))},
+      {"avx512vbmi", supported(__builtin_cpu_supports("avx512vbmi"))},
       {"avx512vbmi2", supported(__builtin_cpu_supports("avx512vbmi2"))},
       {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
       {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},
   };
+#elif defined(PROXCONNECT_ARM)
+  const auto supported = [](unsigned long flag) { return (getauxval(AT_HWCAP) & flag) != 0; };
+  return {{"asimd", supported(HWCAP_ASIMD)}, {"asimddp", supported(HWCAP_ASIMDDP)}};
 #else
   return {};
 #endif

@@ -1,23 +1,26 @@
 // Threads that wait for work: spinning for a while, then asleep.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <utility>
+#include <exception>
+#include <mutex>
 
 #include "core.h"
 
 namespace proxconnect {
 
-// Calls work(context, i) once for every i in 0 .. count, on this thread and on count - 1 others. What no other
-// thread has begun, this one does itself: a processor that is busy elsewhere delays nothing but its own share.
+// Calls work(context, i) once for every i in 0 .. count, on this thread and up to threads - 1 others. What no other
+// thread has begun, this one does itself: a processor that is busy elsewhere delays nothing but the part that it is at.
 // While another thread is in here, the caller does everything. A forked child starts with threads of its own.
-void run_parallel(std::int64_t count, void (*work)(void* context, std::int64_t i), void* context);
+void run_parallel(std::int64_t count, std::int64_t threads, void (*work)(void* context, std::int64_t i), void* context);
 
-// Calls work(range) for the parts of 0 .. size, at most `threads` of them.
+// Calls work(range) for parts of 0 .. size on up to `threads` threads: several for each, so that one that is held up
+// leaves the others its rest. Where work throws, one of its exceptions is thrown here after all parts are done.
 template <typename Work>
 void parallel_ranges(std::int64_t size, std::int64_t threads, Work&& work) {
-  const std::int64_t parts = threads < size ? threads : size;
-  if (parts <= 1) {
+  constexpr std::int64_t parts_of_thread = 4;
+  if (threads <= 1 || size <= 1) {
     work(Range{0, size});
     return;
   }
@@ -25,14 +28,22 @@ void parallel_ranges(std::int64_t size, std::int64_t threads, Work&& work) {
     Work& work;
     std::int64_t size;
     std::int64_t parts;
-  } context{work, size, parts};
+    std::mutex failing;
+    std::exception_ptr failure;
+  } context{work, size, std::min(threads * parts_of_thread, size), {}, {}};
   run_parallel(
-      parts,
+      context.parts, threads,
       [](void* address, std::int64_t i) noexcept {
-        const Context& c = *static_cast<Context*>(address);
-        c.work(Range{c.size * i / c.parts, c.size * (i + 1) / c.parts});
+        Context& c = *static_cast<Context*>(address);
+        try {
+          c.work(Range{c.size * i / c.parts, c.size * (i + 1) / c.parts});
+        } catch (...) {
+          const std::lock_guard lock(c.failing);
+          c.failure = std::current_exception();
+        }
       },
       &context);
+  if (context.failure) std::rethrow_exception(context.failure);
 }
 
 }  // namespace proxconnect

@@ -3,19 +3,15 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <memory>
+#include <vector>
 
 #include "dispatch.h"
 #include "pool.h"
+#include "worthwhile.h"
 
 namespace proxconnect {
 namespace {
-
-// Below this many products of a sign and an input, handing work to another thread costs more than it saves.
-constexpr std::int64_t least_work = std::int64_t{1} << 20;
-
-std::int64_t worthwhile(std::int64_t threads, std::int64_t work) {
-  return std::clamp<std::int64_t>(work / least_work, 1, std::max<std::int64_t>(threads, 1));
-}
 
 // Calls part(rows, panels) for parts of an m-row product: of its rows where there are enough of them to keep every
 // thread's tiles full, of its panels otherwise.
@@ -29,6 +25,35 @@ void split(std::int64_t m, const Panels& b, std::int64_t threads, const Part& pa
   } else {
     parallel_ranges(panels, useful, [&](Range some) { part(Range{0, m}, some); });
   }
+}
+
+// The rows, filled up to whole words with zeros: themselves where they are such, otherwise in `copy`.
+SignRows whole_words(const SignRows& a, std::int64_t k, std::vector<std::uint8_t>& copy) {
+  const std::int64_t width = packed_width(k);
+  const std::int64_t stride = words_of(k) * 4;
+  if (width == stride) return a;
+  copy.assign(static_cast<std::size_t>(a.m * stride), 0);
+  for (std::int64_t row = 0; row < a.m; ++row) std::copy_n(a.bits + row * a.stride, width, copy.data() + row * stride);
+  return {copy.data(), stride, a.m};
+}
+
+template <typename Output>
+void multiply_signs(const W1A1<Output>& product, std::int64_t threads,
+                    void (*kernel)(const W1A1Part<Output>&, Range)) {
+  constexpr std::int64_t together = 64;  // rows that pass by a panel while it is in the first-level cache
+  const Panels& b = product.b;
+  split(product.a.m, b, threads, [&](Range rows, Range panels) {
+    std::vector<std::uint8_t> copy;
+    const SignRows& all = product.a;
+    const SignRows a =
+        whole_words({all.bits + rows.begin * all.stride, all.stride, rows.end - rows.begin}, b.k, copy);
+    const std::int64_t start = 0;
+    for (std::int64_t row = 0; row < a.m; row += together) {
+      const SignLines line{a.bits + row * a.stride, 1, std::min(together, a.m - row), 0, a.stride, 0, &start, 1,
+                           words_of(b.k)};
+      kernel({line, b.words, b.panel_words(), b.n, b.k, 1, product.wrap, product.output, rows.begin + row, {}}, panels);
+    }
+  });
 }
 
 }  // namespace
@@ -65,27 +90,21 @@ std::int64_t pack_signs(const float* x, std::int64_t rows, std::int64_t columns,
   return nan ? std::find_if(x, x + rows * columns, [](float value) { return std::isnan(value); }) - x : -1;
 }
 
-void unpack_weights(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                    float* weights, std::int64_t threads) {
-  parallel_ranges(rows, worthwhile(threads, rows * columns), [&](Range part) {
-    active_kernels().unpack_weights(bits + part.begin * packed_width(columns), scale + part.begin,
-                                    part.end - part.begin, columns, weights + part.begin * columns);
-  });
+void unpack_weights(const PackedRows& packed, std::int64_t rows, float* weights, std::int64_t threads) {
+  parallel_ranges(rows, worthwhile(threads, rows * packed.columns),
+                  [&](Range part) { active_kernels().unpack_weights(packed, part, weights); });
 }
 
 void multiply(const W1A1<SumsOutput>& product, std::int64_t threads) {
-  split(product.a.m, product.b, threads,
-        [&](Range rows, Range panels) { active_kernels().w1a1_sums(product, rows, panels); });
+  multiply_signs(product, threads, active_kernels().w1a1_sums);
 }
 
 void multiply(const W1A1<AffineOutput>& product, std::int64_t threads) {
-  split(product.a.m, product.b, threads,
-        [&](Range rows, Range panels) { active_kernels().w1a1_affine(product, rows, panels); });
+  multiply_signs(product, threads, active_kernels().w1a1_affine);
 }
 
 void multiply(const W1A1<SignsOutput>& product, std::int64_t threads) {
-  split(product.a.m, product.b, threads,
-        [&](Range rows, Range panels) { active_kernels().w1a1_signs(product, rows, panels); });
+  multiply_signs(product, threads, active_kernels().w1a1_signs);
 }
 
 bool multiply(const W1A8& product, std::int64_t threads) {
@@ -99,6 +118,35 @@ bool multiply(const W1A8& product, std::int64_t threads) {
 void multiply(const W1A32& product, std::int64_t threads) {
   split(product.x.m, product.b, threads,
         [&](Range rows, Range panels) { active_kernels().w1a32(product, rows, panels); });
+}
+
+void multiply(W1A32Conv product, std::int64_t threads) {
+  const ConvPanels& b = product.b;
+  const std::int64_t positions = product.positions();
+  const std::int64_t blocks = (positions + panel_width - 1) / panel_width;
+  const std::int64_t useful = worthwhile(threads, positions * b.n * b.taps() * b.group_channels());
+  const std::unique_ptr<float[]> planes(new float[static_cast<std::size_t>(product.plane_floats())]);
+  std::vector<std::int64_t> taps(static_cast<std::size_t>(b.taps()));
+  for (std::size_t tap = 0; tap < taps.size(); ++tap) {
+    taps[tap] = product.tap_offset(static_cast<std::int64_t>(tap));
+  }
+  std::fill_n(planes.get() + b.channels * product.channel_floats(), product.channel_floats() + panel_width, 0.0f);
+  product.planes = planes.get();
+  product.taps = taps.data();
+  for (std::int64_t image = 0; image < product.x.count; ++image) {
+    parallel_ranges(b.channels, worthwhile(threads, product.plane_floats()),
+                    [&](Range channels) { active_kernels().w1a32_planes(product, image, channels); });
+    if (blocks >= 2 * useful) {
+      parallel_ranges(blocks, useful, [&](Range some) {
+        const Range part{some.begin * panel_width, std::min(some.end * panel_width, positions)};
+        active_kernels().w1a32_conv(product, image, part, Range{0, b.panels()});
+      });
+    } else {
+      parallel_ranges(b.panels(), useful, [&](Range some) {
+        active_kernels().w1a32_conv(product, image, Range{0, positions}, some);
+      });
+    }
+  }
 }
 
 }  // namespace proxconnect

@@ -14,8 +14,7 @@ void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words);
 // Returns -1, or the flat index of the first NaN.
 std::int64_t pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits,
                         std::int64_t threads);
-void unpack_weights(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                    float* weights, std::int64_t threads);
+void unpack_weights(const PackedRows& packed, std::int64_t rows, float* weights, std::int64_t threads);
 
 void multiply(const W1A1<SumsOutput>& product, std::int64_t threads);
 void multiply(const W1A1<AffineOutput>& product, std::int64_t threads);
@@ -23,5 +22,7 @@ void multiply(const W1A1<SignsOutput>& product, std::int64_t threads);
 // Returns whether every input is finite; otherwise the output is unspecified.
 bool multiply(const W1A8& product, std::int64_t threads);
 void multiply(const W1A32& product, std::int64_t threads);
+// The planes of the product are made here.
+void multiply(W1A32Conv product, std::int64_t threads);
 
 }  // namespace proxconnect

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxconnect.data.augmentation import Augmentation
+from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.batches import Batches
 from proxconnect.data.images import ImageData, ImageSet
 from proxconnect.data.load import load_data, load_split
@@ -13,6 +13,7 @@ __all__ = [
     "Batches",
     "ImageData",
     "ImageSet",
+    "ResizedCrop",
     "check_preprocessing",
     "load_data",
     "load_split",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from pathlib import Path
@@ -15,6 +16,10 @@ from torch import Tensor
 from proxconnect._files import written_whole
 from proxconnect.data._decode import Form, decoded
 from proxconnect.data._encoded import EncodedImages
+from proxconnect.errors import DataError
+
+# Decoded images beyond this many bytes stay on disk, and are mapped.
+_LARGEST_IN_MEMORY = 16 << 30
 
 
 def cache_directory(cache: Path | None) -> Path:
@@ -23,11 +28,20 @@ def cache_directory(cache: Path | None) -> Path:
 
 
 def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: Path) -> Tensor:
-    """As `decoded`, kept in folder ``cache``; a damaged file there is replaced."""
+    """As `decoded`, kept in folder ``cache``; a damaged file there is replaced.
+
+    Where they would not fit into memory, images that ``form`` gives a size are mapped from their file.
+
+    Raises:
+        DataError: they have to be mapped, and the file cannot be written.
+    """
     import PIL
 
     # Decoders differ in the last bit between versions.
     key = hashlib.sha256(repr((fingerprint, form, PIL.__version__)).encode()).hexdigest()
+    shape = _shape(encoded, form)
+    if shape is not None and math.prod(shape) > _LARGEST_IN_MEMORY:
+        return _mapped(encoded, form, shape, cache / f"images-{key[:32]}.raw")
     path = cache / f"images-{key[:32]}.safetensors"
     images = _read(path, key, len(encoded.labels))
     if images is None:
@@ -43,6 +57,31 @@ def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: P
                 stacklevel=2,
             )
     return images
+
+
+def _shape(encoded: EncodedImages, form: Form) -> tuple[int, int, int, int] | None:
+    if form.size is None:
+        return None
+    return len(encoded.labels), *form.size, 1 if form.mode == "L" else 3
+
+
+def _mapped(encoded: EncodedImages, form: Form, shape: tuple[int, int, int, int], path: Path) -> Tensor:
+    size = math.prod(shape)
+    if not (path.is_file() and path.stat().st_size == size):
+        try:
+            with written_whole(path) as temporary:
+                # A mapped file cannot report a full disk, so its space is taken first.
+                if hasattr(os, "posix_fallocate"):
+                    with temporary.open("r+b") as stream:
+                        os.posix_fallocate(stream.fileno(), 0, size)
+                out = torch.from_file(str(temporary), shared=True, size=size, dtype=torch.uint8).view(shape)
+                decoded(encoded, Form(form.size, form.mode or "RGB"), out)
+        except OSError as error:
+            raise DataError(
+                f"cannot write {size / 1e9:.1f} GB of decoded images to {path}: {error.strerror}; set "
+                "PROXCONNECT_CACHE to a folder with room, or pass a smaller image_size (--image-size)"
+            ) from error
+    return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).view(shape)
 
 
 def _read(path: Path, key: str, count: int) -> Tensor | None:

@@ -81,8 +81,8 @@ def pixels(image: Image, mode: str, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(converted).reshape(height, width, -1)
 
 
-def decoded(encoded: EncodedImages, form: Form) -> Tensor:
-    """All images as uint8 (N, H, W, C), converted to ``form``.
+def decoded(encoded: EncodedImages, form: Form, out: Tensor | None = None) -> Tensor:
+    """All images as uint8 (N, H, W, C), converted to ``form``; in ``out``, if given.
 
     Raises:
         DataError: an image cannot be decoded, or sizes differ and ``form`` has none.
@@ -90,7 +90,9 @@ def decoded(encoded: EncodedImages, form: Form) -> Tensor:
     count = len(encoded.labels)
     first = opened(encoded.read(0), encoded.where(0))
     size = form.size or (first.height, first.width)
-    images = torch.empty(count, *size, 1 if form.mode == "L" else 3, dtype=torch.uint8)
+    images = out
+    if images is None:
+        images = torch.empty(count, *size, 1 if form.mode == "L" else 3, dtype=torch.uint8)
     target = images.numpy()
 
     def decode(rows: range) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn import functional
 from proxconnect.errors import DataError
 
 _WHOLE = slice(None)
+# Height and width from which images are treated as ImageNet's.
+_LARGE = 128
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,68 @@ class Augmentation:
         return chosen.view(size, height, width, channels).permute(0, 3, 1, 2)
 
 
-def suitable_augmentation(shape: tuple[int, int, int], classes: tuple[str, ...]) -> Augmentation:
+@dataclass(frozen=True)
+class ResizedCrop:
+    """Cut a random part of each image, resize it to the whole's size, mirror half of the images.
+
+    The usual augmentation for ImageNet (Szegedy et al. 2014, arXiv 1409.4842, section 6).
+
+    Args:
+        smallest: least area of the part, as a share of the image's; uniform from there to 1.
+        flip: whether to mirror images left to right with probability 1/2.
+
+    Raises:
+        DataError: the share is not positive and at most 1.
+
+    Example:
+        >>> import torch
+        >>> batch = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+        >>> ResizedCrop()(batch, torch.Generator().manual_seed(0)).shape
+        torch.Size([1, 1, 16, 16])
+    """
+
+    smallest: float = 0.08
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= 1:
+            raise DataError(
+                f"smallest part is {self.smallest}; expected a share of the area, above 0, at most 1"
+            )
+
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        batch_size: int | None = None,
+        part: slice = _WHOLE,
+    ) -> Tensor:
+        """Augment ``images`` uint8 (B, C, H, W) as :class:`Augmentation` does."""
+        drawn = len(images) if batch_size is None else batch_size
+        area, ratio, top, left, mirror = torch.rand(5, drawn, generator=generator)[:, part]
+        area = self.smallest + (1 - self.smallest) * area
+        # The ratio of width to height, uniform in its logarithm from 3/4 to 4/3, as far as it fits the image.
+        stretch = torch.exp((ratio - 0.5) * math.log(4 / 3)).clamp(area.sqrt(), 1 / area.sqrt())
+        height, width = area.sqrt() / stretch, area.sqrt() * stretch
+        # Centre and half size of the part, in the coordinates of grid_sample: the image runs from -1 to 1.
+        down, right = (2 * top - 1) * (1 - height), (2 * left - 1) * (1 - width)
+        mirrored = torch.where(mirror < (0.5 if self.flip else 0.0), -1.0, 1.0)
+        zero = torch.zeros_like(area)
+        rows = torch.stack((width * mirrored, zero, right, zero, height, down), dim=1).view(-1, 2, 3)
+        grid = functional.affine_grid(rows, list(images.shape), align_corners=False)
+        parts = functional.grid_sample(
+            images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+        return parts.round_().to(torch.uint8)
+
+
+def suitable_augmentation(
+    shape: tuple[int, int, int], classes: tuple[str, ...]
+) -> Augmentation | ResizedCrop:
     """The usual augmentation for images of ``shape`` (C, H, W).
 
-    Shifts of an eighth of the size, as is usual for CIFAR. Mirrored only where that is known to be harmless:
+    Small ones are shifted by up to an eighth of the size, as is usual for CIFAR; of those with sides of at
+    least 128 pixels random parts are cut, as is usual for ImageNet. Mirrored only where that is harmless:
     not grey images (characters, scans) and not classes named by numbers (digits, or names unknown).
 
     Example:
@@ -77,7 +138,11 @@ def suitable_augmentation(shape: tuple[int, int, int], classes: tuple[str, ...])
         Augmentation(pad=4, flip=True)
         >>> suitable_augmentation((1, 8, 8), ("0", "1"))
         Augmentation(pad=1, flip=False)
+    >>> suitable_augmentation((3, 224, 224), ("cat", "dog"))
+    ResizedCrop(smallest=0.08, flip=True)
     """
     channels, height, width = shape
-    named = not all(name.isdigit() for name in classes)
-    return Augmentation(pad=min(height, width) // 8, flip=channels == 3 and named)
+    flip = channels == 3 and not all(name.isdigit() for name in classes)
+    if min(height, width) >= _LARGE:
+        return ResizedCrop(flip=flip)
+    return Augmentation(pad=min(height, width) // 8, flip=flip)

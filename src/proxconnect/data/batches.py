@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from proxconnect.data.augmentation import Augmentation
+from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.images import ImageSet
 from proxconnect.errors import DataError
 
@@ -49,7 +49,7 @@ class Batches:
         *,
         mean: Sequence[float],
         std: Sequence[float],
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation | ResizedCrop | None = None,
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,

@@ -44,11 +44,16 @@ def sign_rows(bits: Tensor, name: str, k: int) -> tuple[int, int, int]:
             f"expected {packed_width(k)} bytes"
         )
     rows = bits_address, bits.stride(0), m
-    if k % 8 and not _native.padding_is_clear(*rows, k):
+    check_padding(name, *rows, k)
+    return rows
+
+
+def check_padding(name: str, address: int, stride: int, rows: int, k: int) -> None:
+    """Raise :class:`ProxConnectError` if a bit is set after the ``k`` signs of a row."""
+    if k % 8 and not _native.padding_is_clear(address, stride, rows, k):
         raise ProxConnectError(
             f"{name} has padding bits set after the {k} signs of a row; expected zeros, as pack_signs makes"
         )
-    return rows
 
 
 def float_rows(x: Tensor, name: str, k: int) -> tuple[int, int, int]:

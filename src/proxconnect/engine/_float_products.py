@@ -16,12 +16,19 @@ W1A8_MOST_INPUTS = 2**24  # 127 times as much still fits int32
 
 
 def w1a8(
-    x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None, *, group: int | None = None
+    x: Tensor,
+    weight: Panels,
+    affine: Affine,
+    residual: Tensor | None = None,
+    *,
+    group: int | None = None,
+    bits: int = 8,
 ) -> Tensor:
-    """Product of activations, quantized to 8 bits row by row, and signs.
+    """Product of activations, quantized row by row to 8 bits or fewer, and signs.
 
-    ``step[i] = max_k |x[i, k]| / 127`` and ``q = x / step``, rounded to even; with ``s_g`` the exact sum over
-    the inputs of group g, ``y = prelu((sum_g s_g scale[g, j]) step[i] + bias[j] + residual[i, j])``.
+    ``step[i] = max_k |x[i, k]| / (2**(bits - 1) - 1)`` and ``q = x / step``, rounded to even; with ``s_g``
+    the exact sum over the inputs of group g,
+    ``y = prelu((sum_g s_g scale[g, j]) step[i] + bias[j] + residual[i, j])``.
 
     Args:
         x: float32 of shape (m, k) on the CPU, finite, each row contiguous.
@@ -29,6 +36,8 @@ def w1a8(
         affine: of n outputs; one group, or as many as ``group`` makes.
         residual: float32 of shape (m, n), contiguous.
         group: inputs that share a scale, a multiple of 32 (the last group may be shorter); all where absent.
+        bits: of a quantized activation, 2 to 8. From 7 down the AVX-512 kernels look sums of four inputs up,
+            which is faster than any product of bytes; each bit less doubles the rounding error of x.
 
     Returns:
         float32 of shape (m, n).
@@ -50,17 +59,33 @@ def w1a8(
         group = WORD_BITS * max(weight.words.shape[1], 1)
     elif group <= 0 or group % WORD_BITS:
         raise ProxConnectError(f"group is {group}; expected a positive multiple of {WORD_BITS}")
+    greatest = _greatest(bits)
     groups = max(-(-weight.k // group), 1)
     steps = affine.arguments(weight, residual, m, groups)
     out = torch.empty(m, weight.n)
     apply_environment()
     finite = _native.w1a8(
-        address, stride, m, *weight.arguments(), group, out.data_ptr(), *steps, torch.get_num_threads()
+        address,
+        stride,
+        m,
+        *weight.arguments(),
+        group,
+        greatest,
+        out.data_ptr(),
+        *steps,
+        torch.get_num_threads(),
     )
     if not finite:
         row = int((~x.isfinite()).any(1).nonzero()[0])
         raise ProxConnectError(f"cannot quantize: row {row} of x holds an infinity or a NaN")
     return out
+
+
+def _greatest(bits: int) -> int:
+    """The greatest integer of so many bits, which stands for the greatest activation."""
+    if not 2 <= bits <= 8:
+        raise ProxConnectError(f"bits is {bits}; expected 2 to 8, those of a quantized activation")
+    return int(2 ** (bits - 1) - 1)
 
 
 def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None) -> Tensor:

@@ -43,13 +43,17 @@ def pack_signs(x: Tensor) -> Tensor:
     return bits
 
 
-def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int]) -> Tensor:
-    """Weights from their bits: ``+scale`` where the bit is set, ``-scale`` elsewhere.
+def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None = None) -> Tensor:
+    """Weights as a packed file holds them: ``+scale``, ``-scale`` or ``+0`` (``docs/format.md``, section 3).
 
     Args:
-        bits: uint8 of shape (rows, packed_width(elements in a row)), contiguous, on the CPU.
-        scale: floating point on the CPU, one element for all rows or one for each row, of any shape.
+        bits: uint8 of shape (rows, packed_width(elements in a row)), contiguous, on the CPU: set for +. Of
+            shape (2, rows, ...) for weights that may be 0: a plane that is set where they are not, and the
+            signs.
+        scale: floating point on the CPU: one element for all rows, one for each row, or with ``group`` of
+            shape (rows, groups).
         shape: the shape of the weights, output channels (rows) first.
+        group: elements of a row that share a scale, the last group may be shorter; all where absent.
 
     Returns:
         float32 of ``shape``.
@@ -60,25 +64,40 @@ def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int]) -> Tensor:
     >>> unpack_weights(torch.tensor([[5]], dtype=torch.uint8), torch.tensor(0.5), (1, 4))
     tensor([[ 0.5000, -0.5000,  0.5000, -0.5000]])
     """
-    bits_address = address(bits, "bits", torch.uint8, dimensions=2)
+    planes = 2 if bits.ndim == 3 else 1
+    bits_address = address(bits, "bits", torch.uint8, dimensions=planes + 1)
     if len(shape) == 0 or min(shape) < 0:
         raise ProxConnectError(f"{tuple(shape)} is not the shape of a weight; expected output channels first")
     rows, columns = shape[0], math.prod(shape[1:])
-    if tuple(bits.shape) != (rows, packed_width(columns)):
+    expected = (rows, packed_width(columns)) if planes == 1 else (2, rows, packed_width(columns))
+    if tuple(bits.shape) != expected:
         raise ProxConnectError(
             f"bits of shape {tuple(bits.shape)} do not hold weights of shape {tuple(shape)}; "
-            f"expected {(rows, packed_width(columns))}"
+            f"expected {expected}"
         )
-    if scale.numel() not in (1, rows):
-        raise ProxConnectError(f"scale has {scale.numel()} elements; expected 1, or {rows} for {rows} rows")
-    scales = scale.detach().reshape(-1).expand(rows).to(torch.float32).contiguous()
+    if group is None:
+        if scale.numel() not in (1, rows):
+            raise ProxConnectError(
+                f"scale has {scale.numel()} elements; expected 1, or {rows} for {rows} rows"
+            )
+        scale = scale.reshape(-1).expand(rows)
+    elif group < 1:
+        raise ProxConnectError(f"group is {group}; expected at least 1")
+    elif tuple(scale.shape) != (rows, -(-columns // group)):
+        raise ProxConnectError(
+            f"scale has shape {tuple(scale.shape)}; expected {(rows, -(-columns // group))}, "
+            f"one for each group of {group}"
+        )
+    scales = scale.detach().to(torch.float32).contiguous()
     weights = torch.empty(tuple(shape), dtype=torch.float32)
     apply_environment()
     _native.unpack_weights(
-        bits_address,
-        address(scales, "scale", torch.float32, dimensions=1),
+        bits_address + (bits[0].numel() if planes == 2 else 0),
+        bits_address if planes == 2 else 0,
+        address(scales, "scale", torch.float32, dimensions=scales.ndim),
         rows,
         columns,
+        group or max(columns, 1),
         weights.data_ptr(),
         torch.get_num_threads(),
     )

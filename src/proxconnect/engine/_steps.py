@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.engine._address import address
+from proxconnect.engine._conv_panels import ConvPanels
 from proxconnect.engine._panels import Panels
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import pack_bits
@@ -40,7 +41,7 @@ class Affine:
         self.slope = None if slope is None else _constant(slope, "slope", (self.n,))
 
     def arguments(
-        self, weight: Panels, residual: Tensor | None, m: int, groups: int = 1
+        self, weight: Panels | ConvPanels, residual: Tensor | None, m: int, groups: int = 1
     ) -> tuple[int, int, int, int]:
         """What compiled code takes: addresses of residual, scale, bias and slope, 0 for what is absent.
 
@@ -133,7 +134,7 @@ class Thresholds:
         self.threshold = low.to(torch.int32)
         self.flip = pack_bits(falling[None])
 
-    def arguments(self, weight: Panels) -> tuple[int, int]:
+    def arguments(self, weight: Panels | ConvPanels) -> tuple[int, int]:
         """What compiled code takes: addresses of threshold and flip.
 
         Raises:
@@ -157,6 +158,6 @@ def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
     return constant
 
 
-def _check_outputs(name: str, n: int, weight: Panels) -> None:
+def _check_outputs(name: str, n: int, weight: Panels | ConvPanels) -> None:
     if n != weight.n:
         raise ProxConnectError(f"{name} has {n} outputs; expected {weight.n}, those of the weight")

@@ -1,9 +1,9 @@
 """The compiled kernels, behind checked arguments.
 
 Weights of one bit times activations of one bit (W1A1), of eight bits (W1A8) or in float32 (W1A32). A weight
-is laid out once as :class:`Panels`; what follows the sums is given as :class:`Affine` or :class:`Thresholds`
-and done while they are in registers. As many threads work as ``torch.get_num_threads()`` says. Every kernel
-set and every number of threads gives the same bits.
+is laid out once as :class:`Panels`, or as :class:`ConvPanels` for convolutions; what follows the sums is
+given as :class:`Affine` or :class:`Thresholds` and done while they are in registers. As many threads work
+as ``torch.get_num_threads()`` says. Every kernel set and every number of threads gives the same bits.
 
 Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 """
@@ -11,20 +11,15 @@ Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 from __future__ import annotations
 
 from proxconnect.engine._conv_panels import ConvPanels, Geometry
-from proxconnect.engine._conv_stand_in import (
-    pack_pixels,
-    w1a1_conv_affine,
-    w1a1_conv_signs,
-    w1a1_conv_sums,
-    w1a8_conv,
-    w1a32_conv,
-)
 from proxconnect.engine._float_products import w1a8, w1a32
 from proxconnect.engine._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine._packing import pack_signs, unpack_weights
 from proxconnect.engine._panels import Panels
 from proxconnect.engine._steps import Affine, Thresholds
 from proxconnect.engine._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
+from proxconnect.engine._w1a1_conv import pack_pixels, w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
+from proxconnect.engine._w1a8_conv import w1a8_conv
+from proxconnect.engine._w1a32_conv import w1a32_conv
 
 __all__ = [
     "Affine",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from proxconnect._rows import Rows
-from proxconnect.layers._quantize_weight import quantize_weight
+from proxconnect.layers._compiled import mean_magnitudes
+from proxconnect.layers._quantize_weight import quantize_weight, quantized
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
@@ -44,10 +45,18 @@ class BinaryWeight(Sharp):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
-        if not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training):
+        if self._takes_latent():
             return latent
         alpha = self.exact_scale(latent)
         return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
+
+    def codes(self, latent: Tensor) -> Tensor:
+        """The weight without ``alpha``, a constant for the gradient: ``F_mu(w*/s)``."""
+        with torch.no_grad():
+            if self._takes_latent():
+                alpha = self.scale(latent)
+                return latent / alpha.where(alpha != 0, 1)
+            return quantized(latent, None, self.latent_scale, self.mu, self.pair, self.rows)
 
     def scale(self, latent: Tensor) -> Tensor:
         """``alpha``, as it broadcasts against ``w*``; the mean of ``|w*|`` is a constant for the gradient."""
@@ -65,6 +74,9 @@ class BinaryWeight(Sharp):
         """The argument ``w*/s`` of F and B, detached."""
         return latent.detach() / self.latent_scale
 
+    def _takes_latent(self) -> bool:
+        return not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training)
+
     def _mean(self, latent: Tensor) -> Tensor:
         """The present mean of ``|w*|`` for each number that is stored; ones where there is no scale."""
         group = self.rows.group
@@ -74,12 +86,10 @@ class BinaryWeight(Sharp):
             starts = torch.arange(0, inputs, group, device=latent.device)
             members = (inputs - starts).clamp(max=group)  # the last group may be smaller
             return self.rows.summed(latent.detach().abs(), shape) / members
-        size = self.rows.turned(latent.detach()).abs()
-        if self.config.scale == "channel":
-            return size.mean(dim=tuple(range(1, size.ndim)), keepdim=True)
-        if self.config.scale == "tensor":
-            return size.mean().reshape((1,) * size.ndim)
-        return torch.ones((1,) * size.ndim, dtype=size.dtype, device=size.device)
+        if self.config.scale is None:
+            return latent.new_ones((1,) * latent.ndim)
+        means = mean_magnitudes(self.rows.turned(latent.detach()))
+        return means if self.config.scale == "channel" else means.mean(dim=0, keepdim=True)
 
 
 class BinarizedWeight(NamedTuple):

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from proxconnect._rows import Rows
+from proxconnect.layers._compiled import compiled_slope, compiled_value
 from proxconnect.quantizers import ForwardBackward
+from proxconnect.quantizers.maps import Sharpness
 from proxconnect.quantizers.pair import held
 
 
@@ -31,6 +33,17 @@ def quantize_weight(
     return cast(Tensor, _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows))  # type: ignore[no-untyped-call]
 
 
+def quantized(
+    latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Sharpness, pair: ForwardBackward, rows: Rows
+) -> Tensor:
+    """The value alone; an ``alpha`` of None is 1."""
+    tensors = (latent, s) if alpha is None else (latent, s, alpha)
+    if rows.along_first and (compiled := compiled_value(pair.forward, *tensors)):
+        return compiled.value(latent, mu, s, alpha)
+    value = pair.forward(latent / s, mu)
+    return value if alpha is None else rows.spread(alpha) * value
+
+
 class _QuantizeWeight(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -38,14 +51,17 @@ class _QuantizeWeight(torch.autograd.Function):
     ) -> Tensor:
         ctx.pair, ctx.rows, ctx.mu = pair, rows, held(mu, latent.dtype)
         ctx.save_for_backward(latent, alpha, s)
-        return rows.spread(alpha) * pair.forward(latent / s, ctx.mu)
+        return quantized(latent, alpha, s, ctx.mu, pair, rows)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (latent, alpha, s) = gradients, ctx.saved_tensors
         of_latent = of_alpha = None
         if ctx.needs_input_grad[0]:
-            of_latent = (ctx.pair.backward(latent / s, ctx.mu) * g).mul_(ctx.rows.spread(alpha) / s)
+            if ctx.rows.along_first and (compiled := compiled_slope(ctx.pair.backward, latent, alpha, s)):
+                of_latent = compiled.gradient(latent, ctx.mu, g, s, alpha)
+            else:
+                of_latent = (ctx.pair.backward(latent / s, ctx.mu) * g).mul_(ctx.rows.spread(alpha) / s)
         if ctx.needs_input_grad[1]:
             of_alpha = ctx.rows.summed(ctx.pair.forward(latent / s, ctx.mu) * g, alpha.shape)
         return of_latent, of_alpha, None, None, None, None

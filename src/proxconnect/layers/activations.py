@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from proxconnect.layers._quantize_activation import quantize_activation
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.quantizers import ForwardBackward, sign
 
@@ -69,7 +70,7 @@ class BinaryActivation(Sharp, SignActivation):
 
     def forward(self, x: Tensor) -> Tensor:
         """The quantized activations; like ``x``."""
-        return self.pair(self.shifted(x), self.mu) if self.enabled else x
+        return quantize_activation(self.shifted(x), self.mu, self.pair) if self.enabled else x
 
     def hardened(self) -> SignActivation:
         """The sign with the same thresholds."""

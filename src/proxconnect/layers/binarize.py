@@ -23,8 +23,8 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
 
     Each chosen layer gets :mod:`torch.nn.utils.parametrize` parametrizations: ``module.weight`` *is* the
     quantized weight ``alpha F(w*/s)``; the latent ``w*`` is ``module.parametrizations.weight.original``. With
-    binary activations, the submodule ``input_quantizer`` of each chosen ``Linear`` and ``Conv1d/2d/3d`` makes
-    its input -1 and +1; other layers keep their activations.
+    binary activations, the submodule ``input_quantizer`` of each chosen ``Linear``, ``Conv1d/2d/3d`` and
+    ``ConvTranspose1d/2d/3d`` makes its input -1 and +1; other layers keep their activations.
 
     Layers that can be binarized are ``Linear``, ``Conv1d/2d/3d``, ``ConvTranspose1d/2d/3d``, ``Embedding``
     (an output channel is a row), ``MultiheadAttention`` (its input projections; its output projection is a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import binary_weight, latent_weight
+from proxconnect.layers._scaled_product import Convolution, LinearMap, MatrixProduct, scaled_product
 from proxconnect.layers.accumulator import Accumulator
 from proxconnect.layers.activations import BinaryActivation, SignActivation
 from proxconnect.layers.config import BinarizeConfig
@@ -25,38 +26,42 @@ class BinaryInput(nn.Module):
     """
 
     spatial: ClassVar[int]  # dimensions of the output behind its channels
+    input_channels: ClassVar[str]  # the attribute that says how many there are
     input_quantizer: SignActivation
     accumulator: Accumulator | None
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The layer's output, in the dtype of its weight."""
+    def output(self, input: Tensor, product: LinearMap) -> Tensor:
+        """The layer's output, in the dtype of its weight, with its linear map ``product``."""
+        if input.ndim == self.spatial + 1 > 1:
+            return self.output(input.unsqueeze(0), product).squeeze(0)
+        weight = cast(Tensor, self.weight)
         with torch.autocast(input.device.type, enabled=False):
-            weight, bias = cast(Tensor, self.weight), cast(Tensor | None, self.bias)
             wide = torch.promote_types(weight.dtype, torch.float32)
-            input = _cast(input, wide)
-            quantizer = binary_weight(self)
-            if quantizer is None:
-                # Plus or minus the scale: it need not be kept beside the weight, in a graph least of all.
-                codes = _cast(weight, wide).sign()
-                scale = weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True)
-                sums = self.product(input, codes).round()
-            else:
-                scale = quantizer.scale(latent_weight(self))
-                codes = _cast(weight, wide) / _cast(scale, wide).where(scale != 0, 1)
-                sums = self.product(input, codes)
-                if self.accumulator is not None:
-                    sums = _rounded(sums, input, codes)
-            if self.accumulator is not None:
-                sums = self.accumulator(sums)
-            # In place: these are passes over all outputs, and nobody else holds the sums.
-            output = sums.mul_(self._per_channel(scale))
-            if bias is not None:
-                output = output.add_(self._per_channel(bias))
-            return _cast(output, weight.dtype)
+            return _cast(self._scaled(_cast(input, wide), weight, product), weight.dtype)
 
-    def product(self, input: Tensor, codes: Tensor) -> Tensor:
-        """The layer's linear map with the weight ``codes`` and no bias."""
-        raise NotImplementedError
+    def _scaled(self, input: Tensor, weight: Tensor, product: LinearMap) -> Tensor:
+        wide, bias = _cast(weight, input.dtype), cast(Tensor | None, self.bias)
+        quantizer = binary_weight(self)
+        if quantizer is None:
+            # Plus or minus the scale: it need not be kept beside the weight, in a graph least of all.
+            sums, scale = product(input, wide.sign()).round(), self._hardened_scale(weight)
+        else:
+            latent = latent_weight(self)
+            scale = _cast(quantizer.exact_scale(latent), input.dtype)
+            if self.accumulator is None:
+                codes = _cast(quantizer.codes(latent), input.dtype)
+                return scaled_product(input, wide, codes, scale.detach(), bias, product)
+            spread = quantizer.rows.spread(scale)
+            codes = wide / spread.where(spread != 0, 1)
+            sums = _rounded(product(input, codes), input, codes)
+        if self.accumulator is not None:
+            sums = self.accumulator(sums)
+        # In place: these are passes over all outputs, and nobody else holds the sums.
+        output = sums.mul_(self._per_channel(scale))
+        return output if bias is None else output.add_(self._per_channel(bias))
+
+    def _hardened_scale(self, weight: Tensor) -> Tensor:
+        return weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True)
 
     def _per_channel(self, values: Tensor) -> Tensor:
         return values.reshape(-1, *(1,) * self.spatial)
@@ -80,17 +85,26 @@ class BinaryInputLinear(BinaryInput, nn.Linear):
     """``nn.Linear`` with binary input."""
 
     spatial = 0
+    input_channels = "in_features"
 
-    def product(self, input: Tensor, codes: Tensor) -> Tensor:
-        """``input @ codes.T``."""
-        return functional.linear(input, codes)
+    def forward(self, input: Tensor) -> Tensor:
+        """``(..., in) -> (..., out)``."""
+        return self.output(input, MatrixProduct())
 
 
 class _BinaryInputConv(BinaryInput):
-    def product(self, input: Tensor, codes: Tensor) -> Tensor:
-        """The convolution, with the layer's own padding, stride, dilation and groups."""
-        output: Tensor = cast(nn.Conv2d, self)._conv_forward(input, codes, None)
-        return output
+    input_channels = "in_channels"
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(N, in, ...) -> (N, out, ...)``, with or without ``N``."""
+        layer = cast(nn.Conv2d, self)
+        before, after = (tuple(layer._reversed_padding_repeated_twice[end::2]) for end in (0, 1))
+        padding = before[::-1]
+        if layer.padding_mode != "zeros" or before != after:
+            mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+            input = functional.pad(input, layer._reversed_padding_repeated_twice, mode)
+            padding = (0,) * self.spatial
+        return self.output(input, Convolution(layer.stride, padding, layer.dilation, layer.groups))
 
 
 class BinaryInputConv1d(_BinaryInputConv, nn.Conv1d):
@@ -111,16 +125,54 @@ class BinaryInputConv3d(_BinaryInputConv, nn.Conv3d):
     spatial = 3
 
 
+class _BinaryInputConvTranspose(BinaryInput):
+    input_channels = "in_channels"
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """``(N, in, ...) -> (N, out, ...)``, with or without ``N``; ``output_size`` as the layer takes it."""
+        layer = cast(Any, self)
+        shape = layer.stride, layer.padding, layer.kernel_size, self.spatial, layer.dilation
+        output_padding = tuple(layer._output_padding(input, output_size, *shape))
+        layout = layer.stride, layer.padding, layer.dilation, layer.groups
+        return self.output(input, Convolution(*layout, output_padding))
+
+    def _hardened_scale(self, weight: Tensor) -> Tensor:
+        # (in, out / groups, ...): outputs of a group lie beside each other, groups along the inputs.
+        size = weight.reshape(cast(int, self.groups), -1, *weight.shape[1:]).abs()
+        return size.amax(dim=(1, *range(3, size.ndim)))
+
+
+class BinaryInputConvTranspose1d(_BinaryInputConvTranspose, nn.ConvTranspose1d):
+    """``nn.ConvTranspose1d`` with binary input."""
+
+    spatial = 1
+
+
+class BinaryInputConvTranspose2d(_BinaryInputConvTranspose, nn.ConvTranspose2d):
+    """``nn.ConvTranspose2d`` with binary input."""
+
+    spatial = 2
+
+
+class BinaryInputConvTranspose3d(_BinaryInputConvTranspose, nn.ConvTranspose3d):
+    """``nn.ConvTranspose3d`` with binary input."""
+
+    spatial = 3
+
+
 _BINARY_INPUT: dict[type[nn.Module], type[BinaryInput]] = {
     nn.Linear: BinaryInputLinear,
     nn.Conv1d: BinaryInputConv1d,
     nn.Conv2d: BinaryInputConv2d,
     nn.Conv3d: BinaryInputConv3d,
+    nn.ConvTranspose1d: BinaryInputConvTranspose1d,
+    nn.ConvTranspose2d: BinaryInputConvTranspose2d,
+    nn.ConvTranspose3d: BinaryInputConvTranspose3d,
 }
 
 
 def takes_binary_input(module: nn.Module) -> bool:
-    """Whether the module's activations can be binarized: ``Linear`` and ``Conv1d/2d/3d``.
+    """Whether the module's activations can be binarized: ``Linear`` and all convolutions.
 
     The output projection of ``nn.MultiheadAttention`` is a ``Linear`` whose forward is never called.
     """
@@ -151,7 +203,7 @@ def binarize_input_(module: nn.Module, config: BinarizeConfig) -> None:
     layer = cast(BinaryInput, module)
     thresholds = None
     if config.learn_thresholds:
-        channels = getattr(layer, "in_channels" if layer.spatial else "in_features")
+        channels = getattr(layer, layer.input_channels)
         thresholds = nn.Parameter(weight.new_zeros(channels, *(1,) * layer.spatial))
     layer.input_quantizer = BinaryActivation(pair, thresholds, weight.device)
     limited = config.accumulator_bits < 32
@@ -160,10 +212,10 @@ def binarize_input_(module: nn.Module, config: BinarizeConfig) -> None:
 
 
 def _quantize_input(
-    layer: BinaryInput, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    (input,) = args or kwargs.values()
-    return (layer.input_quantizer(input),), {}
+    layer: BinaryInput, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    input, *output_size = (*args, *kwargs.values())
+    return (layer.input_quantizer(input), *output_size), {}
 
 
 def harden_input_(module: nn.Module) -> None:

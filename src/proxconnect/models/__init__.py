@@ -11,6 +11,7 @@ from torch import nn
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.models.nonlinearity import RPReLU
 from proxconnect.models.resnet import CifarResNet
+from proxconnect.models.resnet_imagenet import ImageNetResNet
 from proxconnect.models.vit import VisionTransformer
 
 
@@ -23,10 +24,27 @@ def _resnet(depth: int) -> Callable[..., nn.Module]:
     return build
 
 
-def _vit(patch: int, depth: int, class_token: bool) -> Callable[..., nn.Module]:
+def _resnet18(
+    classes: int, channels: int, image_size: int, block: str = "basic", nonlinearity: str = "relu"
+) -> nn.Module:
+    return ImageNetResNet(18, classes, channels, block, nonlinearity)
+
+
+def _resnet50(classes: int, channels: int, image_size: int, nonlinearity: str = "relu") -> nn.Module:
+    return ImageNetResNet(50, classes, channels, nonlinearity=nonlinearity)
+
+
+def _vit(patch: int, depth: int, class_token: bool, heads: int = 3) -> Callable[..., nn.Module]:
     def build(classes: int, channels: int, image_size: int) -> nn.Module:
         return VisionTransformer(
-            classes, channels, image_size, patch=patch, depth=depth, class_token=class_token
+            classes,
+            channels,
+            image_size,
+            patch=patch,
+            width=64 * heads,
+            depth=depth,
+            heads=heads,
+            class_token=class_token,
         )
 
     return build
@@ -34,9 +52,13 @@ def _vit(patch: int, depth: int, class_token: bool) -> Callable[..., nn.Module]:
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
+    "resnet18": _resnet18,
+    "resnet50": _resnet50,
     "vit-mini": _vit(patch=4, depth=6, class_token=False),
     "vit-tiny-cifar": _vit(patch=4, depth=12, class_token=True),
     "deit-tiny": _vit(patch=16, depth=12, class_token=True),
+    "deit-small": _vit(patch=16, depth=12, class_token=True, heads=6),
+    "deit-base": _vit(patch=16, depth=12, class_token=True, heads=12),
 }
 
 
@@ -44,7 +66,8 @@ def model_names() -> list[str]:
     """Names that :func:`create_model` knows.
 
     >>> model_names()
-    ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'vit-mini', 'vit-tiny-cifar', 'deit-tiny']
+    ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet18', 'resnet50',
+     'vit-mini', 'vit-tiny-cifar', 'deit-tiny', 'deit-small', 'deit-base']
     """
     return list(_MODELS)
 
@@ -73,7 +96,8 @@ def create_model(
         name: one of :func:`model_names`.
         classes: number of classes.
         channels: channels of the input images.
-        image_size: height and width of the input images, in pixels; ``deit-tiny`` is made for 224.
+        image_size: height and width of the input images, in pixels; ``resnet18``, ``resnet50`` and the
+            ``deit`` models are made for 224.
         options: the model's own, see :func:`model_options`. ``block`` and ``nonlinearity`` are described at
             :class:`CifarResNet`.
 
@@ -98,6 +122,7 @@ def create_model(
 
 __all__ = [
     "CifarResNet",
+    "ImageNetResNet",
     "RPReLU",
     "VisionTransformer",
     "create_model",

@@ -178,8 +178,9 @@ class MuSchedule:
         self._set()
 
     def _set(self) -> None:
+        mu = self.mu
         for quantizer in self._quantizers:
-            quantizer.mu.fill_(self.mu)
+            quantizer.mu.fill_(mu)
 
 
 def _quantizers(model: nn.Module, of: str) -> list[Any]:

@@ -6,12 +6,13 @@ from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import Checkpoint, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.evaluate import Evaluation, evaluate
+from proxconnect.trainer.evaluate import Evaluation, evaluate, evaluate_split
+from proxconnect.trainer.origin import origin
 from proxconnect.trainer.recipe import read_recipe
 from proxconnect.trainer.run import TrainedRun, resume, train
 from proxconnect.trainer.sensitivity import LayerSensitivity, Sensitivity, sensitivity
 from proxconnect.trainer.stages import Stage
-from proxconnect.trainer.statistics import layer_statistics, weight_gradients
+from proxconnect.trainer.statistics import latent_histogram, layer_statistics, weight_gradients
 
 __all__ = [
     "Checkpoint",
@@ -23,8 +24,11 @@ __all__ = [
     "TrainConfig",
     "TrainedRun",
     "evaluate",
+    "evaluate_split",
     "is_main_process",
+    "latent_histogram",
     "layer_statistics",
+    "origin",
     "read_checkpoint",
     "read_recipe",
     "resume",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
 
 _AT_LEAST = {
-    "epochs": 1, "batch_size": 1, "weight_decay": 0, "latent_weight_decay": 0, "limit_train_batches": 1,
+    "epochs": 0, "batch_size": 1, "weight_decay": 0, "latent_weight_decay": 0, "limit_train_batches": 1,
     "limit_val_batches": 1, "seed": 0, "image_size": 1, "devices": 1, "distill_feature_weight": 0,
     "mu_start": 0, "overflow_penalty": 0,
 }  # fmt: skip
@@ -88,6 +88,15 @@ def check_binarization(config: TrainConfig) -> None:
         raise TrainingError(
             "behind nonlinearity 'relu' every binary activation is +1; choose another, such as "
             "--nonlinearity rprelu, or --learn-thresholds"
+        )
+
+
+def check_post_training(config: TrainConfig) -> None:
+    """Refuse a run of no epochs that has nothing to quantize."""
+    if not config.epochs and (config.init is None or config.setting == "fp"):
+        raise TrainingError(
+            "0 epochs quantize a trained network without training it further: pass its --init, and another "
+            "--setting than fp; or give at least 1 epoch"
         )
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from proxconnect.data import Batches
 from proxconnect.layers import Accumulator, AccumulatorSums, binarized_weights, collect_accumulators
 from proxconnect.trainer.module import Classifier
-from proxconnect.trainer.statistics import layer_statistics, weight_gradients
+from proxconnect.trainer.statistics import latent_histogram, layer_statistics, weight_gradients
 
 PER_LAYER = "layer/"
+LATENTS = "latents/"
 
 
 class LayerStatistics(Callback):
@@ -23,7 +24,8 @@ class LayerStatistics(Callback):
 
     ``flip_rate`` is the share of binary weights whose sign changed in the epoch, ``overflow_rate`` the share
     of sums that their accumulators do not hold, at the epoch's last step; the others are those of
-    :func:`layer_statistics`, taken at the epoch's last gradient. A total is the mean over all latents.
+    :func:`layer_statistics`, taken at the epoch's last gradient. A total is the mean over all latents. Their
+    histogram at the epoch's end is logged as ``latents/<bin>``, see :func:`latent_histogram`.
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,9 @@ class LayerStatistics(Callback):
             sizes = [now[name].numel() for name in having]
             total = sum(size * layers[name][key] for size, name in zip(sizes, having, strict=True))
             module.log(key, total / sum(sizes))
+        if layers:
+            shares = latent_histogram(_model(module))
+            module.log_dict({f"{LATENTS}{index:02}": share for index, share in enumerate(shares)})
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Leave no hook behind."""

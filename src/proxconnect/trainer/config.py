@@ -11,7 +11,12 @@ from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_names
 from proxconnect.optim import SCHEDULES
 from proxconnect.trainer._defaults import binarize_config, with_defaults
-from proxconnect.trainer._validate import check_binarization, check_numbers, check_teacher
+from proxconnect.trainer._validate import (
+    check_binarization,
+    check_numbers,
+    check_post_training,
+    check_teacher,
+)
 from proxconnect.trainer.stages import Stage, read_stages
 
 
@@ -40,7 +45,9 @@ class TrainConfig:
         "Essentials",
         "A name that 'proxconnect methods' lists, or the step rule pq or rpc; default: bnn++, for fp fp.",
     )
-    epochs: int = _option(10, "Essentials", "Passes over the training data.")
+    epochs: int = _option(
+        10, "Essentials", "Passes over the training data; 0 binarizes --init as it is and settles BatchNorm."
+    )
     init: str | None = _option(None, "Essentials", "Full-precision checkpoint (or run folder) to start from.")
     seed: int = _option(
         0, "Essentials", "Seed of the initial weights, the order of the data and the augmentation."
@@ -158,6 +165,7 @@ class TrainConfig:
         check_numbers(config)
         check_binarization(config)
         check_teacher(config)
+        check_post_training(config)
         _ = config.stage_list  # refuses what it cannot read
         return config
 
@@ -176,7 +184,7 @@ class TrainConfig:
     def stage_list(self) -> tuple[Stage, ...]:
         """The stages of the run: one, with everything quantized, unless ``stages`` says otherwise."""
         if self.stages is None:
-            return (Stage("both", self.epochs),)
+            return (Stage("both", self.epochs),) if self.epochs else ()
         return read_stages(self.stages, setting=self.setting, epochs=self.epochs)
 
     @property

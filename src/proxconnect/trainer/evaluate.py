@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxconnect.errors import DataError
+from proxconnect.data import Batches, check_preprocessing, load_split
+from proxconnect.engine import Network
+from proxconnect.errors import DataError, ProxConnectError
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,27 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
     if not images:
         raise DataError("there are no images to evaluate on")
     return Evaluation(correct / images, loss / images, images)
+
+
+def evaluate_split(network: Network, data: str, split: str = "test", *, batch_size: int = 256) -> Evaluation:
+    """Accuracy of a packed network on one split of a data set, its images prepared as its file says.
+
+    Args:
+        network: from ``proxconnect.load``.
+        data: a folder, or the name of a data set.
+        split: "train", "val" or "test".
+        batch_size: images per step.
+
+    Raises:
+        ProxConnectError: the file does not say how to prepare images.
+        DataError: the data cannot be read, or has classes that the network does not know.
+    """
+    expected = network.preprocessing
+    if expected is None:
+        raise ProxConnectError("the file does not say how to prepare images; save it with preprocessing=")
+    check_preprocessing(expected)
+    images = load_split(data, split, image_size=tuple(expected["size"]), mode=expected["mode"])
+    highest, classes = int(images.labels.max()), len(network.classes or ())
+    if highest >= classes:
+        raise DataError(f"{data} has label {highest}, but the network knows {classes} classes")
+    return evaluate(network, Batches(images, batch_size, mean=expected["mean"], std=expected["std"]))

@@ -24,7 +24,7 @@ from proxconnect._files import written_whole
 from proxconnect.data import Batches, ImageData
 from proxconnect.errors import TrainingError
 from proxconnect.trainer._process import is_main_process
-from proxconnect.trainer.callbacks import PER_LAYER, EpochTimes, LayerStatistics, TimedBatches
+from proxconnect.trainer.callbacks import LATENTS, PER_LAYER, EpochTimes, LayerStatistics, TimedBatches
 from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, facts_to_save
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
@@ -124,7 +124,8 @@ def _interruptible(trainer: Trainer, out: Path) -> Iterator[None]:
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
-    totals = (each for each in trainer.callback_metrics.items() if not each[0].startswith(PER_LAYER))
+    detailed = (PER_LAYER, LATENTS)
+    totals = (each for each in trainer.callback_metrics.items() if not each[0].startswith(detailed))
     return {name: float(value) for name, value in totals}
 
 

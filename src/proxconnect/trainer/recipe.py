@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -29,11 +30,25 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise TrainingError(f"cannot read recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
+    check_options(values, f"recipe {path}")
+    return values
+
+
+def check_options(values: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that are no fields of :class:`TrainConfig`, and values of another type.
+
+    Args:
+        values: options by name.
+        where: what the error says they are from.
+
+    Raises:
+        TrainingError: the message names the key.
+    """
     names = [each.name for each in fields(TrainConfig)]
     hints = get_type_hints(TrainConfig)
     for key, value in values.items():
         if key not in names:
-            raise TrainingError(f"recipe {path}: {unknown_name('key', key, names)}")
+            raise TrainingError(f"{where}: {unknown_name('key', key, names)}")
         kinds = set(get_args(hints[key]) or (hints[key],)) - {type(None)}
         # TOML writes a whole number of epochs and a whole learning rate alike.
         if float in kinds:
@@ -41,6 +56,5 @@ def read_recipe(path: Path) -> dict[str, Any]:
         if type(value) not in kinds:
             expected = " or ".join(sorted(kind.__name__ for kind in kinds))
             raise TrainingError(
-                f"recipe {path}: {key} is {value!r}, of type {type(value).__name__}; expected {expected}"
+                f"{where}: {key} is {value!r}, of type {type(value).__name__}; expected {expected}"
             )
-    return values

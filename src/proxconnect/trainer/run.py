@@ -19,6 +19,7 @@ from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import FILE_NAME, Checkpoint, DataFacts, build_model, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
+from proxconnect.trainer.post_training import quantize_trained
 
 CONFIG_FILE = "config.json"
 
@@ -87,6 +88,8 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
         raise TrainingError(
             f"cannot resume {out}: the data at {config.data!r} is not what the run began with"
         )
+    if not config.epochs:
+        return TrainedRun(checkpoint.build_model(), config, data, checkpoint.path, checkpoint.metrics)
     model = build_model(config, facts)
     distillation = _distillation(config, data, facts, model)
     run = _fit(model, config, data, facts, out, checkpoint.path, distillation, show)
@@ -177,6 +180,9 @@ def _fit(
     distillation: Distillation | None,
     show: Callable[[str], None],
 ) -> TrainedRun:
+    if not config.epochs:
+        metrics = quantize_trained(model, config, data, facts, out)
+        return TrainedRun(model, config, data, out / FILE_NAME, metrics)
     # Lightning takes seconds to import: only a run that trains pays for it.
     from proxconnect.trainer.fit import fit
 

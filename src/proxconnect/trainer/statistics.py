@@ -16,6 +16,8 @@ from proxconnect.theory import outside_exact_interval
 
 # Below this share of its peak, B stops a gradient: all of bnn's clip, the far tails of smooth slopes.
 _KILLED = 1e-3
+_BINS = 24
+_WIDEST = 2.999
 
 
 @torch.no_grad()
@@ -63,6 +65,30 @@ def layer_statistics(
         if gradients is not None and name in gradients and quantizer.rule == "pc":
             statistics[name]["gradient_killed"] = _killed(gradients[name], latent, quantizer)
     return statistics
+
+
+def latent_histogram(model: nn.Module) -> list[float]:
+    """The share of all latents of ``model``, in units of their scales, in each of 24 bins from -3 to 3.
+
+    What lies beyond counts to the outermost bins.
+
+    Raises:
+        ProxConnectError: no layer is binarized.
+
+    >>> import proxconnect as pc
+    >>> layer = pc.binarize_(nn.Linear(4, 2), pc.BinarizeConfig("bnn"), lambda module, name: True)
+    >>> len(latent_histogram(layer)), round(sum(latent_histogram(layer)), 6)
+    (24, 1.0)
+    """
+    counts = [
+        found.quantizer.normalized(found.latent.detach()).float().clamp(-_WIDEST, _WIDEST).histc(_BINS, -3, 3)
+        for found in binarized_weights(model)
+    ]
+    if not counts:
+        raise ProxConnectError("the model has no latents: binarize_ it first")
+    total = torch.stack(counts).sum(dim=0)
+    shares: list[float] = (total / total.sum()).tolist()
+    return shares
 
 
 def _killed(gradient: Tensor, latent: Tensor, quantizer: BinaryWeight) -> float:

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "avx2/kernels.h"
+#include "shared/unpack.h"
 
 namespace proxconnect::avx2 {
 namespace {
@@ -33,24 +34,6 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   return nan != 0;
 }
 
-void unpack_weights(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                    float* weights) {
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  for (std::int64_t row = 0; row < rows; ++row, weights += columns) {
-    // A cleared bit is the sign bit of a negated scale.
-    const __m256 negative = _mm256_xor_ps(_mm256_set1_ps(scale[row]), _mm256_set1_ps(-0.0f));
-    for (std::int64_t column = 0; column < columns; column += 8) {
-      const __m256i byte = _mm256_set1_epi32(*bits++);
-      const __m256i sign = _mm256_slli_epi32(_mm256_srlv_epi32(byte, lanes), 31);
-      const __m256 values = _mm256_xor_ps(negative, _mm256_castsi256_ps(sign));
-      if (column + 8 <= columns) {
-        _mm256_storeu_ps(weights + column, values);
-      } else {
-        const __m256i left = _mm256_set1_epi32(static_cast<int>(columns - column));
-        _mm256_maskstore_ps(weights + column, _mm256_cmpgt_epi32(left, lanes), values);
-      }
-    }
-  }
-}
+void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::avx2

@@ -3,12 +3,13 @@
 #include <immintrin.h>
 
 #include "avx2/kernels.h"
-#include "shared/w1a32_loop.h"
+#include "shared/w1a32_conv.h"
+#include "shared/w1a32_few.h"
 
 namespace proxconnect::avx2 {
 namespace {
 
-constexpr int table_size = 16;
+constexpr int split_size = 16;  // of a table
 constexpr int half_width = 8;  // outputs in a register
 
 // x where bit `i` of the lane's number is set, -x elsewhere.
@@ -30,8 +31,8 @@ __m256i bits_of(const std::uint32_t* panel, const FivePlace& place) {
   const auto load = [](const std::uint32_t* words) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
   };
-  const __m256i down = _mm256_set1_epi32(static_cast<int>(place.shift));
-  const __m256i up = _mm256_set1_epi32(static_cast<int>(word_bits - place.shift));  // by 32: nothing is left
+  const __m256i down = _mm256_set1_epi32(place.shift);
+  const __m256i up = _mm256_set1_epi32(static_cast<int>(word_bits) - place.shift);  // by 32: nothing is left
   return _mm256_or_si256(_mm256_srlv_epi32(load(panel + place.word * panel_width), down),
                          _mm256_sllv_epi32(load(panel + place.next * panel_width), up));
 }
@@ -43,15 +44,15 @@ void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
     __m256 sum[rows][2];
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
-    for (const std::int64_t end = fives.block_end(f); f < end; ++f, table += rows * table_size) {
-      const FivePlace place(fives.first + f, fives.words);
+    for (const std::int64_t end = fives.block_end(f); f < end; ++f, table += rows * split_size) {
+      const FivePlace place = fives.place(f);
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
         const __m256i three = bits_of(panel + half * half_width, place);
         const __m256i two = _mm256_srli_epi32(three, 3);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; ++r) {
-          const float* of_row = table + r * table_size;
+          const float* of_row = table + r * split_size;
           const __m256 chosen = _mm256_add_ps(_mm256_permutevar8x32_ps(_mm256_load_ps(of_row), three),
                                               _mm256_permutevar8x32_ps(_mm256_load_ps(of_row + 8), two));
           sum[r][half] = _mm256_add_ps(sum[r][half], chosen);
@@ -72,10 +73,24 @@ constexpr W1A32Tiles with{rows, 1, tile<rows>, tile<rows>};
 
 constexpr W1A32Tiles tiles[] = {with<4>, with<2>, with<1>};
 
+constexpr int lanes = 8;
+constexpr int together = 8;  // outputs whose sums are in registers at a time
+
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
-  w1a32_loop<table_size>(tiles, make_table, product, rows, panels);
+  constexpr std::int64_t many = 3;
+  const std::int64_t end = lane_rows_end<lanes>(rows, many);
+  w1a32_many_rows<lanes, together>(product, Range{rows.begin, end}, panels);
+  w1a32_few_rows<split_size>(tiles, make_table, product, Range{end, rows.end}, panels);
+}
+
+void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
+  fill_planes<lanes>(product, image, channels);
+}
+
+void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
+  w1a32_conv_image<lanes, together>(product, image, positions, panels);
 }
 
 }  // namespace proxconnect::avx2

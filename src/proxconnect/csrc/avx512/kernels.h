@@ -1,16 +1,4 @@
 #pragma once
 
-#include "core.h"
-
-namespace proxconnect::avx512 {
-
-bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
-void unpack_weights(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                    float* weights);
-void w1a1_sums(const W1A1<SumsOutput>& product, Range rows, Range panels);
-void w1a1_affine(const W1A1<AffineOutput>& product, Range rows, Range panels);
-void w1a1_signs(const W1A1<SignsOutput>& product, Range rows, Range panels);
-bool w1a8(const W1A8& product, Range rows, Range panels);
-void w1a32(const W1A32& product, Range rows, Range panels);
-
-}  // namespace proxconnect::avx512
+#define KERNEL_SET avx512
+#include "shared/kernel_set.h"

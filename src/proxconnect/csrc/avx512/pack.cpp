@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "avx512/kernels.h"
+#include "shared/unpack.h"
 
 namespace proxconnect::avx512 {
 namespace {
@@ -48,19 +49,6 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   return nan != 0;
 }
 
-void unpack_weights(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                    float* weights) {
-  for (std::int64_t row = 0; row < rows; ++row, weights += columns) {
-    const __m512 positive = _mm512_set1_ps(scale[row]);
-    const __m512 negative = _mm512_xor_ps(positive, _mm512_set1_ps(-0.0f));
-    for (std::int64_t column = 0; column < columns; column += 16) {
-      const std::int64_t count = columns - column < 16 ? columns - column : 16;
-      unsigned word = *bits++;
-      if (count > 8) word |= static_cast<unsigned>(*bits++) << 8;
-      const __m512 values = _mm512_mask_blend_ps(static_cast<__mmask16>(word), negative, positive);
-      _mm512_mask_storeu_ps(weights + column, lanes(count), values);
-    }
-  }
-}
+void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::avx512

@@ -6,12 +6,11 @@
 #include <utility>
 
 #include "avx512/kernels.h"
-#include "shared/w1a32_loop.h"
+#include "shared/w1a32_conv.h"
+#include "shared/w1a32_few.h"
 
 namespace proxconnect::avx512 {
 namespace {
-
-constexpr int table_size = 32;
 
 // x where bit `i` of the lane's number is set, -x elsewhere.
 template <int i>
@@ -40,12 +39,20 @@ __m512 look_up(__m512i entry, __m512 low, __m512 high) {
   return found;
 }
 
-// Where the five words of a block lie in a panel. The last block of all may have fewer: the last word stands for
-// those that are not there.
-struct BlockWords {
+// Fives whose signs take five words: some blocks.
+constexpr std::int64_t period = 32;
+
+template <int first, int... number>
+constexpr auto numbers_from(std::integer_sequence<int, number...>) {
+  return std::integer_sequence<int, (first + number)...>();
+}
+
+// Where the words of a period lie in a panel. The last of all may have fewer: the last word stands for those that are
+// not there.
+struct PeriodWords {
   std::int64_t offset[5];
 
-  BlockWords(std::int64_t first_five, std::int64_t words) {
+  PeriodWords(std::int64_t first_five, std::int64_t words) {
     for (std::int64_t w = 0; w < 5; ++w) {
       const std::int64_t word = first_five * five / word_bits + w;
       offset[w] = (word < words ? word : words - 1) * panel_width;
@@ -53,9 +60,9 @@ struct BlockWords {
   }
 };
 
-// The bits of a five of a block at the bottom of each lane; what lies above them, look-ups do not see.
+// The bits of a five of a period at the bottom of each lane; what lies above them, look-ups do not see.
 template <int index>
-__m512i bits_of(const std::uint32_t* panel, const BlockWords& words) {
+__m512i bits_of(const std::uint32_t* panel, const PeriodWords& words) {
   constexpr int word = index * five / word_bits;
   constexpr int shift = index * five % word_bits;
   const __m512i low = _mm512_loadu_si512(panel + words.offset[word]);
@@ -68,17 +75,12 @@ __m512i bits_of(const std::uint32_t* panel, const BlockWords& words) {
 
 template <int rows, int panels>
 void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
-  for (std::int64_t first = 0; first < fives.count; first += block) {
-    const std::int64_t count = fives.count - first < block ? fives.count - first : block;
+  for (std::int64_t first = 0; first < fives.count; first += period) {
+    const std::int64_t count = std::min(fives.count - first, period);
     const float* tables = fives.tables + first * rows * table_size;
-    const BlockWords place(fives.first + first, fives.words);
+    const PeriodWords place(fives.first + first, fives.words);
     __m512 sum[panels][rows];
-#pragma GCC unroll 8
-    for (int p = 0; p < panels; ++p) {
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) sum[p][r] = _mm512_setzero_ps();
-    }
-    // Shifts are parts of instructions, so the fives of a block are written out; false after the last.
+    // Shifts are parts of instructions, so the fives of a period are written out; false after the last.
     const auto add = [&]<int index>() __attribute__((always_inline)) {
       if (index >= count) return false;
       __m512i entry[panels];
@@ -94,14 +96,23 @@ void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
       }
       return true;
     };
-    [&]<int... index>(std::integer_sequence<int, index...>) __attribute__((always_inline)) {
-      static_cast<void>((add.template operator()<index>() && ...));
-    }(std::make_integer_sequence<int, block>());
+    const auto add_block = [&]<int... index>(std::integer_sequence<int, index...>) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-    for (int p = 0; p < panels; ++p) {
+      for (int p = 0; p < panels; ++p) {
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) sums[p * rows + r] += reinterpret_cast<const Floats&>(sum[p][r]);
-    }
+        for (int r = 0; r < rows; ++r) sum[p][r] = _mm512_setzero_ps();
+      }
+      const bool whole = (add.template operator()<index>() && ...);
+#pragma GCC unroll 8
+      for (int p = 0; p < panels; ++p) {
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r) sums[p * rows + r] += reinterpret_cast<const Floats&>(sum[p][r]);
+      }
+      return whole;
+    };
+    [&]<int... number>(std::integer_sequence<int, number...>) __attribute__((always_inline)) {
+      static_cast<void>((add_block(numbers_from<number * block>(std::make_integer_sequence<int, block>())) && ...));
+    }(std::make_integer_sequence<int, period / block>());
   }
 }
 
@@ -110,10 +121,26 @@ constexpr W1A32Tiles with{rows, panels, tile<rows, panels>, tile<rows, 1>};
 
 constexpr W1A32Tiles tiles[] = {with<8, 2>, with<4, 4>, with<2, 4>, with<1, 8>};
 
+constexpr int lanes = 16;
+constexpr int together = 16;  // outputs whose sums are in registers at a time
+
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
-  w1a32_loop<table_size>(tiles, make_table, product, rows, panels);
+  // Tables in registers are looked up as fast as those in memory, but take longer to make.
+  constexpr std::int64_t few_panels = 32;
+  constexpr std::int64_t many = 12;
+  const std::int64_t end = panels.end - panels.begin <= few_panels ? lane_rows_end<lanes>(rows, many) : rows.begin;
+  w1a32_many_rows<lanes, together>(product, Range{rows.begin, end}, panels);
+  w1a32_few_rows<table_size>(tiles, make_table, product, Range{end, rows.end}, panels);
+}
+
+void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
+  fill_planes<lanes>(product, image, channels);
+}
+
+void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
+  w1a32_conv_image<lanes, together>(product, image, positions, panels);
 }
 
 }  // namespace proxconnect::avx512

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "portable/kernels.h"
+#include "shared/unpack.h"
 
 namespace proxconnect::portable {
 namespace {
@@ -9,10 +10,6 @@ std::uint8_t pack_byte(const float* x, std::int64_t count) {
   unsigned byte = 0;
   for (std::int64_t i = 0; i < count; ++i) byte |= static_cast<unsigned>(x[i] >= 0.0f) << i;
   return static_cast<std::uint8_t>(byte);
-}
-
-void unpack_byte(unsigned byte, float scale, std::int64_t count, float* weights) {
-  for (std::int64_t i = 0; i < count; ++i) weights[i] = (byte >> i) & 1u ? scale : -scale;
 }
 
 }  // namespace
@@ -29,13 +26,6 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   return false;
 }
 
-void unpack_weights(const std::uint8_t* bits, const float* scale, std::int64_t rows, std::int64_t columns,
-                    float* weights) {
-  for (std::int64_t row = 0; row < rows; ++row, weights += columns) {
-    std::int64_t column = 0;
-    for (; column + 8 <= columns; column += 8) unpack_byte(*bits++, scale[row], 8, weights + column);
-    if (column < columns) unpack_byte(*bits++, scale[row], columns - column, weights + column);
-  }
-}
+void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::portable

@@ -9,8 +9,6 @@ bool runs_here() { return true; }
 
 }  // namespace
 
-extern const KernelSet kernels;
-const KernelSet kernels{"portable",  runs_here,  pack_signs, unpack_weights, w1a1_sums,
-                        w1a1_affine, w1a1_signs, w1a8,       w1a32};
+constinit const KernelSet kernels = all_kernels("portable", runs_here);
 
 }  // namespace proxconnect::portable

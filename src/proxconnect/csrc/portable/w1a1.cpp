@@ -2,37 +2,32 @@
 
 #include "portable/kernels.h"
 #include "shared/w1a1_loop.h"
-#include "shared/words.h"
 
 namespace proxconnect::portable {
 namespace {
 
-void tile(const std::uint8_t* a, std::int64_t, const std::uint32_t* panel, std::int64_t k,
-          Integers* sums) {
-  const Words words(k);
-  std::int32_t differing[panel_width] = {};
-  const auto compare = [&](std::uint32_t word) {
-    for (int j = 0; j < panel_width; ++j) differing[j] += std::popcount(word ^ panel[j]);
-    panel += panel_width;
-  };
-  for (std::int64_t w = 0; w < words.full; ++w) compare(word_at(a, w));
-  if (words.rest) compare(words.last(a));
-  // Equal signs add one, differing signs take one away.
-  for (int j = 0; j < panel_width; ++j) (*sums)[j] = static_cast<std::int32_t>(k - 2 * std::int64_t{differing[j]});
-}
+struct Tile {
+  static constexpr int most_rows = 1;
 
-constexpr W1A1Tile tiles[] = {tile};
+  template <int rows>
+  static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel, const Integers* start,
+                   Integers* sums) {
+    std::int32_t differing[panel_width] = {};
+    for (std::int64_t run = 0; run < lines.runs; ++run) {
+      for (std::int64_t w = 0; w < lines.run_words; ++w, panel += panel_width) {
+        const std::uint32_t word = word_at(a + lines.offsets[run], w);
+        for (int j = 0; j < panel_width; ++j) differing[j] += std::popcount(word ^ panel[j]);
+      }
+    }
+    // Equal signs add one, differing signs take one away; 32 bits might not hold twice the latter.
+    for (int j = 0; j < panel_width; ++j) (*sums)[j] = (*start)[j] - differing[j] - differing[j];
+  }
+};
 
 }  // namespace
 
-void w1a1_sums(const W1A1<SumsOutput>& product, Range rows, Range panels) { w1a1_loop(tiles, product, rows, panels); }
-
-void w1a1_affine(const W1A1<AffineOutput>& product, Range rows, Range panels) {
-  w1a1_loop(tiles, product, rows, panels);
-}
-
-void w1a1_signs(const W1A1<SignsOutput>& product, Range rows, Range panels) {
-  w1a1_loop(tiles, product, rows, panels);
-}
+void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
+void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
+void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
 
 }  // namespace proxconnect::portable

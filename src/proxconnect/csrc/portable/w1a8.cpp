@@ -1,25 +1,35 @@
 #include "portable/kernels.h"
+#include "shared/w1a8_conv.h"
 #include "shared/w1a8_loop.h"
 
 namespace proxconnect::portable {
 namespace {
 
-void tile(const std::uint32_t* q, std::int64_t, const std::uint32_t* panel, std::int64_t, std::int64_t words,
-          Integers* sums) {
-  Integers sum = {};
-  for (std::int64_t word = 0; word < words; ++word, q += 8, panel += panel_width) {
-    for (int bit = 0; bit < word_bits; ++bit) {
-      const std::int32_t x = static_cast<std::int8_t>(q[bit % 8] >> (bit / 8 * 8));
-      for (int j = 0; j < panel_width; ++j) sum[j] += (panel[j] >> bit & 1u) ? x : 0;
+void tile(const std::uint8_t* q, std::int64_t, const Runs& runs, const std::int8_t* weights, Integers* sums) {
+  Integers sum = *sums;
+  for (std::int64_t run = 0; run < runs.count; ++run) {
+    const std::uint8_t* from = q + runs.offsets[run];
+    for (std::int64_t i = 0; i < runs.fours; ++i, from += four, weights += four_bytes) {
+      for (int j = 0; j < panel_width; ++j) {
+        for (int part = 0; part < four; ++part) {
+          sum[j] += static_cast<std::int8_t>(from[part]) * weights[j * four + part];
+        }
+      }
     }
   }
   *sums = sum;
 }
 
-constexpr W1A8Tiles tiles[] = {{1, tile, tile}};
+constexpr W1A8Tiles<1, 1> tiles{0, spread_signs, {{tile}}};
 
 }  // namespace
 
 bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
+
+float greatest_magnitude(const float* x, std::int64_t count) { return proxconnect::greatest_magnitude(x, count); }
+
+void w1a8_pixels(const W1A8Image& image, Range lines) { quantize_lines(image, tiles.zero, lines); }
+
+void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
 
 }  // namespace proxconnect::portable

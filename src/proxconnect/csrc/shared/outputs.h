@@ -18,13 +18,17 @@ struct Place {
         j(panel * panel_width),
         n(outputs),
         width(static_cast<int>(n - j < panel_width ? n - j : panel_width)) {}
+
+  // Outputs from `first` on, `left` of them or a panel's.
+  Place(std::int64_t first_row, std::int64_t first, std::int64_t outputs, std::int64_t left)
+      : row(first_row), j(first), n(outputs), width(static_cast<int>(left < panel_width ? left : panel_width)) {}
 };
 
 class SumsWriter {
  public:
   SumsWriter(const SumsOutput& output, const Place& at) : out_(output.out + at.row * at.n + at.j), at_(at) {}
 
-  void operator()(int r, const Integers& sums) const { store(sums, out_ + r * at_.n, at_.width); }
+  void operator()(std::int64_t r, const Integers& sums) const { store(sums, out_ + r * at_.n, at_.width); }
 
  private:
   std::int32_t* out_;
@@ -44,12 +48,18 @@ class AffineWriter {
   }
 
   template <typename Sums>
-  void operator()(int r, const Sums& sums) const {
+  void operator()(std::int64_t r, const Sums& sums) const {
     finish(r, to_floats(sums) * scale_);
   }
 
+  // Without residual and PReLU.
+  bool plain() const { return !residual_ && !has_slope_; }
+  void write_plain(std::int64_t r, const Integers& sums) const {
+    store(to_floats(sums) * scale_ + bias_, out_ + r * at_.n, at_.width);
+  }
+
   // What follows the scale.
-  void finish(int r, Floats y) const {
+  void finish(std::int64_t r, Floats y) const {
     y += bias_;
     if (residual_) y += load<Floats>(residual_ + r * at_.n, at_.width);
     if (has_slope_) y = y < 0.0f ? y * slope_ : y;
@@ -76,7 +86,7 @@ class SignsWriter {
         flip_(output.flip[at.j / 8] | (two_bytes_ ? output.flip[at.j / 8 + 1] << 8 : 0)),
         threshold_(load<Integers>(output.threshold + at.j, at.width)) {}
 
-  void operator()(int r, const Integers& sums) const {
+  void operator()(std::int64_t r, const Integers& sums) const {
     const unsigned bits = (at_least(sums, threshold_) ^ flip_) & there_;
     out_[r * stride_] = static_cast<std::uint8_t>(bits);
     if (two_bytes_) out_[r * stride_ + 1] = static_cast<std::uint8_t>(bits >> 8);

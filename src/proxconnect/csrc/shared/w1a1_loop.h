@@ -1,36 +1,107 @@
 // The loop around a W1A1 tile.
+//
+// A set provides a Tile: Tile::most_rows, and Tile::sums<rows>(a, lines, panel, start, sums), which computes
+// sums[r][j] = start[r][j] - 2 * (bits in which row r at `a` and output j of the panel differ). It is inlined here, so
+// that sums stay in registers until they are what is written.
 #pragma once
+
+#include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "shared/outputs.h"
 
 namespace proxconnect {
 namespace {
 
-// sums[r][j] = sum over k of a[r, k] * panel[j, k], for as many rows as the tile is for.
-using W1A1Tile = void (*)(const std::uint8_t* a, std::int64_t stride, const std::uint32_t* panel, std::int64_t k,
-                          Integers* sums);
+inline std::uint32_t word_at(const std::uint8_t* row, std::int64_t word) {
+  std::uint32_t value;
+  std::memcpy(&value, row + word * 4, sizeof value);
+  return value;
+}
 
 inline Integers wrap_to_8_bits(const Integers& sums) { return sums << 24 >> 24; }
 
-// tiles[r - 1] is the tile for r rows.
-template <int most, typename Output>
-void w1a1_loop(const W1A1Tile (&tiles)[most], const W1A1<Output>& product, Range rows, Range panels) {
-  const SignRows& a = product.a;
-  const Panels& b = product.b;
-  // As many panels at a time as stay in the first-level cache while all rows pass by.
-  constexpr std::int64_t cache = 24 * 1024 / sizeof(std::uint32_t);
-  const std::int64_t fitting = cache / (b.panel_words() + 1);
-  const std::int64_t together = fitting < 2 ? 2 : fitting;
-  Integers sums[most];
+// Without a loop, as sums are in registers.
+template <typename Writer, int rows, int... r>
+[[gnu::always_inline]] inline void write_rows(const Writer& write, std::int64_t row, Integers (&sums)[rows], bool wrap,
+                                              std::integer_sequence<int, r...>) {
+  if (wrap) ((sums[r] = wrap_to_8_bits(sums[r])), ...);
+  if constexpr (std::is_same_v<Writer, AffineWriter>) {
+    if (write.plain()) return (write.write_plain(row + r, sums[r]), ...);  // decided once for all rows
+  }
+  (write(row + r, sums[r]), ...);
+}
 
-  for (std::int64_t first = panels.begin; first < panels.end; first += together) {
-    const std::int64_t last = first + together < panels.end ? first + together : panels.end;
-    for (std::int64_t row = rows.begin; row < rows.end; row += most) {
-      const int count = static_cast<int>(rows.end - row < most ? rows.end - row : most);
-      for (std::int64_t panel = first; panel < last; ++panel) {
-        tiles[count - 1](a.bits + row * a.stride, a.stride, b.panel(panel), b.k, sums);
-        const auto write = writer(product.output, Place(row, panel, b.n));
-        for (int r = 0; r < count; ++r) write(r, product.wrap ? wrap_to_8_bits(sums[r]) : sums[r]);
+// Calls call(std::integral_constant<int, count>()), 1 <= count <= most.
+template <int most, typename Call>
+[[gnu::always_inline]] inline void with_constant(std::int64_t count, const Call& call) {
+  if constexpr (most > 1) {
+    if (count < most) return with_constant<most - 1>(count, call);
+  }
+  call(std::integral_constant<int, most>());
+}
+
+inline bool within(const Range& range, std::int64_t first, std::int64_t count) {
+  return range.begin <= first && first + count <= range.end;
+}
+
+// The sums of the signs of those taps that lie beyond the image: what counting its padding as -1 took away.
+inline Integers beyond(const Borders& borders, std::int64_t panel, std::int64_t y, std::int64_t x) {
+  const std::int64_t line = borders.kernel_x + 1;
+  const std::int32_t* sums = borders.tap_sums + panel * (borders.kernel_y + 1) * line * panel_width;
+  const auto before = [&](std::int64_t tap_y, std::int64_t tap_x) {
+    return load<Integers>(sums + (tap_y * line + tap_x) * panel_width, panel_width);
+  };
+  const Range& in_y = borders.y_inside[y];
+  const Range& in_x = borders.x_inside[x];
+  return before(borders.kernel_y, borders.kernel_x) - before(in_y.end, in_x.end) + before(in_y.begin, in_x.end) +
+         before(in_y.end, in_x.begin) - before(in_y.begin, in_x.begin);
+}
+
+template <typename Tile, typename Output>
+void w1a1_loop(const W1A1Part<Output>& part, Range panels) {
+  constexpr int most = Tile::most_rows;
+  constexpr std::int64_t together = 64;  // rows that a panel passes by while it is in the first-level cache
+  // By value: a byte that is written could be any other's.
+  const SignLines a = part.a;
+  const Borders borders = part.borders;
+  const bool wrap = part.wrap;
+  const std::int64_t group_outputs = part.n / part.groups;
+  const std::int64_t lines_together = 1 + (together - 1) / a.width;
+
+  Integers whole[most], near[most];
+  for (Integers& sum : whole) sum = Integers{} + static_cast<std::int32_t>(part.k);
+
+  for (Range lines{0, 0}; lines.begin < a.lines; lines.begin = lines.end) {
+    lines.end = a.lines - lines.begin < lines_together ? a.lines : lines.begin + lines_together;
+    for (std::int64_t p = panels.begin; p < panels.end; ++p) {
+      const std::int64_t group = p / part.group_panels();
+      const std::int64_t j = p % part.group_panels() * panel_width;
+      const auto write = writer(part.output, Place(0, group * group_outputs + j, part.n, group_outputs - j));
+      const std::uint32_t* panel = part.words + p * part.panel_words;
+
+      for (std::int64_t y = lines.begin; y < lines.end; ++y) {
+        const std::uint8_t* line = a.bits + group * a.group_stride + y * a.line_stride;
+        const bool line_whole = within(borders.whole_y, y, 1);
+        const std::int64_t row = part.first_row + y * a.width;
+        const auto tile = [&](std::int64_t x, auto rows) __attribute__((always_inline)) {
+          const Integers* start = whole;
+          if (borders.tap_sums && !(line_whole && within(borders.whole_x, x, rows))) {
+            for (int r = 0; r < rows; ++r) {
+              near[r] = whole[r];
+              if (!(line_whole && within(borders.whole_x, x + r, 1))) near[r] += beyond(borders, p, y, x + r);
+            }
+            start = near;
+          }
+          Integers sums[rows];
+          Tile::template sums<rows>(line + x * a.row_stride, a, panel, start, sums);
+          write_rows(write, row + x, sums, wrap, std::make_integer_sequence<int, rows>());
+        };
+        std::int64_t x = 0;
+        for (; x + most <= a.width; x += most) tile(x, std::integral_constant<int, most>());
+        const auto rest = [&](auto rows) __attribute__((always_inline)) { tile(x, rows); };
+        if (x < a.width) with_constant<most>(a.width - x, rest);
       }
     }
   }

@@ -1,99 +1,151 @@
-// The loop around a W1A8 tile: quantizes some rows, then passes all panels by them.
+// The loop around a W1A8 tile: a block of rows is quantized once, then passes by a few panels at a time.
 #pragma once
 
-#include <cmath>
-#include <memory>
-
-#include "shared/outputs.h"
 #include "shared/quantize.h"
+#include "shared/w1a8_groups.h"
+#include "shared/w1a8_tiles.h"
 
 namespace proxconnect {
 namespace {
 
-// sums[p][r][j] = sum of the inputs q[r] whose weight bit in panel p, output j, is set. Rows are q_stride apart,
-// panels panel_stride; both begin at a word.
-using W1A8Tile = void (*)(const std::uint32_t* q, std::int64_t q_stride, const std::uint32_t* panel,
-                          std::int64_t panel_stride, std::int64_t words, Integers* sums);
+// A block of rows stays in the second-level cache.
+constexpr std::int64_t block_bytes = 768 * 1024;
 
-// The tiles for some number of rows: for several panels at a time, and for one.
-struct W1A8Tiles {
-  int panels;
-  W1A8Tile several;
-  W1A8Tile one;
-};
-constexpr int w1a8_most_panels = 2;
+// Words whose signs are spread at a time, of all panels: for few rows as many as the first-level cache holds, where
+// reading them back is most of the work; else as many as the second does, so that outputs are written side by side.
+constexpr std::int64_t spread_words(std::int64_t rows) { return rows < 64 ? 64 : 768; }
 
-// Rows quantized together, with the sums of their groups.
-struct QuantizedRows {
-  std::int64_t words;
-  std::int64_t group_words;
-  std::int64_t groups;
-  std::unique_ptr<std::uint32_t[]> q;
-  std::unique_ptr<std::int32_t[]> totals;
-  std::unique_ptr<float[]> steps;
+template <int most_rows, int most_panels>
+class W1A8Loop {
+ public:
+  W1A8Loop(const W1A8Tiles<most_rows, most_panels>& with, const W1A8& product, Range rows, Range panels)
+      : with_(with),
+        product_(product),
+        rows_(rows),
+        panels_(panels),
+        stride_(words_of(product.b.k) * word_bits),
+        pieces_(product.b.k, product.group, spread_words(rows.end - rows.begin) / most_panels),
+        blocks_(rows.end - rows.begin, block_bytes / (stride_ + 1) + most_rows),
+        together_(fitting(panels.end - panels.begin)),
+        panel_bytes_(pieces_.greatest() * fours_of_word * four_bytes),
+        q_(scratch<Scratch::inputs, std::uint8_t>(blocks_.greatest() * stride_)),
+        steps_(scratch<Scratch::steps, float>(blocks_.greatest())),
+        weights_(scratch<Scratch::weights, Integers>(together_ * panel_bytes_ / four_bytes)),
+        starts_(scratch<Scratch::starts, Integers>(together_)),
+        sums_(scratch<Scratch::sums, Integers>(kept())),
+        y_(scratch<Scratch::groups, Floats>(kept())) {}
 
-  QuantizedRows(std::int64_t rows, std::int64_t k, std::int64_t group)
-      : words(words_of(k)),
-        group_words(group / word_bits),
-        groups(words > group_words ? (words + group_words - 1) / group_words : 1),
-        q(new std::uint32_t[static_cast<std::size_t>(rows * stride())]),
-        totals(new std::int32_t[static_cast<std::size_t>(rows * groups)]),
-        steps(new float[static_cast<std::size_t>(rows)]) {}
-
-  std::int64_t stride() const { return words * 8; }
-  std::int64_t words_in(std::int64_t g) const {
-    const std::int64_t left = words - g * group_words;
-    return left < group_words ? left : group_words;
-  }
-
-  // False if the values are not finite.
-  bool read(const float* x, std::int64_t k, int row) {
-    steps[row] = quantize_row(x, k, q.get() + row * stride());
-    for (std::int64_t g = 0; g < groups; ++g) {
-      totals[row * groups + g] = sum_of_bytes(q.get() + row * stride() + g * group_words * 8, words_in(g) * 8);
+  // Returns whether every row is finite.
+  bool run() {
+    bool finite = true;
+    for (std::int64_t block = 0; block < blocks_.count(); ++block) {
+      const Range rows{rows_.begin + blocks_[block].begin, rows_.begin + blocks_[block].end};
+      finite &= quantize_rows(rows);
+      for (std::int64_t panel = panels_.begin; panel < panels_.end; panel += together_) {
+        const Range some{panel, panels_.end - panel < together_ ? panels_.end : panel + together_};
+        for (Piece piece = pieces_.first();; piece = pieces_.after(piece)) {
+          spread(some, piece);
+          multiply(rows, some, piece);
+          if (piece.is_last) break;
+        }
+      }
     }
-    return !std::isnan(steps[row]);
+    return finite;
   }
-};
 
-template <int most>
-bool w1a8_loop(const W1A8Tiles (&tiles)[most], const W1A8& product, Range rows, Range panels) {
-  const Panels& b = product.b;
-  QuantizedRows x(rows.end - rows.begin < most ? rows.end - rows.begin : most, b.k, product.group);
-  Integers sums[w1a8_most_panels * most];
-  Floats sums_of_groups[w1a8_most_panels * most];
-  bool finite = true;
+ private:
+  // Panels whose bytes fit, in whole tiles.
+  std::int64_t fitting(std::int64_t panels) const {
+    const std::int64_t words = spread_words(rows_.end - rows_.begin);
+    const std::int64_t tiles = words / most_panels / (pieces_.greatest() + 1);
+    const std::int64_t fit = (tiles > 0 ? tiles : 1) * most_panels;
+    return fit < panels ? fit : panels;
+  }
 
-  for (std::int64_t row = rows.begin; row < rows.end; row += most) {
-    const int count = static_cast<int>(rows.end - row < most ? rows.end - row : most);
-    for (int r = 0; r < count; ++r) finite &= x.read(product.x.values + (row + r) * product.x.stride, b.k, r);
-    const W1A8Tiles& tile = tiles[count - 1];
+  // Sums that are kept from one piece to the next, if there are several; otherwise those of one tile.
+  std::int64_t kept() const { return pieces_.one() ? most_rows * most_panels : blocks_.greatest() * together_; }
 
-    for (std::int64_t panel = panels.begin; panel < panels.end;) {
-      const int together = panels.end - panel < tile.panels ? 1 : tile.panels;
-      for (std::int64_t g = 0; g < x.groups; ++g) {
-        const std::int64_t word = g * x.group_words;
-        (together == 1 ? tile.one : tile.several)(x.q.get() + word * 8, x.stride(),
-                                                  b.panel(panel) + word * panel_width, b.panel_words(),
-                                                  x.words_in(g), sums);
-        for (int p = 0; p < together; ++p) {
-          const Place at(row, panel + p, b.n);
-          const auto scale = load<Floats>(product.output.scale + g * b.n + at.j, at.width);
-          const AffineWriter write(product.output, at);
+  bool quantize_rows(Range rows) {
+    const std::int64_t k = product_.b.k;
+    bool finite = true;
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      const float* x = product_.x.values + row * product_.x.stride;
+      const Step by(greatest_magnitude(x, k), product_.greatest);
+      finite &= by.finite;
+      steps_[row - rows.begin] = by.step;
+      quantize(x, k, by, with_.zero, stride_, q_ + (row - rows.begin) * stride_);
+    }
+    return finite;
+  }
+
+  // Panels of a tile lie side by side: [tiles][fours][panels of the tile].
+  std::int8_t* weights(std::int64_t panel) const {
+    return reinterpret_cast<std::int8_t*>(weights_) + panel * panel_bytes_;
+  }
+
+  void spread(Range panels, const Piece& piece) {
+    const std::int64_t count = panels.end - panels.begin;
+    for (std::int64_t first = 0; first < count; first += most_panels) {
+      const std::int64_t width = count - first < most_panels ? count - first : most_panels;
+      for (std::int64_t p = 0; p < width; ++p) {
+        starts_[first + p] =
+            -with_.zero * with_.spread(product_.b.panel(panels.begin + first + p) + piece.word * panel_width,
+                                       piece.words * fours_of_word, width * four_bytes,
+                                       weights(first) + p * four_bytes);
+      }
+    }
+  }
+
+  void multiply(Range rows, Range panels, const Piece& piece) {
+    const Parts tiles(rows.end - rows.begin, most_rows);
+    const std::int64_t offset = piece.word * word_bits;
+    const Runs run{&offset, 1, piece.words * fours_of_word};
+    for (std::int64_t i = 0; i < tiles.count(); ++i) {
+      const auto [row, end] = tiles[i];
+      const int count = static_cast<int>(end - row);
+      for (std::int64_t panel = panels.begin; panel < panels.end; panel += most_panels) {
+        const int width = static_cast<int>(panels.end - panel < most_panels ? panels.end - panel : most_panels);
+        const std::int64_t first = panel - panels.begin;
+        const std::int64_t kept = pieces_.one() ? 0 : row * (panels.end - panels.begin) + first * count;
+        Integers* const sums = sums_ + kept;
+        for (int r = 0; r < count; ++r) {
+          for (int p = 0; p < width; ++p) {
+            Integers& sum = sums[r * width + p];
+            sum = piece.begins_group ? starts_[first + p] : sum + starts_[first + p];
+          }
+        }
+        with_.tiles[width - 1][count - 1](q_ + row * stride_, stride_, run, weights(first), sums);
+        if (!piece.ends_group) continue;
+        for (int p = 0; p < width; ++p) {
+          const GroupWriter write(product_.output, Place(rows.begin + row, panel + p, product_.b.n), piece);
           for (int r = 0; r < count; ++r) {
-            // Signs times inputs: the inputs with the sign set, less all the others.
-            const Integers& set = sums[p * count + r];
-            const Integers signed_sums = set - (x.totals[r * x.groups + g] - set);
-            Floats& y = sums_of_groups[p * count + r];
-            y = g == 0 ? to_floats(signed_sums) * scale : y + to_floats(signed_sums) * scale;
-            if (g + 1 == x.groups) write.finish(r, y * x.steps[r]);
+            write(r, sums[r * width + p], steps_[row + r], y_[kept + r * width + p]);
           }
         }
       }
-      panel += together;
     }
   }
-  return finite;
+
+  const W1A8Tiles<most_rows, most_panels>& with_;
+  const W1A8& product_;
+  Range rows_;
+  Range panels_;
+  std::int64_t stride_;  // of q
+  Pieces pieces_;
+  Parts blocks_;
+  std::int64_t together_;     // panels spread at a time
+  std::int64_t panel_bytes_;  // of one of them
+  std::uint8_t* q_;
+  float* steps_;
+  Integers* weights_;
+  Integers* starts_;
+  Integers* sums_;
+  Floats* y_;
+};
+
+template <int most_rows, int most_panels>
+bool w1a8_loop(const W1A8Tiles<most_rows, most_panels>& with, const W1A8& product, Range rows, Range panels) {
+  return W1A8Loop<most_rows, most_panels>(with, product, rows, panels).run();
 }
 
 }  // namespace

@@ -1,28 +1,11 @@
-// The loop around a W1A32 tile: makes the tables of some inputs of some rows, then passes all panels by them.
+// Few rows: lanes are the outputs of a panel. The signed sums of five inputs of a row lie in registers, in which
+// the signs of the outputs look up.
 #pragma once
 
-#include <cstring>
-#include <memory>
-
-#include "shared/outputs.h"
+#include "shared/w1a32_many.h"
 
 namespace proxconnect {
 namespace {
-
-constexpr std::int64_t five = 5;    // inputs that share a table
-constexpr std::int64_t block = 32;  // fives that are added before their sum is
-
-// The place of a five in a panel: from bit `shift` of `word` on, and over into `next`.
-struct FivePlace {
-  std::int64_t word;
-  std::int64_t next;
-  std::int64_t shift;
-
-  FivePlace(std::int64_t index, std::int64_t words)
-      : word((index * five) >> 5),
-        next(word + 1 < words ? word + 1 : word),  // the last five of all may end past the last word
-        shift((index * five) & 31) {}
-};
 
 // Some whole blocks of fives of a weight, or its last: tables[f][r] belongs to five first + f and to row r.
 struct Fives {
@@ -32,6 +15,7 @@ struct Fives {
   std::int64_t words;  // of a panel
 
   std::int64_t block_end(std::int64_t f) const { return f + block < count ? f + block : count; }
+  FivePlace place(std::int64_t f) const { return {first + f, 0, words}; }
 };
 
 // sums[p][r][j] += the table entries that panel p, output j, chooses, block by block.
@@ -68,39 +52,40 @@ void make_tables(const Make& make, const W1A32& product, std::int64_t row, int c
 // Tiles are in falling order of their rows, down to one. The tables in use at a time, of table_size floats each,
 // fit a first-level cache.
 template <int table_size, int kinds, typename Make>
-void w1a32_loop(const W1A32Tiles (&tiles)[kinds], const Make& make, const W1A32& product, Range rows,
-                Range panels) {
+void w1a32_few_rows(const W1A32Tiles (&tiles)[kinds], const Make& make, const W1A32& product, Range rows,
+                    Range panels) {
   constexpr std::int64_t most_tables = 256;
+  constexpr std::int64_t most_sums = 512;
   const Panels& b = product.b;
-  const std::int64_t all = (b.k + five - 1) / five;
+  const std::int64_t all = fives_of(b.k);
   alignas(64) float tables[most_tables * table_size];
+  Floats sums[most_sums];
 
   const W1A32Tiles* tile = tiles;
-  while (tile->rows > 1 && tile->rows > rows.end - rows.begin) ++tile;
-  const auto most_sums = static_cast<std::size_t>((panels.end - panels.begin) * tile->rows);
-  const std::unique_ptr<Floats[]> sums(new Floats[most_sums]);
-
   for (std::int64_t row = rows.begin; row < rows.end; row += tile->rows) {
     while (tile->rows > rows.end - row) ++tile;
     const int count = tile->rows;
-    const auto sums_of = [&](std::int64_t panel) { return sums.get() + (panel - panels.begin) * count; };
-    for (Floats* sum = sums_of(panels.begin); sum != sums_of(panels.end); ++sum) *sum = Floats{};
-
     const std::int64_t together = most_tables / count / block * block;
-    for (std::int64_t first = 0; first < all; first += together) {
-      const std::int64_t fives = all - first < together ? all - first : together;
-      make_tables<table_size>(make, product, row, count, first, fives, tables);
-      const Fives chosen{tables, first, fives, words_of(b.k)};
-      std::int64_t panel = panels.begin;
-      for (; panel + tile->panels <= panels.end; panel += tile->panels) {
-        tile->several(chosen, b.panel(panel), sums_of(panel));
-      }
-      for (; panel < panels.end; ++panel) tile->one(chosen, b.panel(panel), sums_of(panel));
-    }
+    for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
+      some.end = std::min(some.begin + most_sums / count, panels.end);
+      const auto sums_of = [&](std::int64_t panel) { return sums + (panel - some.begin) * count; };
+      std::fill(sums, sums_of(some.end), Floats{});
 
-    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      const AffineWriter write(product.output, Place(row, panel, b.n));
-      for (int r = 0; r < count; ++r) write(r, sums_of(panel)[r]);
+      for (std::int64_t first = 0; first < all; first += together) {
+        const std::int64_t fives = std::min(all - first, together);
+        make_tables<table_size>(make, product, row, count, first, fives, tables);
+        const Fives chosen{tables, first, fives, words_of(b.k)};
+        std::int64_t panel = some.begin;
+        for (; panel + tile->panels <= some.end; panel += tile->panels) {
+          tile->several(chosen, b.panel(panel), sums_of(panel));
+        }
+        for (; panel < some.end; ++panel) tile->one(chosen, b.panel(panel), sums_of(panel));
+      }
+
+      for (std::int64_t panel = some.begin; panel < some.end; ++panel) {
+        const AffineWriter write(product.output, Place(row, panel, b.n));
+        for (int r = 0; r < count; ++r) write(r, sums_of(panel)[r]);
+      }
     }
   }
 }

@@ -1,0 +1,32 @@
+"""The packed network that a command is asked to run: a file, or a model of the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxconnect.engine import Network
+from proxconnect.errors import ProxConnectError
+
+ZooOption = Annotated[
+    str | None, typer.Option("--zoo", help="A model that ships with the package, instead of a file.")
+]
+
+
+def open_network(file: Path | None, zoo: str | None, kernels: str) -> Network:
+    """The network in ``file``, or the model ``zoo``: one of the two.
+
+    Raises:
+        ProxConnectError: both or neither are given, or the network cannot be loaded.
+    """
+    import proxconnect
+
+    if (file is None) == (zoo is None):
+        known = ", ".join(proxconnect.zoo.list())
+        raise ProxConnectError(f"give either a packed file or --zoo NAME (one of {known})")
+    if zoo is not None:
+        return proxconnect.zoo.load(zoo, kernels=kernels)
+    assert file is not None
+    return proxconnect.load(file, kernels=kernels)

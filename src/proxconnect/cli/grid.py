@@ -1,0 +1,93 @@
+"""``proxconnect grid``: all runs of a grid, and the pages of their results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from proxconnect.errors import TrainingError
+
+
+def grid(
+    recipe: Annotated[Path, typer.Argument(help="TOML file that describes the grid.")],
+    data: Annotated[
+        str | None, typer.Option(help="Data set to train on: a folder, or the name 'cifar10' or 'digits'.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of the runs; default: runs/<name of the grid>.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the pages; the JSON is in its data/.")] = Path(
+        "docs/results"
+    ),
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; several have one thread each.")] = 1,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print the cells and their states; run nothing.")
+    ] = False,
+    rendered: Annotated[
+        bool, typer.Option("--render", help="Record what is finished and write the pages; run nothing.")
+    ] = False,
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test", help="Evaluate finished cells on the test split, the last step; train nothing."
+        ),
+    ] = False,
+    limit_train_batches: Annotated[
+        int | None, typer.Option(help="Train on at most so many batches an epoch, to try a grid out.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the cells and their states as JSON, and nothing else.")
+    ] = False,
+) -> int:
+    """Run what is not done of a grid, resume what was interrupted, and write the pages of its results.
+
+    Exit status 1: a run failed; the others went on.
+    """
+    from proxconnect import experiments
+
+    if listed + rendered + test > 1:
+        raise TrainingError("give one of --list, --render and --test")
+    changes = {} if limit_train_batches is None else {"limit_train_batches": limit_train_batches}
+    plan = experiments.read_grid(recipe, changes)
+    runs = runs or Path("runs") / plan.name
+    console = Console(stderr=as_json, soft_wrap=True, highlight=False, markup=False)
+    known = experiments.Results(plan, results / "data" / f"{plan.name}.json")
+    states = {cell.name: experiments.state_of(cell, runs / cell.name) for cell in plan.cells}
+    states |= dict.fromkeys(known.records, "done")
+    failed: list[str] = []
+    if not listed:
+        for cell in plan.cells:
+            if states[cell.name] == "done" and cell.name not in known.records:
+                known.add(cell, experiments.record_of(cell, runs / cell.name))
+        if test:
+            experiments.evaluate_finished(known, runs, _given(data, "--test"), console.print)
+        elif not rendered:
+            failed = experiments.run_cells(
+                plan.cells,
+                runs,
+                _given(data, "training"),
+                jobs=jobs,
+                recorded=known.records,
+                on_done=lambda cell: known.add(cell, experiments.record_of(cell, runs / cell.name)),
+                show=console.print,
+            )
+            states |= dict.fromkeys(known.records, "done") | dict.fromkeys(failed, "failed")
+        known.write()
+        for path in experiments.render(known.to_dict(), results):
+            console.print(f"wrote {path}")
+    if as_json:
+        print(json.dumps({"grid": plan.name, "cells": states}))
+    else:
+        for name, state in states.items():
+            console.print(f"{state:8} {name}")
+    return 1 if failed else 0
+
+
+def _given(data: str | None, what: str) -> str:
+    if data is None:
+        raise TrainingError(f"{what} needs --data FOLDER")
+    return data

@@ -1,0 +1,30 @@
+// What a step of training does to latent weights, activations and outputs, in one pass over them, by some number of
+// threads. The results do not depend on it.
+#pragma once
+
+#include "core.h"
+
+namespace proxconnect {
+
+// mean[r] = mean of |values[r, columns]|: of the sums of every sixty-fourth, added in a fixed order.
+void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t columns, float* mean, std::int64_t threads);
+
+// out = alpha F(w / s).
+void quantize(const Latents& w, const ElementwiseMap& map, float* out, std::int64_t threads);
+
+// out = B(w / s) g (alpha / s), with B the map's slope.
+void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads);
+
+// out = F(x), and which |mu x| are at most 1: bit i % 16 of inside[i / 16].
+void quantize_and_mark(const float* x, std::int64_t size, const ElementwiseMap& map, float mu, float* out,
+                       std::uint16_t* inside, std::int64_t threads);
+
+// out = mu g where the bit is set, 0 elsewhere.
+void scale_marked(const std::uint16_t* inside, std::int64_t size, float mu, const float* g, float* out,
+                  std::int64_t threads);
+
+// y[r, j] = y[r, j] * scale[j] + bias[j], rounded at each step; a null bias is 0.
+void scale_outputs(float* y, std::int64_t rows, std::int64_t columns, const float* scale, const float* bias,
+                   std::int64_t threads);
+
+}  // namespace proxconnect

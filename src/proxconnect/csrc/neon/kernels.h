@@ -1,0 +1,4 @@
+#pragma once
+
+#define KERNEL_SET neon
+#include "shared/kernel_set.h"

@@ -1,0 +1,11 @@
+#include "portable/kernels.h"
+#include "shared/pack_planes.h"
+
+namespace proxconnect::portable {
+
+bool pack_planes(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
+                 std::uint8_t* bits) {
+  return pack_planes_loop(x, stride, channels, pixels, bits);
+}
+
+}  // namespace proxconnect::portable

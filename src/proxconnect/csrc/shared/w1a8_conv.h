@@ -1,0 +1,165 @@
+// W1A8 convolutions: pixels are quantized where they are, with room around the image, and the tile reads them there.
+#pragma once
+
+#include <vector>
+
+#include "shared/quantize.h"
+#include "shared/w1a8_tiles.h"
+
+namespace proxconnect {
+namespace {
+
+// Pixels of one line, whose channels are dense.
+inline void quantize_dense_channels(const W1A8Conv& conv, const float* x, const Step& by, int zero, std::uint8_t* q) {
+  const std::int64_t channels = conv.b.group_channels(), bytes = conv.group_bytes(), groups = conv.b.groups;
+  if (channels == bytes && conv.x.column_stride == conv.b.channels) {
+    quantize(x, conv.x.width * conv.b.channels, by, zero, conv.x.width * conv.b.channels, q);
+    return;
+  }
+  for (std::int64_t pixel = 0; pixel < conv.x.width; ++pixel) {
+    for (std::int64_t g = 0; g < groups; ++g, q += bytes) {
+      quantize(x + pixel * conv.x.column_stride + g * channels, channels, by, zero, bytes, q);
+    }
+  }
+}
+
+// The inputs that four channels have at sixteen pixels, pixel by pixel.
+inline void interleave(const Bytes (&channels)[four], Bytes (&pixels)[four]) {
+  constexpr Bytes low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  constexpr Bytes low_pairs = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
+  for (int half = 0; half < 2; ++half) {
+    const Bytes from = low + static_cast<std::uint8_t>(8 * half);
+    const Bytes first = __builtin_shuffle(channels[0], channels[1], from);
+    const Bytes second = __builtin_shuffle(channels[2], channels[3], from);
+    pixels[2 * half] = __builtin_shuffle(first, second, low_pairs);
+    pixels[2 * half + 1] = __builtin_shuffle(first, second, low_pairs + std::uint8_t{8});
+  }
+}
+
+// Pixels of one line, which are dense in each channel.
+inline void quantize_dense_pixels(const W1A8Conv& conv, const float* x, const Step& by, int zero, std::uint8_t* q) {
+  const std::int64_t channels = conv.b.group_channels(), pixel_bytes = conv.pixel_bytes();
+  const Bytes zeros = Bytes{} + static_cast<std::uint8_t>(zero);
+  for (std::int64_t first = 0; first < conv.x.width; first += quantized_together) {
+    const std::int64_t left = conv.x.width - first;
+    const int width = static_cast<int>(left < quantized_together ? left : quantized_together);
+    for (std::int64_t g = 0; g < conv.b.groups; ++g) {
+      for (std::int64_t c = 0; c < channels; c += four) {
+        Bytes planes[four] = {zeros, zeros, zeros, zeros}, pixels[four];
+        for (std::int64_t part = 0; part < four && c + part < channels; ++part) {
+          planes[part] = quantized(x + (g * channels + c + part) * conv.x.channel_stride + first, width, by, zero);
+        }
+        interleave(planes, pixels);
+        const auto* from = reinterpret_cast<const std::uint8_t*>(pixels);
+        std::uint8_t* const to = q + first * pixel_bytes + g * conv.group_bytes() + c;
+        for (int pixel = 0; pixel < width; ++pixel) std::memcpy(to + pixel * pixel_bytes, from + pixel * four, four);
+      }
+    }
+  }
+}
+
+inline void quantize_lines(const W1A8Image& image, int zero, Range lines) {
+  const W1A8Conv& conv = image.conv;
+  const Step by(image.greatest, 127);
+  const std::int64_t border = conv.geometry.padding_x * conv.pixel_bytes();
+  const auto clear = [zero](std::uint8_t* from, std::int64_t count) {
+    std::memset(from, zero, static_cast<std::size_t>(count));
+  };
+  for (std::int64_t line = lines.begin; line < lines.end; ++line) {
+    std::uint8_t* const q = image.q + line * conv.line_bytes();
+    const std::int64_t y = line - conv.geometry.padding_y;
+    if (y < 0 || y >= conv.x.height) {
+      clear(q, conv.line_bytes());
+      continue;
+    }
+    clear(q, border);
+    clear(q + conv.line_bytes() - border, border);
+    const float* x = conv.x.values + image.index * conv.x.image_stride + y * conv.x.row_stride;
+    if (conv.x.channel_stride == 1) {
+      quantize_dense_channels(conv, x, by, zero, q + border);
+    } else {
+      quantize_dense_pixels(conv, x, by, zero, q + border);
+    }
+  }
+}
+
+template <int most_rows, int most_panels>
+void convolve_lines(const W1A8Tiles<most_rows, most_panels>& with, const W1A8Image& image, Range lines, Range panels) {
+  constexpr std::int64_t spread_fours = 6144;  // stay in the second-level cache
+  const W1A8Conv& conv = image.conv;
+  const ConvPanels& b = conv.b;
+  const Geometry& geometry = conv.geometry;
+  const std::int64_t group_outputs = b.n / b.groups, group_panels = panels_of(group_outputs);
+  const std::int64_t pixel = conv.pixel_bytes(), tap_fours = conv.group_bytes() / four;
+  const std::int64_t panel_fours = b.taps() * tap_fours;
+  const std::int64_t fitting = spread_fours / panel_fours / most_panels * most_panels;
+  const std::int64_t together = fitting > most_panels ? fitting : most_panels;
+
+  // Taps side by side in memory make one run.
+  const bool side_by_side = geometry.dilation_x == 1 && b.groups == 1;
+  std::vector<std::int64_t> offsets;
+  for (std::int64_t y = 0; y < b.kernel_y; ++y) {
+    for (std::int64_t x = 0; x < (side_by_side ? 1 : b.kernel_x); ++x) {
+      offsets.push_back(y * geometry.dilation_y * conv.line_bytes() + x * geometry.dilation_x * pixel);
+    }
+  }
+  const Runs runs{offsets.data(), static_cast<std::int64_t>(offsets.size()),
+                  tap_fours * (side_by_side ? b.kernel_x : 1)};
+
+  auto* const weights = scratch<Scratch::weights, Integers>(together * panel_fours);
+  auto* const starts = scratch<Scratch::starts, Integers>(together);
+  const auto bytes_of = [&](std::int64_t panel) {
+    return reinterpret_cast<std::int8_t*>(weights) + panel * panel_fours * four_bytes;
+  };
+  const Step by(image.greatest, 127);
+  const Parts tiles(image.output_width, most_rows);
+  Integers sums[most_rows * most_panels];
+
+  for (std::int64_t first = panels.begin; first < panels.end;) {
+    // Some panels of one group.
+    const std::int64_t group = first / group_panels, group_end = (group + 1) * group_panels;
+    const std::int64_t end = group_end < panels.end ? group_end : panels.end;
+    const std::int64_t count = end - first < together ? end - first : together;
+    const auto width_at = [&](std::int64_t p) {
+      return static_cast<int>(count - p < most_panels ? count - p : most_panels);
+    };
+    for (std::int64_t p = 0; p < count; ++p) {
+      const std::int64_t in_tile = p % most_panels, width = width_at(p - in_tile);
+      Integers total = {};
+      for (std::int64_t tap = 0; tap < b.taps(); ++tap) {
+        total += with.spread(b.words + (first + p) * b.panel_words() + tap * b.channel_words() * panel_width,
+                             tap_fours, width * four_bytes,
+                             bytes_of(p - in_tile) + (tap * tap_fours * width + in_tile) * four_bytes);
+      }
+      starts[p] = -with.zero * total;
+    }
+    for (std::int64_t line = lines.begin; line < lines.end; ++line) {
+      const std::uint8_t* const q =
+          image.q + line * geometry.stride_y * conv.line_bytes() + group * conv.group_bytes();
+      const std::int64_t line_row = (image.index * image.output_height + line) * image.output_width;
+      for (std::int64_t tile = 0; tile < tiles.count(); ++tile) {
+        const auto [x, x_end] = tiles[tile];
+        const int rows = static_cast<int>(x_end - x);
+        for (std::int64_t p = 0; p < count; p += most_panels) {
+          const int width = width_at(p);
+          for (int i = 0; i < rows * width; ++i) sums[i] = starts[p + i % width];
+          with.tiles[width - 1][rows - 1](q + x * geometry.stride_x * pixel, geometry.stride_x * pixel, runs,
+                                          bytes_of(p), sums);
+          for (int i = 0; i < width; ++i) {
+            const std::int64_t in_group = (first + p + i - group * group_panels) * panel_width;
+            const Place at(0, group * group_outputs + in_group, b.n, group_outputs - in_group);
+            const auto scale = load<Floats>(conv.output.scale + at.j, at.width);
+            const AffineWriter write(conv.output, at);
+            for (int r = 0; r < rows; ++r) {
+              write.finish(line_row + x + r, to_floats(sums[r * width + i]) * scale * by.step);
+            }
+          }
+        }
+      }
+    }
+    first += count;
+  }
+}
+
+}  // namespace
+}  // namespace proxconnect

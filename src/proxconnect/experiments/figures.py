@@ -1,0 +1,154 @@
+"""Figures from the results of a grid, and from nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from proxconnect._figures import figure_to
+
+_STYLES = ("-", "--", ":")
+_PANELS = 6
+
+
+class Figure(NamedTuple):
+    """A figure of a page.
+
+    Args:
+        caption: what it shows.
+        draw: writes it to a file.
+        can_be_drawn: whether the results have what it shows.
+    """
+
+    caption: str
+    draw: Callable[[Mapping[str, Any], Path], None]
+    can_be_drawn: Callable[[Mapping[str, Any]], bool]
+
+
+def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
+    """Accuracy against bytes of all finished cells; the front that no other cell beats is a line."""
+    done = _done(results)
+    groups: dict[str, list[tuple[int, float]]] = {}
+    for cell in done:
+        name = " ".join(dict.fromkeys((cell["model"], cell["setting"], cell["regime"])))
+        groups.setdefault(name, []).append((cell["record"]["bytes"], 100 * cell["record"]["packed"]))
+    with figure_to(path, (7, 4.5)) as figure:
+        axes = figure.subplots()
+        for name, points in groups.items():
+            axes.scatter([size for size, _ in points], [share for _, share in points], s=18, label=name)
+        front = pareto_front([point for points in groups.values() for point in points])
+        axes.plot(
+            [size for size, _ in front],
+            [share for _, share in front],
+            color="0.6",
+            linewidth=1,
+            zorder=0,
+            label="not beaten",
+        )
+        axes.set(xscale="log", xlabel="bytes of the packed file", ylabel="validation accuracy, %")
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+
+
+def pareto_front(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The points that are more accurate than every smaller one, by size.
+
+    >>> pareto_front([(10, 80.0), (5, 85.0), (20, 90.0), (20, 70.0)])
+    [(5, 85.0), (20, 90.0)]
+    """
+    front: list[tuple[int, float]] = []
+    for size, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((size, accuracy))
+    return front
+
+
+def draw_flips(results: Mapping[str, Any], path: Path) -> None:
+    """Flips, and latents outside the exact interval, by epoch: a row for each table, seed 0 alone."""
+    tables = _tables(results, "history", "flip_rate")
+    with figure_to(path, (11, 3.2 * len(tables))) as figure:
+        rows = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
+        for row, (title, cells) in zip(rows, tables.items(), strict=True):
+            row.suptitle(title, fontsize=9)
+            flips, outside = row.subplots(1, 2)
+            for axes, key in ((flips, "flip_rate"), (outside, "outside_exact")):
+                for index, cell in enumerate(cells):
+                    values = cell["record"]["history"].get(key, [])
+                    style = _STYLES[index // 10 % len(_STYLES)]
+                    epochs = range(1, len(values) + 1)
+                    axes.plot(epochs, values, style, color=f"C{index % 10}", label=_label(cell))
+                axes.set(xlabel="epoch", ylabel=key.replace("_", " "))
+                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.grid(alpha=0.3)
+            flips.set(yscale="log")
+            row.legend(*flips.get_legend_handles_labels(), loc="outside right center", fontsize=7)
+
+
+def draw_latents(results: Mapping[str, Any], path: Path) -> None:
+    """Histograms of the latents, later epochs darker: a block of panels for each table, seed 0 alone."""
+    tables = _tables(results, "latents")
+    heights = [math.ceil(len(cells) / _PANELS) for cells in tables.values()]
+    with figure_to(path, (1.8 * _PANELS, 1.6 * sum(heights) + 0.3 * len(heights))) as figure:
+        blocks = figure.subfigures(len(tables), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for block, height, (title, cells) in zip(blocks, heights, tables.items(), strict=True):
+            block.suptitle(title, fontsize=9)
+            panels = block.subplots(height, _PANELS, squeeze=False).flat
+            for axes, cell in itertools.zip_longest(panels, cells):
+                if cell is None:
+                    axes.set_axis_off()
+                    continue
+                histograms = cell["record"]["latents"]
+                for index, shares in enumerate(histograms.values()):
+                    edges = [-3 + 6 * edge / len(shares) for edge in range(len(shares) + 1)]
+                    axes.stairs(shares, edges, color=str(0.8 * (1 - (index + 1) / len(histograms))))
+                axes.set_title(_label(cell), fontsize=7)
+                axes.set_yticks([])
+                axes.tick_params(labelsize=6)
+
+
+def _label(cell: Mapping[str, Any]) -> str:
+    return " ".join([cell["method"], *(f"{key} {value}" for key, value in cell["varied"].items())])
+
+
+def _tables(results: Mapping[str, Any], *keys: str) -> dict[str, list[Mapping[str, Any]]]:
+    """The finished cells of seed 0 whose records have something at ``keys``, by table."""
+
+    def has(cell: Mapping[str, Any]) -> bool:
+        value = cell.get("record", {})
+        for key in keys:
+            value = value.get(key, {})
+        return bool(value) and cell["seed"] == 0
+
+    found = {}
+    for table in results["tables"]:
+        cells = [cell for cell in map(results["cells"].__getitem__, table["cells"]) if has(cell)]
+        if cells:
+            found[table["title"]] = cells
+    return found
+
+
+def _done(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [cell for cell in results["cells"].values() if cell["status"] == "done"]
+
+
+FIGURES: dict[str, Figure] = {
+    "pareto": Figure(
+        "Validation accuracy of the packed network against the bytes of its file",
+        draw_pareto,
+        lambda results: bool(_done(results)),
+    ),
+    "flips": Figure(
+        "Share of the binary weights that flip in an epoch, and of latents outside the exact interval",
+        draw_flips,
+        lambda results: bool(_tables(results, "history", "flip_rate")),
+    ),
+    "latents": Figure(
+        "Histograms of the latent weights in units of their scales, from -3 to 3, later epochs darker",
+        draw_latents,
+        lambda results: bool(_tables(results, "latents")),
+    ),
+}
+"""The figures of a page, by the ends of their files' names."""

@@ -1,0 +1,102 @@
+"""The rendered parts of a page that is otherwise written by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proxconnect.errors import TrainingError, unknown_name
+from proxconnect.experiments.tables import PENDING, markdown, method_table, pair_table
+
+_BLOCK = re.compile(r"(<!-- rendered: (?P<what>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_LATENTS = {
+    "flip_rate": "flips, last epoch",
+    "outside_exact": "outside the exact interval",
+    "gradient_killed": "gradient stopped",
+    "level_distance": "distance from the levels",
+}
+
+
+def with_rendered_parts(text: str, data: Path) -> str:
+    r"""``text`` with everything between its marks written anew from the JSON files in ``data``.
+
+    A part stands between ``<!-- rendered: KIND of GRID, SELECTION -->`` and ``<!-- end -->``:
+
+    - ``methods``, selected by a table's title: its rows;
+    - ``latents``, the same: what the latents of its cells did;
+    - ``pairs``: the grid's own pairs, or those selected as ``bnn++m and bnn++``;
+    - ``accumulators``: what 8-bit accumulators cost beside 32-bit ones, and how often they overflow.
+
+    Raises:
+        TrainingError: a part or grid does not exist.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        kind, _, rest = found["what"].partition(" of ")
+        grid, _, selection = rest.partition(", ")
+        if kind not in PARTS:
+            raise TrainingError(f"findings: {unknown_name('rendered part', kind, PARTS)}")
+        file = data / f"{grid}.json"
+        if not file.is_file():
+            raise TrainingError(f"findings: there are no results of grid {grid!r} ({file})")
+        return f"{found[1]}{PARTS[kind](json.loads(file.read_text(encoding='utf-8')), selection)}\n{found[3]}"
+
+    return _BLOCK.sub(part, text)
+
+
+def _methods(results: Mapping[str, Any], selection: str) -> str:
+    return method_table(results, _table(results, selection))
+
+
+def _pairs(results: Mapping[str, Any], selection: str) -> str:
+    return pair_table(results, [selection.split(" and ")] if selection else results["pairs"])
+
+
+def _latents(results: Mapping[str, Any], selection: str) -> str:
+    rows = []
+    for name in _table(results, selection):
+        cell = results["cells"][name]
+        last = {key: values[-1] for key, values in cell.get("record", {}).get("history", {}).items()}
+        shares = (
+            [f"{last[key]:.2g}" if key in last else "" for key in _LATENTS] if last else [PENDING, "", "", ""]
+        )
+        rows.append([f"`{cell['method']}`", str(cell["seed"]), *shares])
+    return markdown(("method", "seed", *_LATENTS.values()), rows)
+
+
+def _accumulators(results: Mapping[str, Any], selection: str) -> str:
+    cells = results["cells"]
+    rows = []
+    for name, cell in cells.items():
+        wide = cells.get(name.replace("-bwaa-", "-bwa-"))
+        if cell["setting"] != "bwaa" or wide is None:
+            continue
+        row = [cell["model"], cell["regime"], f"`{cell['method']}`", str(cell["seed"])]
+        if "record" in cell and "record" in wide:
+            both = [100 * each["record"]["packed"] for each in (wide, cell)]
+            rate = cell["record"]["history"].get("overflow_rate", [float("nan")])[-1]
+            row += [*(f"{share:.2f} %" for share in both), f"{both[0] - both[1]:+.2f}", f"{rate:.2g}"]
+        else:
+            row += [PENDING, "", "", ""]
+        rows.append(row)
+    columns = ("model", "regime", "method", "seed", "32 bit", "8 bit", "cost, points", "overflow rate")
+    return markdown(columns, rows)
+
+
+def _table(results: Mapping[str, Any], title: str) -> Sequence[str]:
+    names = {table["title"]: table["cells"] for table in results["tables"]}
+    if title not in names:
+        raise TrainingError(f"findings: {unknown_name('table', title, names)}")
+    found: Sequence[str] = names[title]
+    return found
+
+
+PARTS: dict[str, Callable[[Mapping[str, Any], str], str]] = {
+    "methods": _methods,
+    "latents": _latents,
+    "pairs": _pairs,
+    "accumulators": _accumulators,
+}

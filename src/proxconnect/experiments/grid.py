@@ -1,0 +1,82 @@
+"""Grids of training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxconnect.trainer import TrainConfig
+
+REGIMES = {
+    "fp": "Full precision, from scratch",
+    "pt": "Binarized after training, BatchNorm settled, not trained further",
+    "ft": "Fine-tuned from the full-precision network",
+    "e2e": "From scratch",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One planned training run.
+
+    Args:
+        name: of its folder and its record.
+        regime: one of :data:`REGIMES`.
+        full_precision: name of the full-precision cell that it is compared with and, under ``pt`` and ``ft``,
+            starts from; None for full precision itself.
+        options: those of ``proxconnect train`` that are not left to their defaults; ``init`` and ``teacher``
+            name cells.
+        varied: those of them that take several values in the cell's table.
+    """
+
+    name: str
+    regime: str
+    full_precision: str | None
+    options: Mapping[str, Any]
+    varied: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> TrainConfig:
+        """The whole configuration, with every default filled in; data is named by the run alone."""
+        return TrainConfig(**{"data": "-", **self.options}).resolved()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The cells that have to be done before."""
+        return tuple(self.options[key] for key in ("init", "teacher") if key in self.options)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells that belong side by side."""
+
+    title: str
+    regime: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All cells of a file, in the order of work.
+
+    Args:
+        name: of its folder of runs and of its results: the file's, without ending.
+        title: headline of the results.
+        data: what the results call the data.
+        protocol: one paragraph on how the cells are trained.
+        pairs: (method, its repair) to compare, seed by seed.
+        tables: the cells.
+    """
+
+    name: str
+    title: str
+    data: str
+    protocol: str
+    pairs: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Those of all tables; a cell stands after those that it starts from."""
+        return tuple(cell for table in self.tables for cell in table.cells)

@@ -1,0 +1,161 @@
+"""What a finished run's folder says, as one record of plain values."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from proxconnect.errors import TrainingError
+from proxconnect.experiments.grid import Cell
+from proxconnect.trainer import TrainConfig, latent_histogram, read_checkpoint
+
+RESULT_FILE = "result.json"
+CHECKPOINT_FILE = "checkpoint"
+# Logged once an epoch, over all layers.
+_HISTORY = (
+    "val_accuracy",
+    "train_loss",
+    "mu",
+    "flip_rate",
+    "outside_exact",
+    "level_distance",
+    "gradient_killed",
+    "overflow_rate",
+    "epoch_seconds",
+)
+# Where a run computes, and what its folders are called, decides nothing of what it computes.
+_ELSEWHERE = ("data", "accelerator", "devices", "strategy")
+# Of a long run, as many histograms of the latents are kept.
+_HISTOGRAMS = 6
+_SHARPNESS = ("mu_schedule", "mu_start", "mu_end", "mu_fraction")
+
+
+def state_of(cell: Cell, folder: Path) -> str:
+    """``"done"``, ``"started"`` (a checkpoint to resume) or ``"pending"``.
+
+    Raises:
+        TrainingError: the folder holds a run of another configuration.
+    """
+    if not (folder / "config.json").is_file():
+        return "pending"
+    recorded = _read(folder / "config.json")
+    refuse_difference(f"run {folder}", recorded, cell)
+    if (folder / RESULT_FILE).is_file():
+        return "done"
+    return "started" if (folder / CHECKPOINT_FILE).is_file() else "pending"
+
+
+def refuse_difference(what: str, recorded: Mapping[str, Any], cell: Cell) -> None:
+    """Refuse a configuration that is not the one ``cell`` plans.
+
+    Raises:
+        TrainingError: the message names each key that differs.
+    """
+    theirs, ours = (decisive(config) for config in (TrainConfig.from_dict(recorded).resolved(), cell.config))
+    differences = [
+        f"{key} is {theirs[key]!r}, planned {ours[key]!r}" for key in ours if theirs[key] != ours[key]
+    ]
+    if differences:
+        raise TrainingError(
+            f"{what} is not what the grid plans for {cell.name}: {'; '.join(differences)}. "
+            "Change the grid, or remove the run"
+        )
+
+
+def decisive(config: TrainConfig) -> dict[str, Any]:
+    """What of a configuration decides what a run computes; other runs by the names of their folders."""
+    ignored = _ELSEWHERE + (_SHARPNESS if config.setting == "fp" else ())
+    values = {key: value for key, value in config.to_dict().items() if key not in ignored}
+    for key in ("init", "teacher"):
+        values[key] = None if values[key] is None else Path(values[key]).name
+    return values
+
+
+def record_of(cell: Cell, folder: Path) -> dict[str, Any]:
+    """The record of a finished run. Accuracies are shares of 1, times seconds, sizes bytes.
+
+    ``origin`` is None, and the fingerprint that of the checkpoint, where the run is from a release that did
+    not write them to its result.
+
+    Raises:
+        TrainingError: a file of the run cannot be read.
+    """
+    result = _read(folder / RESULT_FILE)
+    history = read_history(folder)
+    try:
+        return {
+            "config": decisive(TrainConfig.from_dict(result["config"]).resolved()),
+            "trained": result["trained"]["accuracy"],
+            "packed": result["packed"]["accuracy"],
+            "images": result["packed"]["images"],
+            "bytes": result["bytes"],
+            "ratio": result["ratio"],
+            "mu": result["metrics"].get("mu"),
+            "epochs": result["config"]["epochs"],
+            "seconds": sum(history.get("epoch_seconds", [])),
+            "history": {key: values for key, values in history.items() if key != "epoch_seconds"},
+            "latents": _latents(folder, result["config"]["setting"]),
+            "data_fingerprint": result.get("data_fingerprint") or _fingerprint(folder),
+            "origin": result.get("origin"),
+            "test": None,
+        }
+    except (KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{folder / RESULT_FILE} is not a result of 'proxconnect train': {error!r}"
+        ) from error
+
+
+def read_history(folder: Path) -> dict[str, list[float]]:
+    """Each logged quantity, epoch by epoch, in five digits."""
+    found: dict[str, list[float]] = {}
+    for row in _epochs(folder).values():
+        for key in _HISTORY:
+            if key in row:
+                found.setdefault(key, []).append(row[key])
+    return found
+
+
+def _latents(folder: Path, setting: str) -> dict[str, list[float]]:
+    """Histograms of the latents by epoch, a few of them; the last alone where the run did not log them."""
+    if setting == "fp":
+        return {}
+    logged = {
+        epoch: [share for key, share in sorted(row.items()) if key.startswith("latents/")]
+        for epoch, row in _epochs(folder).items()
+    }
+    epochs = [epoch for epoch, shares in logged.items() if shares]
+    if not epochs:
+        checkpoint = read_checkpoint(folder)
+        return {str(checkpoint.epoch): latent_histogram(checkpoint.build_model())}
+    steps = min(_HISTOGRAMS, len(epochs)) - 1
+    chosen = [epochs[round(index * (len(epochs) - 1) / max(1, steps))] for index in range(steps + 1)]
+    return {str(epoch + 1): logged[epoch] for epoch in chosen}
+
+
+def _epochs(folder: Path) -> dict[int, dict[str, float]]:
+    """What was logged in each epoch; of an epoch that was begun twice, the later log."""
+    found: dict[int, dict[str, float]] = {}
+    versions = (folder / "csv").glob("version_*/metrics.csv")
+    for file in sorted(versions, key=lambda file: file.stat().st_mtime_ns):
+        with file.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                values = {key: float(f"{float(value):.5g}") for key, value in row.items() if value}
+                found.setdefault(int(row["epoch"]), {}).update(values)
+    return dict(sorted(found.items()))
+
+
+def _fingerprint(folder: Path) -> str:
+    return read_checkpoint(folder).data.fingerprint
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise TrainingError(f"{path} holds no JSON object")
+    return value

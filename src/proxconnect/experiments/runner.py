@@ -1,0 +1,176 @@
+"""Runs the cells of a grid that are not done yet, each in a process of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from proxconnect.errors import TrainingError
+from proxconnect.experiments.grid import Cell
+from proxconnect.experiments.record import state_of
+
+_POLL_SECONDS = 0.2
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    runs: Path,
+    data: str,
+    *,
+    jobs: int = 1,
+    recorded: Collection[str] = (),
+    on_done: Callable[[Cell], None],
+    show: Callable[[str], None] = print,
+) -> list[str]:
+    """Train what is not done, in order; resume what was interrupted.
+
+    Args:
+        cells: an order in which each stands after those that it starts from.
+        runs: folder of the runs; the cell ``name`` has the folder ``name`` and the log ``name.log`` in it.
+        data: what ``proxconnect train --data`` takes.
+        jobs: processes at a time; several have one thread each.
+        recorded: names of cells whose results are known already, wherever they were run.
+        on_done: called after each cell that was done by this call.
+        show: takes the lines to print.
+
+    Returns:
+        The names of the cells that failed, or whose start failed.
+
+    Raises:
+        TrainingError: a folder holds a run of another configuration, or a cell starts from one that was run
+            elsewhere, or another process runs cells in ``runs``; nothing is run then.
+    """
+    failed: list[str] = []
+    with _alone(runs), _Processes(runs, data, jobs) as processes:
+        states = {cell.name: state_of(cell, runs / cell.name) for cell in cells}
+        waiting = [cell for cell in cells if states[cell.name] != "done" and cell.name not in recorded]
+        _check_starts(waiting, states, recorded, runs)
+        done = {name for name, state in states.items() if state == "done"}
+        while waiting or processes.running:
+            for cell in [cell for cell in waiting if any(name in failed for name in cell.needs)]:
+                waiting.remove(cell)
+                failed.append(cell.name)
+                show(f"{cell.name}: not run, as what it starts from failed")
+            ready = [cell for cell in waiting if all(name in done for name in cell.needs)]
+            for cell in ready[: processes.free]:
+                waiting.remove(cell)
+                processes.start(cell, states[cell.name])
+                show(f"{cell.name}: {'resumed' if states[cell.name] == 'started' else 'started'}")
+            for cell, status in processes.ended():
+                if status == 0:
+                    done.add(cell.name)
+                    on_done(cell)
+                    show(f"{cell.name}: done")
+                else:
+                    failed.append(cell.name)
+                    show(f"{cell.name}: failed with status {status}; {_last_line(_log(runs, cell))}")
+    return failed
+
+
+class _Processes:
+    """Training processes, at most ``jobs`` at a time; leaving the context ends those that still run."""
+
+    def __init__(self, runs: Path, data: str, jobs: int) -> None:
+        self.runs, self.data, self.jobs = runs, data, jobs
+        self.running: list[tuple[Cell, subprocess.Popen[bytes]]] = []
+
+    @property
+    def free(self) -> int:
+        return self.jobs - len(self.running)
+
+    def start(self, cell: Cell, state: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self.jobs > 1 else None
+        arguments = command(cell, state, self.runs, self.data)
+        with _log(self.runs, cell).open("ab") as log:
+            process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self.running.append((cell, process))
+
+    def ended(self) -> Iterator[tuple[Cell, int]]:
+        """Wait until a process has ended, if one runs; yield it and its exit status."""
+        while self.running:
+            over = [each for each in self.running if each[1].poll() is not None]
+            if over:
+                self.running = [each for each in self.running if each not in over]
+                yield from ((cell, process.returncode) for cell, process in over)
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def __enter__(self) -> _Processes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for _, process in self.running:
+            process.terminate()
+        for _, process in self.running:
+            process.wait()
+
+
+@contextmanager
+def _alone(runs: Path) -> Iterator[None]:
+    """Two processes that resume one run would write over each other."""
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"another 'proxconnect grid' runs the cells in {runs}; wait for it, or name another folder "
+                "with --runs"
+            ) from None
+        yield
+
+
+def _check_starts(
+    waiting: Sequence[Cell], states: Mapping[str, str], recorded: Collection[str], runs: Path
+) -> None:
+    for cell in waiting:
+        for name in cell.needs:
+            if name in recorded and states[name] != "done":
+                raise TrainingError(
+                    f"cell {cell.name} starts from {name}, whose result is recorded but whose run is not at "
+                    f"{runs / name}; bring it there, or name its folder with --runs"
+                )
+
+
+def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
+    """The command that trains ``cell``, or what is left of it.
+
+    >>> cell = Cell("a", "fp", None, {"model": "resnet20", "setting": "fp", "epochs": 2})
+    >>> " ".join(command(cell, "pending", Path("runs"), "digits")[1:])
+    '-m proxconnect train --data digits --model resnet20 --setting fp --epochs 2 --overwrite --out runs/a'
+    >>> " ".join(command(cell, "started", Path("runs"), "digits")[1:])
+    '-m proxconnect train --resume runs/a'
+    """
+    train = [sys.executable, "-m", "proxconnect", "train"]
+    folder = runs / cell.name
+    if state == "started":
+        return [*train, "--resume", str(folder)]
+    options = [word for key, value in cell.options.items() for word in _words(key, value, runs)]
+    # A folder without a checkpoint is one that was interrupted in its first epoch.
+    return [*train, "--data", data, *options, "--overwrite", "--out", str(folder)]
+
+
+def _words(key: str, value: Any, runs: Path) -> list[str]:
+    flag = "--" + key.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag] if value else []
+    if key in ("init", "teacher"):
+        value = runs / value
+    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
+
+
+def _log(runs: Path, cell: Cell) -> Path:
+    return runs / f"{cell.name}.log"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return f"{said.strip()} (log: {log})"

@@ -1,0 +1,187 @@
+"""Markdown from the results of a grid, and from nothing else."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from proxconnect.experiments.figures import FIGURES
+
+PENDING = "pending"
+_COLUMNS = (
+    "method",
+    "seeds",
+    "validation: trained",
+    "packed",
+    "below full precision",
+    "test: packed",
+    "file, bytes",
+    "mu at the end",
+    "minutes",
+)
+_PAIR_COLUMNS = ("table", "first", "second", "seeds", "second - first, points", "95 % interval", "reading")
+# Of the t distribution, two-sided 95 %, by degrees of freedom.
+_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The whole page of a grid."""
+    cells = results["cells"]
+    done = [cell for cell in cells.values() if cell["status"] == "done"]
+    lines = [f"# {results['title']}", "", f"{len(done)} of {len(cells)} cells are done.", ""]
+    lines += [part for text in (results["data"], results["protocol"]) if text for part in (text, "")]
+    for table in results["tables"]:
+        shared = _in_words(_shared([cells[name] for name in table["cells"]]))
+        lines += [f"## {table['title']}", "", f"{table['regime']}{f'; {shared}' if shared else ''}.", ""]
+        lines += [method_table(results, table["cells"]), ""]
+    if results["pairs"]:
+        lines += ["## Pairs and their repairs", "", pair_table(results, results["pairs"]), ""]
+    figures = {name: figure for name, figure in FIGURES.items() if figure.can_be_drawn(results)}
+    lines += ["## Figures", ""] if figures else []
+    for name, figure in figures.items():
+        lines += [f"{figure.caption}:", "", f"![{figure.caption}]({results['grid']}-{name}.png)", ""]
+    return "\n".join([*lines, *_sources(results)]) + "\n"
+
+
+def method_table(results: Mapping[str, Any], names: Sequence[str]) -> str:
+    """A row for every method of the cells ``names``, its seeds together."""
+    cells = [results["cells"][name] for name in names]
+    shared = _shared(cells)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        network = [cell[key] for key in ("model", "setting") if len({each[key] for each in cells}) > 1]
+        own = _in_words({key: value for key, value in cell["options"].items() if key not in shared})
+        label = ", ".join(filter(None, [" ".join([*network, f"`{cell['method']}`"]), own]))
+        groups.setdefault(label, []).append(cell)
+    return markdown(_COLUMNS, (_row(results, label, cells) for label, cells in groups.items()))
+
+
+def _shared(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options that all cells have in common."""
+    first, *others = (cell["options"] for cell in cells)
+    return {key: value for key, value in first.items() if all(each.get(key) == value for each in others)}
+
+
+def _in_words(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
+
+
+def _row(results: Mapping[str, Any], label: str, cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    records = [cell["record"] for cell in cells if cell["status"] == "done"]
+    seeds = str(len(records)) if len(records) == len(cells) else f"{len(records)} of {len(cells)}"
+    if not records:
+        return [label, seeds, PENDING, *[""] * (len(_COLUMNS) - 3)]
+    tests = [record["test"]["accuracy"] for record in records if record["test"]]
+    sharpness = {record["mu"] for record in records}
+    mu = sharpness.pop() if len(sharpness) == 1 else None
+    return [
+        label,
+        seeds,
+        _share([record["trained"] for record in records]),
+        _share([record["packed"] for record in records]),
+        _points(_gaps(results, cells)),
+        _share(tests) if len(tests) == len(records) else "",
+        f"{records[0]['bytes']:,}",
+        "" if mu is None else f"{mu:.4g}",
+        f"{statistics.mean(record['seconds'] for record in records) / 60:.0f}",
+    ]
+
+
+def _gaps(results: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Points lost to full precision, of the cells whose full precision is done too."""
+    found = []
+    for cell in cells:
+        reference = results["cells"].get(cell["full_precision"], {"status": PENDING})
+        if cell["status"] == reference["status"] == "done":
+            found.append(100 * (reference["record"]["packed"] - cell["record"]["packed"]))
+    return found
+
+
+def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> str:
+    """The two methods of each pair beside each other wherever both are planned, seed by seed."""
+    rows = []
+    for pair in pairs:
+        for table in results["tables"]:
+            cells = [results["cells"][name] for name in table["cells"]]
+            sides = [
+                {_twin(cell): cell.get("record") for cell in cells if cell["method"] == method}
+                for method in pair
+            ]
+            if all(sides):
+                rows.append(_pair_row(table["title"], pair, *sides))
+    return markdown(_PAIR_COLUMNS, rows)
+
+
+def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a cell and the one to compare it with have in common."""
+    return (cell["model"], cell["setting"], cell["seed"], *cell["varied"].items())
+
+
+def _pair_row(
+    title: str, pair: Sequence[str], first: Mapping[Any, Any], second: Mapping[Any, Any]
+) -> list[str]:
+    twins = [twin for twin in first if first[twin] and second.get(twin)]
+    start = [title, *(f"`{method}`" for method in pair), f"{len(twins)} of {len(first)}"]
+    if not twins:
+        return [*start, PENDING, "", ""]
+    differences = [100 * (second[twin]["packed"] - first[twin]["packed"]) for twin in twins]
+    mean = statistics.mean(differences)
+    half = _half_interval(differences, first[twins[0]])
+    reading = "within noise" if abs(mean) <= half else f"`{pair[mean > 0]}` is better"
+    return [*start, f"{mean:+.2f}", f"{mean - half:+.2f} to {mean + half:+.2f}", reading]
+
+
+def _half_interval(differences: Sequence[float], record: Mapping[str, Any]) -> float:
+    """Half of a 95 % interval, in points.
+
+    Over seeds by Student's t; of a single seed by the number of validation images alone, as if the two
+    networks had erred independently.
+    """
+    count = len(differences)
+    if count > 1:
+        spread = statistics.stdev(differences) / math.sqrt(count)
+        return _T.get(count - 1, 2.57) * spread
+    accuracy, images = record["packed"], record["images"]
+    return 100 * 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
+
+
+def _sources(results: Mapping[str, Any]) -> list[str]:
+    records = [cell["record"] for cell in results["cells"].values() if cell["status"] == "done"]
+    prints = sorted({record["data_fingerprint"] for record in records})
+    origins = [record["origin"] for record in records if record["origin"]]
+    machines = sorted(
+        {f"{each['accelerator'] or each['processor']}, PyTorch {each['torch']}" for each in origins}
+    )
+    commits = sorted({each["commit"] or "unknown" for each in origins})
+    unknown = len(records) - len(origins)
+    lines = ["## Where the numbers are from", ""]
+    lines += [
+        f"- Data, by the SHA-256 of images and labels: {', '.join(f'`{each}`' for each in prints)}"
+    ] * bool(prints)
+    lines += [f"- Machines: {'; '.join(machines)}"] * bool(machines)
+    lines += [f"- Commits: {', '.join(f'`{each}`' for each in commits)}"] * bool(commits)
+    lines += [f"- {unknown} runs recorded neither commit nor machine."] * bool(unknown)
+    lines += [
+        "- *Below full precision*: points between the packed network and the packed full-precision network",
+        "  of the same seed, on validation images. Of several seeds: mean ± standard deviation.",
+        f"- Made by `proxconnect grid recipes/{results['grid']}.toml --render` from"
+        f" [`data/{results['grid']}.json`](data/{results['grid']}.json).",
+    ]
+    return lines
+
+
+def _share(values: Sequence[float]) -> str:
+    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.2f}{spread} %"
+
+
+def _points(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):+.2f}" if values else ""
+
+
+def markdown(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -1,0 +1,153 @@
+"""Maps that have a compiled form, which does in one pass what takes torch several.
+
+Compiled are the catalogue's maps with levels -1 and 1, for dense float32 tensors on the CPU. All else, and
+all that ``torch.compile`` traces, is computed by the maps themselves. The two are equal for sign, hard tanh,
+PARQ, binary relax and the polynomial; values and slopes of the others, and means of magnitudes, agree within
+a few units in the last place.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from proxconnect import _native
+from proxconnect.quantizers import (
+    binary_relax,
+    hard_tanh,
+    identity,
+    linear_quantizer,
+    monotone_sign_swish,
+    parq,
+    polynomial,
+    reste,
+    sign,
+    sign_swish,
+    tanh,
+)
+from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, Slope
+
+
+class Compiled(NamedTuple):
+    """The compiled form of a map: its ``MapKind`` in ``csrc/core.h``, and constants of it.
+
+    ``w`` and ``g`` are tensors as :func:`dense` takes them; ``s`` and ``alpha`` hold one number for all or
+    one for each index of ``w`` in dimension 0, and 1 where they are None.
+    """
+
+    kind: int
+    a: float = 0.0
+    b: float = 0.0
+
+    def value(self, w: Tensor, mu: Sharpness, s: Tensor | None = None, alpha: Tensor | None = None) -> Tensor:
+        """``alpha F(w / s)``."""
+        out = torch.empty_like(w)
+        _native.quantize(*_latents(w, s, alpha), *self._map(mu), out.data_ptr(), torch.get_num_threads())
+        return out
+
+    def gradient(
+        self, w: Tensor, mu: Sharpness, g: Tensor, s: Tensor | None = None, alpha: Tensor | None = None
+    ) -> Tensor:
+        """``B(w / s) g (alpha / s)``, with ``B`` the map's slope."""
+        out, g = torch.empty_like(w), laid_out(g, w.stride())
+        addresses = g.data_ptr(), out.data_ptr()
+        _native.scale_gradient(*_latents(w, s, alpha), *self._map(mu), *addresses, torch.get_num_threads())
+        return out
+
+    def marked_value(self, x: Tensor, mu: Sharpness, ramp: Compiled) -> tuple[Tensor, Tensor]:
+        """``F(x)``, and a bit for each element: whether the slope of ``ramp`` is not 0."""
+        out = torch.empty_like(x)
+        inside = torch.empty(-(-x.numel() // 16), dtype=torch.int16)
+        addresses = out.data_ptr(), inside.data_ptr()
+        height = ramp.height(mu)
+        _native.quantize_and_mark(
+            *(x.data_ptr(), x.numel(), *self._map(mu), height, *addresses, torch.get_num_threads())
+        )
+        return out, inside
+
+    @property
+    def is_ramp(self) -> bool:
+        """Whether the map is ``clip(h w, -1, 1)``, with ``h`` its :meth:`height`."""
+        return self.kind == _RAMP
+
+    def height(self, mu: Sharpness) -> float:
+        """The slope of a ramp where it is not 0."""
+        return max(float(mu), self.a)
+
+    def _map(self, mu: Sharpness) -> tuple[int, float, float, float]:
+        return self.kind, float(mu), self.a, self.b
+
+
+def marked_gradient(inside: Tensor, height: float, g: Tensor) -> Tensor:
+    """``height g`` where the bit is set, else 0; ``g`` lies in memory as what was marked."""
+    out = torch.empty_like(g)
+    addresses = g.data_ptr(), out.data_ptr()
+    _native.scale_marked(inside.data_ptr(), g.numel(), height, *addresses, torch.get_num_threads())
+    return out
+
+
+_RAMP = 2
+_LARGE = 2**15  # elements from which on the temporary tensor of torch's mean of magnitudes costs more
+_COMPILED: dict[Elementwise, Compiled] = {
+    identity: Compiled(0),
+    sign: Compiled(1),
+    hard_tanh: Compiled(_RAMP),
+    parq(): Compiled(_RAMP),
+    linear_quantizer(): Compiled(_RAMP, 1.0),  # no less steep than at mu = 1
+    binary_relax(): Compiled(3),
+    polynomial: Compiled(4),
+    tanh: Compiled(5),
+    sign_swish: Compiled(6),
+    monotone_sign_swish: Compiled(7),
+    reste(): Compiled(8, 0.1, 1.5),
+}
+
+
+def compiled_value(map: Elementwise, *tensors: Tensor) -> Compiled | None:
+    """The compiled form of a forward quantizer, if there is one for these tensors."""
+    return _COMPILED.get(map) if isinstance(map, ElementwiseMap) and dense(*tensors) else None
+
+
+def compiled_slope(map: Elementwise, *tensors: Tensor) -> Compiled | None:
+    """The compiled form whose slope is this backward quantizer, if there is one for these tensors."""
+    return compiled_value(map.map, *tensors) if isinstance(map, Slope) else None
+
+
+def dense(*tensors: Tensor) -> bool:
+    """Whether compiled code takes these tensors: float32, on the CPU, without gaps, dimension 0 outermost."""
+    return not torch.compiler.is_compiling() and all(
+        type(each) in (Tensor, nn.Parameter)
+        and each.is_cpu
+        and each.dtype == torch.float32
+        and (each.is_contiguous() or _channels_last(each))
+        for each in tensors
+    )
+
+
+def mean_magnitudes(rows: Tensor) -> Tensor:
+    """The mean of ``|rows|`` over all dimensions but the first; these stay, of size 1."""
+    if rows.numel() < _LARGE or not dense(rows):
+        return rows.abs().mean(dim=tuple(range(1, rows.ndim)), keepdim=True)
+    mean = rows.new_empty(len(rows), *(1,) * (rows.ndim - 1))
+    columns = rows.numel() // len(rows)
+    _native.mean_magnitudes(rows.data_ptr(), len(rows), columns, mean.data_ptr(), torch.get_num_threads())
+    return mean
+
+
+def laid_out(g: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """``g`` with this stride, copied where it has another."""
+    return g if g.stride() == stride else torch.empty_strided(g.shape, stride).copy_(g)
+
+
+def _channels_last(x: Tensor) -> bool:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
+
+
+def _latents(w: Tensor, s: Tensor | None, alpha: Tensor | None) -> tuple[int, int, int, int, int, int]:
+    rows = len(w) if w.ndim and w.numel() else 1
+    one_for_all = s is None or s.numel() == 1
+    scales = [0 if scale is None else scale.data_ptr() for scale in (s, alpha)]
+    return w.data_ptr(), rows, w.numel() // rows, scales[0], scales[1], 0 if one_for_all else 1

@@ -1,0 +1,8 @@
+"""Packed models that ship with the package, each with a card that says how it came to be."""
+
+from __future__ import annotations
+
+from proxconnect.zoo._shelf import Card, card, load
+from proxconnect.zoo._shelf import names as list
+
+__all__ = ["Card", "card", "list", "load"]

@@ -1,0 +1,95 @@
+"""Grids in TOML: products, names, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxconnect.errors import TrainingError
+from proxconnect.experiments import read_grid
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_cells_are_the_product_in_order(recipe: Path) -> None:
+    grid = read_grid(recipe)
+    assert grid.name == "small"
+    names = [cell.name for cell in grid.cells]
+    assert names[:4] == ["resnet20-fp-s0", "resnet20-fp-s1", "resnet20-bw-ft-bc-s0", "resnet20-bw-ft-bc-s1"]
+    assert len(names) == 8
+    last = grid.cells[-1]
+    assert (last.name, last.needs, last.config.epochs) == ("resnet20-bw-ft-bnn++-s1", ("resnet20-fp-s1",), 2)
+    assert grid.cells[0].config.epochs == 1
+    assert read_grid(recipe, {"limit_train_batches": 3}).cells[0].config.limit_train_batches == 3
+
+
+def test_lists_of_options_are_factors_too(recipe: Path) -> None:
+    recipe.write_text(
+        recipe.read_text().replace("epochs = 2", "epochs = 2, lr = [0.001, 0.004], mu_end = [30, 300]")
+    )
+    cells = read_grid(recipe).cells[2:]
+    assert len(cells) == 3 * 2 * 4
+    assert cells[1].name == "resnet20-bw-ft-bc-lr0.001-mu_end300-s0"
+    assert (cells[1].config.lr, cells[1].config.mu_end) == (0.001, 300)
+
+
+def test_methods_may_have_options_of_their_own(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text() + '[table.method_options]\n"bnn++" = { lr = 0.5, epochs = 3 }\n')
+    first, *_, last = read_grid(recipe).cells[2:]
+    assert (first.config.lr, first.config.epochs) == (0.002, 2)
+    assert (last.config.lr, last.config.epochs) == (0.5, 3)
+    assert last.name == "resnet20-bw-ft-bnn++-s1"
+
+
+def test_regimes_say_where_a_cell_starts(recipe: Path) -> None:
+    text = recipe.read_text()
+    recipe.write_text(text.replace('"ft"', '"e2e"'))
+    cell = read_grid(recipe).cells[-1]
+    assert (cell.needs, cell.full_precision) == ((), "resnet20-fp-s1")
+    recipe.write_text(text.replace('"ft"', '"pt"').replace("options = { epochs = 2 }", ""))
+    cell = read_grid(recipe).cells[-1]
+    assert (cell.name, cell.config.epochs, cell.needs) == ("resnet20-bw-pt-bnn++-s1", 0, ("resnet20-fp-s1",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("title = \"A small grid\"", "", "title is None; expected a text"),
+        ("pairs = ", "pair = ", "unknown key 'pair'; did you mean 'pairs'"),
+        ("pairs = [[\"bnn+\", \"bnn++\"]]", "pairs = [\"bnn+\"]", "lists of two methods"),
+        ("setting = \"bw\"", "settings = \"bw\"", "'1-bit weights': unknown key 'settings'; did you"),
+        ("setting = \"bw\"", "", "has no setting"),
+        ("setting = \"bw\"", "setting = \"bww\"", "cell resnet20-bww-ft-bc-s0: unknown setting 'bww'"),
+        ("\"bnn++\"]\nseed", "\"bnn+++\"]\nseed", "unknown method 'bnn\\+\\+\\+'"),
+        ("method = [\"bc\", \"bnn+\", \"bnn++\"]", "method = []", "method is an empty list"),
+        ("regime = \"ft\"", "regime = \"tf\"", "unknown regime 'tf'. Known: fp, pt"),
+        ("full_precision = ", "#", "full_precision names the full-precision cell"),
+        ("{model}-fp-s{seed}", "{model}-fp-s2", "unknown earlier cell 'resnet20-fp-s2'"),
+        ("epochs = 2", "epoch = 2", "unknown key 'epoch'; did you mean 'epochs'"),
+        ("epochs = 2", "epochs = \"two\"", "epochs is 'two', of type str; expected int"),
+        ("epochs = 2", "seed = 2", "seed is no option here"),
+        ("seed = [0, 1]\noptions", "seed = [0, 0]\noptions", "plans cell resnet20-bw-ft-bc-s0 twice"),
+        ("[[table]]", "[[tables]]", "unknown key 'tables'"),
+        ("[options]", "options = 1\n[other]", "unknown key 'other'"),
+        ("epochs = 2 }", "epochs = 2 }\nmethod_options.fp.lr = 1", "method_options of unknown method"),
+        ("epochs = 2 }", "epochs = 2 }\nmethod_options = 1", "method_options is 1; expected a table"),
+        ("title = ", "title ", "is not TOML"),
+    ],
+)  # fmt: skip
+def test_refuses(old: str, new: str, words: str, recipe: Path) -> None:
+    text = recipe.read_text()
+    assert old in text
+    recipe.write_text(text.replace(old, new))
+    with pytest.raises(TrainingError, match=words):
+        read_grid(recipe)
+
+
+def test_a_grid_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot read grid"):
+        read_grid(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_grids_of_the_project_can_be_planned(path: Path) -> None:
+    assert read_grid(path).cells

@@ -1,0 +1,57 @@
+"""A run of no epochs: the sign of a trained network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from proxconnect.cli.app import run
+from proxconnect.data import Batches, load_data, preprocessing
+from proxconnect.layers import recalibrate_
+from proxconnect.trainer import TrainConfig, read_checkpoint
+from proxconnect.trainer.checkpoint import DataFacts, build_model, facts_to_save
+
+
+def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
+    start = TrainConfig(model="resnet20", data="digits", setting="fp", batch_size=64).resolved()
+    data = load_data("digits")
+    facts = DataFacts(data.classes, preprocessing(data), data.fingerprint)
+    # A checkpoint as full precision leaves it, without the seconds that its training takes.
+    model = build_model(start, facts)
+    (tmp_path / "fp").mkdir()
+    content = {
+        "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
+        "epoch": 0,
+        **facts_to_save(start, facts, {}),
+    }
+    torch.save(content, tmp_path / "fp" / "checkpoint")
+    out = tmp_path / "pt"
+    options = [
+        "--model",
+        "resnet20",
+        "--method",
+        "bc",
+        "--epochs",
+        "0",
+        "--batch-size",
+        "64",
+        "--data",
+        "digits",
+    ]
+    command = ["train", *options, "--init", str(tmp_path / "fp"), "--limit-train-batches", "3"]
+    assert run([*command, "--out", str(out), "--json"]) == 0
+    result = json.loads((out / "result.json").read_text())
+    found = read_checkpoint(out)
+    assert found.epoch == 0
+    # Hardened and packed, scales are float16.
+    assert result["packed"]["loss"] == pytest.approx(result["trained"]["loss"], rel=1e-3)
+    made = found.build_model()
+    expected = build_model(found.config, found.data, model.state_dict())
+    batches = list(Batches(data.train, 64, mean=data.mean, std=data.std, shuffle=True))[:3]
+    recalibrate_(expected, (images for images, _ in batches))
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(made.state_dict()[name], value)
+    assert run(["train", "--resume", str(out)]) == 0
