@@ -115,13 +115,14 @@ def test_from_latents_to_the_answer_of_a_file(layer: str, config: dict[str, Any]
     hard = pc.harden_(copy.deepcopy(model)).eval().requires_grad_(False)
     expected = hard(x)
     path = pc.save(model, tmp_path / "m.safetensors", x)
-    for kernels in ("reference", "fast"):
-        assert torch.equal(pc.load(path, kernels=kernels)(x), expected)
+    assert torch.equal(pc.load(path, kernels="reference")(x), expected)
     loaded = pc.load(path, model=LAYERS[layer][0]())
-    assert torch.equal(loaded(x), expected)
-    assert torch.equal(copy.deepcopy(loaded)(x), expected)
+    answer = loaded(x)
+    assert torch.equal(copy.deepcopy(loaded)(x), answer)
     assert pc.save(loaded, tmp_path / "again.safetensors", x).read_bytes() == path.read_bytes()
-    assert torch.equal(pc.pack_(model)(x), expected)
+    assert torch.equal(pc.pack_(copy.deepcopy(model), kernels="reference")(x), expected)
+    for fast in (answer, pc.load(path)(x), pc.pack_(model)(x)):
+        torch.testing.assert_close(fast, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
 def test_fused_attention_answers_with_the_quantized_weights() -> None:

@@ -121,7 +121,7 @@ def of_file(path: Path, inputs: Sequence[Tensor] | None) -> dict[str, Counted]:
     if packed.header.graph is not None:
         return _of_network(Network(packed), stored, inputs)
     scales = {name: packed.tensors[f"{name}.scale"].nbytes for name in packed.header.binary}
-    return _of_header(packed.header, stored, scales, "fast")
+    return _of_header(packed.header, stored, scales, dict.fromkeys(scales, "-"))
 
 
 class _Binary(NamedTuple):
@@ -140,16 +140,16 @@ def _binary_of(model: nn.Module) -> dict[nn.Module, list[_Binary]]:
     for _, module, name, quantizer in binarized_weights(model):
         latent = latent_weight(module, name)
         form = _form(quantizer.config.levels, quantizer.rows)
-        tensor = _Binary(name, id(latent), form, quantizer.hard_scale(latent).nbytes, "float32")
+        tensor = _Binary(name, id(latent), form, quantizer.hard_scale(latent).nbytes, "torch")
         found.setdefault(module, []).append(tensor)
     for hard in hardened_weights(model):
         form = _form(hard.form.levels, hard.form.rows)
-        tensor = _Binary(hard.tensor_name, id(hard.weight), form, hard.scale.nbytes, "float32")
+        tensor = _Binary(hard.tensor_name, id(hard.weight), form, hard.scale.nbytes, "torch")
         found.setdefault(hard.module, []).append(tensor)
     for module in model.modules():
         if isinstance(module, PackedLayer):
             found[module] = [
-                _Binary(name, id(weight), weight.form, weight.scale.nbytes, weight.kernels)
+                _Binary(name, id(weight), weight.form, weight.scale.nbytes, module.kernel)
                 for name, weight in module.packed_weights().items()
             ]
     return found
@@ -176,8 +176,7 @@ def _of_network(
 ) -> dict[str, Counted]:
     weights = {name: cast(PackedWeight, network.model.get_submodule(name)) for name in network.header.binary}
     scales = {name: weight.scale.nbytes for name, weight in weights.items()}
-    kernels = next((weight.kernels for weight in weights.values()), "fast")
-    layers = _of_header(network.header, stored, scales, kernels)
+    layers = _of_header(network.header, stored, scales, network.kernels)
     codes, uses = binary_uses(network.graph, weights)
     for name, use in uses.items():
         layer = layers[_owner(name)]
@@ -208,11 +207,11 @@ def _of_network(
 
 
 def _of_header(
-    header: Header, stored: Mapping[str, int], scales: Mapping[str, int], kernels: str
+    header: Header, stored: Mapping[str, int], scales: Mapping[str, int], kernels: Mapping[str, str]
 ) -> dict[str, Counted]:
     layers: dict[str, Counted] = {}
     for name, weight in header.binary.items():
-        layers.setdefault(_owner(name), Counted("-")).add_binary(weight, scales[name], kernels)
+        layers.setdefault(_owner(name), Counted("-")).add_binary(weight, scales[name], kernels[name])
     for name, tensor in header.dense.items():
         layer = layers.setdefault(_owner(name), Counted("-"))
         layer.add_dense(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -28,6 +29,7 @@ from proxconnect.format.layout import GRAPH
 from proxconnect.graph import Capture, canonical_names, to_json
 from proxconnect.layers import (
     BinarizationInfo,
+    BinaryInput,
     HardenedWeight,
     binarization_of,
     binarized_weights,
@@ -41,15 +43,18 @@ Model = TypeVar("Model", bound=nn.Module)
 BITS: dict[tuple[float, ...], int] = {(-1, 1): 1, (-1, 0, 1): 2}
 
 
-def pack_(model: Model, kernels: str = "fast") -> Model:
+def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -> Model:
     """Swap the binarized layers of ``model`` for packed ones, in place, and return it.
 
-    Works with any control flow: the forward stays the user's own, and a layer's weight is unpacked when it is
-    used. Layers that are not hardened yet are hardened first.
+    Works with any control flow: the forward stays the user's own. Linear layers and 1d and 2d convolutions
+    run on kernels, for float32 on the CPU where no gradient is wanted (so under ``torch.no_grad()`` if their
+    bias or input requires one); other weights are unpacked when they are used. Layers that are not hardened
+    yet are hardened first.
 
     Args:
         model: a model with binarized or hardened layers.
         kernels: ``"fast"`` or ``"reference"``, see :func:`proxconnect.load`.
+        activations: None or ``"int8"``, see :func:`proxconnect.load`.
 
     Raises:
         ProxConnectError: there is nothing to pack, a layer has levels that cannot be packed, or ``kernels``
@@ -61,7 +66,7 @@ def pack_(model: Model, kernels: str = "fast") -> Model:
     >>> pc.pack_(layer, kernels="reference").packed.weight.bits.shape
     torch.Size([4, 2])
     """
-    check_kernels(kernels)
+    check_kernels(kernels, activations)
     if not any(True for _ in (*binarized_weights(model), *hardened_weights(model))):
         raise ProxConnectError(
             "nothing to pack: the model has no binarized or hardened layer; call binarize_ first"
@@ -70,11 +75,11 @@ def pack_(model: Model, kernels: str = "fast") -> Model:
         packed_form(found.name, found.quantizer.config.levels, found.quantizer.rows)
     if any(True for _ in binarized_weights(model)):
         harden_(model)
-    _pack_hardened(model, kernels)
+    _pack_hardened(model, kernels, activations)
     return model
 
 
-def _pack_hardened(model: nn.Module, kernels: str) -> None:
+def _pack_hardened(model: nn.Module, kernels: str, activations: str | None) -> None:
     packed: dict[int, PackedWeight] = {}
     layers: dict[nn.Module, dict[str, PackedWeight]] = {}
     for found in hardened_weights(model):
@@ -85,7 +90,7 @@ def _pack_hardened(model: nn.Module, kernels: str) -> None:
             packed[id(weight)] = PackedWeight(bits, found.scale, form, kernels)
         layers.setdefault(found.module, {})[found.tensor_name] = packed[id(weight)]
     for layer, weights in layers.items():
-        pack_layer_(layer, weights)
+        pack_layer_(layer, weights, activations)
 
 
 def hardened_copy(model: nn.Module) -> nn.Module:
@@ -136,7 +141,10 @@ def store(
         method=info.method,
         setting=info.setting,
         rest=rest,
-        binary={name: packed_form(name, w.form.levels, w.form.rows) for name, w in binary.items()},
+        binary={
+            name: replace(packed_form(name, w.form.levels, w.form.rows), accumulator=accumulator_of(w.module))
+            for name, w in binary.items()
+        },
         dense={name: describe(tensor, role) for name, (tensor, role) in dense.items()},
         graph=graph,
         classes=None if classes is None else tuple(classes),
@@ -169,6 +177,14 @@ def packed_form(name: str, levels: tuple[float, ...], rows: Rows) -> BinaryTenso
             "train with one of these, or keep the hardened model's state_dict"
         )
     return BinaryTensor(rows.shape, BITS[levels], rows.group, rows.transposed)
+
+
+def accumulator_of(module: nn.Module) -> str | None:
+    """What a packed file says of the accumulators of a layer; None where its input is not binary."""
+    if not isinstance(module, BinaryInput):
+        return None
+    accumulator = module.accumulator
+    return "32" if accumulator is None else f"{accumulator.overflow} {accumulator.bits}"
 
 
 def distinct_weights(model: nn.Module) -> dict[str, HardenedWeight]:

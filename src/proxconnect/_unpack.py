@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from proxconnect._pack import BITS, dense_tensors, describe
+from proxconnect._pack import BITS, accumulator_of, dense_tensors, describe
 from proxconnect.engine import PackedWeight, pack_layer_, packed_weight, unpack_layers_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
@@ -27,7 +27,7 @@ from proxconnect.layers import (
 )
 
 
-def load_into(packed: PackedFile, model: nn.Module, kernels: str) -> None:
+def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: str | None = None) -> None:
     """Put the binary weights of ``packed`` into ``model`` as packed layers, and copy the rest, in place.
 
     Raises:
@@ -57,7 +57,7 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str) -> None:
         levels = next(levels for levels, bits in BITS.items() if bits == form.bits)
         remember(layer, tensor_name, Hardened(info, levels, form.rows))
     for layer, found in layers.items():
-        pack_layer_(layer, found)
+        pack_layer_(layer, found, activations)
 
 
 def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -115,6 +115,12 @@ def _refuse_misfit(packed: PackedFile, model: nn.Module) -> None:
                 raise FormatError(
                     f"parameter {name!r} is binary in the file, but cannot be so in {layer}; "
                     "build the model as when it was saved"
+                )
+            sums, stored = accumulator_of(layer), header.binary[name].accumulator
+            if stored is not None and sums != stored:
+                raise FormatError(
+                    f"the accumulators of {name!r} are {stored!r} in the file, but {sums!r} in the model; "
+                    "binarize it as when it was saved"
                 )
 
 

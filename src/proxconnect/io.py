@@ -76,20 +76,20 @@ def save(
 
 @overload
 def load(
-    path: str | os.PathLike[str], kernels: str = ..., activations: None = ..., model: None = ...
+    path: str | os.PathLike[str], kernels: str = ..., activations: str | None = ..., model: None = ...
 ) -> Network: ...
 
 
 @overload
 def load(
-    path: str | os.PathLike[str], kernels: str = ..., activations: None = ..., *, model: Model
+    path: str | os.PathLike[str], kernels: str = ..., activations: str | None = ..., *, model: Model
 ) -> Model: ...
 
 
 def load(
     path: str | os.PathLike[str],
     kernels: str = "fast",
-    activations: None = None,
+    activations: str | None = None,
     model: nn.Module | None = None,
 ) -> nn.Module:
     """The network of a packed file, or its weights in a model of yours; in eval mode.
@@ -97,8 +97,10 @@ def load(
     Args:
         path: a file that :func:`save` wrote.
         kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit;
-            ``"fast"`` uses compiled code.
-        activations: this release has ``None``.
+            ``"fast"`` uses compiled code: sums and decisions of layers with binary input are the same,
+            floats agree up to rounding, within 1e-5 of the largest output.
+        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits, each row of a linear layer
+            and each image of a convolution with a step of its own; None leaves them.
         model: a model with the file's parameters and buffers, of the same names, shapes and dtypes: plain,
             binarized, hardened or packed. Its binary layers become packed ones, in place.
 
@@ -111,14 +113,17 @@ def load(
             which is then unchanged.
         ProxConnectError: an argument is wrong.
     """
-    check_kernels(kernels)
-    if activations is not None:
-        raise ProxConnectError(f"activations must be None in this release, not {activations!r}")
+    check_kernels(kernels, activations)
     packed = packed_format.read(Path(path))
+    if activations is not None and ("bwa" in packed.header.setting or not packed.header.binary):
+        raise ProxConnectError(
+            f"{path} is of setting {packed.header.setting!r}: activations={activations!r} is for binary "
+            "layers with float inputs; pass None"
+        )
     try:
         if model is None:
-            return Network(packed, kernels)
-        load_into(packed, model, kernels)
+            return Network(packed, kernels, activations)
+        load_into(packed, model, kernels, activations)
         return model.eval()
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None

@@ -13,6 +13,7 @@ import proxconnect as pc
 from proxconnect.engine import PackedLayer, PackedLinear, PackedWeight, unpack_layers_
 from proxconnect.errors import ProxConnectError
 from proxconnect.format import BinaryTensor
+from proxconnect.layers import collect_accumulators
 
 
 def hardened(layer: nn.Module, scale: str | None = "channel") -> nn.Module:
@@ -34,7 +35,7 @@ LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
 @pytest.mark.parametrize("kernels", ["reference", "fast"])
 @pytest.mark.parametrize("scale", ["channel", "tensor", None])
 @pytest.mark.parametrize(("build", "shape"), LAYERS)
-def test_a_packed_layer_has_the_bits_of_the_hardened_one(
+def test_a_packed_layer_computes_what_the_hardened_one_does(
     build: Callable[[], nn.Module], shape: tuple[int, ...], scale: str | None, kernels: str
 ) -> None:
     torch.manual_seed(1)
@@ -44,7 +45,11 @@ def test_a_packed_layer_has_the_bits_of_the_hardened_one(
     assert packed is layer
     assert isinstance(packed, PackedLayer)
     assert torch.equal(packed.weight, weight)
-    assert torch.equal(packed(x), expected)
+    if kernels == "reference":
+        assert packed.kernel == "unpacked"
+        assert torch.equal(packed(x), expected)
+    torch.testing.assert_close(packed(x), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+    assert packed(x).is_contiguous()
 
 
 def test_the_signs_of_zeros_are_kept() -> None:
@@ -88,7 +93,8 @@ def test_a_copy_and_an_unpacked_copy_agree_and_leave_the_original() -> None:
     twin, x = copy.deepcopy(packed), torch.randn(1, 2, 5, 5)
     unpack_layers_(twin)
     assert type(twin[0]) is nn.Conv2d
-    assert torch.equal(twin(x), packed(x))
+    torch.testing.assert_close(twin(x), packed(x), rtol=1e-5, atol=1e-5)
+    assert torch.equal(copy.deepcopy(packed)(x), packed(x))
     assert torch.equal(twin[0].weight_scale, packed[0].packed.weight.scale)
 
 
@@ -123,3 +129,143 @@ def test_unknown_kernels_name_the_near_match() -> None:
         PackedWeight(
             torch.zeros(1, 1, dtype=torch.uint8), torch.ones(1, 1), BinaryTensor((1, 1)), kernels="fats"
         )
+
+
+KERNEL_LAYERS: list[tuple[nn.Module, tuple[int, ...], str]] = [
+    (nn.Linear(8, 4), (3, 8), "w1a32"),
+    (nn.Conv1d(48, 6, 3, padding="same"), (2, 48, 9), "w1a32"),
+    (nn.Conv2d(32, 6, 3, groups=2), (2, 32, 9, 9), "w1a32"),
+    (nn.Conv2d(32, 6, 2, padding="same"), (2, 32, 9, 9), "unpacked"),
+    (nn.Conv2d(16, 6, 3, padding=1, padding_mode="circular"), (2, 16, 9, 9), "unpacked"),
+    (nn.Conv3d(2, 3, 2), (2, 2, 4, 4, 4), "unpacked"),
+    (nn.ConvTranspose2d(2, 3, 2), (2, 2, 4, 4), "unpacked"),
+    (nn.Embedding(5, 3), (), "unpacked"),
+    (nn.modules.linear.NonDynamicallyQuantizableLinear(6, 2), (2, 6), "unpacked"),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "kernel"), KERNEL_LAYERS)
+def test_the_summary_names_the_kernel_of_each_layer(
+    layer: nn.Module, shape: tuple[int, ...], kernel: str
+) -> None:
+    layer = copy.deepcopy(layer)
+    assert [row.kernel for row in pc.summary(hardened(layer)).layers] == ["torch"]
+    packed = pc.pack_(layer)
+    assert [row.kernel for row in pc.summary(packed).layers] == [kernel]
+    int8 = pc.pack_(unpacked_copy(packed), activations="int8")
+    assert int8.kernel == kernel.replace("w1a32", "w1a8")
+    if kernel == "w1a32":
+        x = torch.randn(shape)
+        assert (int8(x) - packed(x)).abs().max() < 0.05 * packed(x).abs().max()
+
+
+def test_small_float_convolutions_are_unpacked_unless_int8_is_wanted() -> None:
+    for layer in (nn.Conv2d(14, 6, 3), nn.Conv2d(32, 32, 3, groups=32)):
+        packed = pc.pack_(hardened(layer))
+        assert packed.kernel == "unpacked"
+        assert pc.pack_(unpacked_copy(packed), activations="int8").kernel == "w1a8"
+
+
+def unpacked_copy(model: nn.Module) -> nn.Module:
+    twin = copy.deepcopy(model)
+    unpack_layers_(twin)
+    return twin
+
+
+def test_scales_of_groups_and_ternary_weights_are_unpacked() -> None:
+    for config in (pc.BinarizeConfig("bc", scale=4), pc.BinarizeConfig("pc", levels=(-1, 0, 1))):
+        layer = pc.pack_(pc.binarize_(nn.Linear(8, 4), config, lambda module, name: True))
+        assert layer.kernel == "unpacked"
+        assert layer(torch.randn(2, 8)).shape == (2, 4)
+
+
+def binary_input(layer: nn.Module, **values: object) -> nn.Module:
+    torch.manual_seed(4)
+    config = pc.BinarizeConfig.from_setting(**{"setting": "bwaa", "method": "bc", **values})
+    return pc.harden_(pc.binarize_(layer, config, lambda module, name: True)).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    "values", [{"setting": "bwa"}, {}, {"overflow": "saturate"}, {"accumulator_bits": 5}]
+)
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(300, 5), (3, 2, 300)),
+        (nn.Conv1d(40, 6, 3, stride=2, padding=2), (2, 40, 9)),
+        (nn.Conv2d(40, 6, 3, padding=1, dilation=2, groups=2, bias=False), (2, 40, 9, 9)),
+    ],
+)
+def test_binary_inputs_have_the_bits_of_the_hardened_layer(
+    layer: nn.Module, shape: tuple[int, ...], values: dict[str, object]
+) -> None:
+    hard = binary_input(copy.deepcopy(layer), **values)
+    packed = pc.pack_(copy.deepcopy(hard))
+    assert packed.kernel == "w1a1"
+    x = torch.randn(shape)
+    assert torch.equal(packed(x), hard(x))
+    assert packed(x).is_contiguous()
+
+
+def test_accumulators_of_packed_layers_can_be_watched() -> None:
+    hard = binary_input(nn.Linear(300, 5))
+    packed, x = pc.pack_(copy.deepcopy(hard)), torch.ones(4, 300)
+    with collect_accumulators(hard) as expected:
+        hard(x)
+    with collect_accumulators(packed) as sums:
+        assert torch.equal(packed(x), hard(x))
+    assert sums.overflow_rates() == expected.overflow_rates()
+
+
+def test_gradients_halves_and_single_images_use_the_unpacked_weight() -> None:
+    layer = hardened(nn.Conv2d(16, 4, 3))
+    packed = pc.pack_(copy.deepcopy(layer))
+    x = torch.randn(2, 16, 5, 5, requires_grad=True)
+    packed(x).sum().backward()
+    expected = torch.autograd.grad(layer(x).sum(), x)[0]
+    assert torch.equal(x.grad, expected)
+    assert torch.equal(packed(x[0].detach()), layer(x[0].detach()))
+    assert packed.double().kernel == "unpacked"
+    assert packed.float().kernel == "w1a32"
+
+
+def test_memory_format_follows_the_input() -> None:
+    packed = pc.pack_(hardened(nn.Conv2d(16, 4, 3)))
+    x = torch.randn(2, 16, 5, 5)
+    assert packed(x).is_contiguous()
+    last = packed(x.to(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last, packed(x))
+
+
+def test_a_packed_layer_follows_its_state_and_its_bias() -> None:
+    torch.manual_seed(5)
+    one, other = (pc.pack_(hardened(nn.Linear(9, 4))) for _ in range(2))
+    x = torch.randn(2, 9)
+    twin = copy.deepcopy(one)
+    twin.load_state_dict(other.state_dict())
+    assert torch.equal(twin(x), other(x))
+    assert not torch.equal(one(x), other(x))
+    before = one(x)
+    one.bias.add_(1)
+    torch.testing.assert_close(one(x), before + 1)
+    one.bias = nn.Parameter(one.bias + 1, requires_grad=False)
+    torch.testing.assert_close(one(x), before + 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "input", "words"),
+    [
+        (nn.Linear(8, 4), torch.ones(2, 7), r"shape \(2, 7\); expected .* with 8 inputs"),
+        (nn.Linear(8, 4), torch.tensor(1.0), "expected .* with 8 inputs"),
+        (nn.Linear(8, 4), torch.ones(2, 8, dtype=torch.float64), "float64 on cpu, but the packed layer"),
+        (nn.Linear(8, 4), torch.ones(2, 8, device="meta"), "on meta, but the packed layer"),
+        (nn.Conv2d(16, 4, 3), torch.ones(2, 4, 5, 5), "with 16 inputs"),
+        (nn.Conv2d(16, 4, 3), torch.ones(2, 1, 16, 5, 5), "with 16 inputs"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused(layer: nn.Module, input: Tensor, words: str) -> None:
+    with pytest.raises(ProxConnectError, match=words):
+        pc.pack_(hardened(copy.deepcopy(layer)))(input)
+    with pytest.raises(ProxConnectError, match="activations must be None or 'int8', not 'int4'"):
+        pc.pack_(hardened(copy.deepcopy(layer)), activations="int4")

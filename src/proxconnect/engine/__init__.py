@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxconnect.engine._kernel_of import KERNELS, check_kernels
 from proxconnect.engine._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine.layers import (
     PackedConv1d,
@@ -14,7 +15,7 @@ from proxconnect.engine.layers import (
     unpack_layers_,
 )
 from proxconnect.engine.network import Network, packed_weight
-from proxconnect.engine.weight import KERNELS, PackedWeight, check_kernels
+from proxconnect.engine.weight import PackedWeight
 
 __all__ = [
     "KERNELS",

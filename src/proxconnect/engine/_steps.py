@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -96,18 +98,41 @@ class Thresholds:
         for name, values in (("scale", scale), ("bias", bias)):
             if not values.isfinite().all():
                 raise ProxConnectError(f"{name} holds an infinity or a NaN; no threshold stands for it")
-        falling = scale < 0
+        self._turn(lambda sums: sums.to(torch.float32) * scale + bias >= 0, k, wrap)
+
+    @classmethod
+    def deciding(
+        cls, decide: Callable[[Tensor], Tensor], n: int, k: int, *, wrap: bool = False
+    ) -> Thresholds:
+        """Thresholds of any decisions that turn at most once as the sums grow.
+
+        Args:
+            decide: from sums, int64 of shape (n,), to decisions, bool of the same shape.
+            n: outputs.
+            k: products in a sum.
+            wrap: as above.
+
+        >>> Thresholds.deciding(lambda sums: sums * sums * sums >= 8, n=1, k=9).threshold
+        tensor([2], dtype=torch.int32)
+        """
+        thresholds = cls.__new__(cls)
+        thresholds.n = n
+        thresholds._turn(decide, k, wrap)
+        return thresholds
+
+    def _turn(self, decide: Callable[[Tensor], Tensor], k: int, wrap: bool) -> None:
         least, greatest = (-128, 127) if wrap else (-k, k)
+        falling = decide(torch.full((self.n,), least))
         # Bisection for the least sum at which the decision has turned; greatest + 1 where it never does.
         low = torch.full((self.n,), least, dtype=torch.int64)
         high = torch.full((self.n,), greatest + 1, dtype=torch.int64)
         while (low < high).any():
             middle = (low + high) // 2
-            turned = (middle.to(torch.float32) * scale + bias >= 0) != falling
+            turned = decide(middle) != falling
             high = torch.where(turned, middle, high)
             low = torch.where(turned, low, torch.minimum(middle + 1, high))
         self.threshold = low.to(torch.int32)
-        self.flip = pack_bits(torch.where(falling, 1.0, -1.0)[None])
+        self.flip = pack_bits(falling[None])
 
     def arguments(self, weight: Panels | ConvPanels) -> tuple[int, int]:
         """What compiled code takes: addresses of threshold and flip.

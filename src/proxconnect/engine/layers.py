@@ -2,25 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from proxconnect.engine._kernel_of import UNPACKED, kernel_of
+from proxconnect.engine._layer_product import LayerProduct, use_of
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.layers import read_weights_anew, scale_name
 
 
 class PackedLayer(nn.Module):
-    """A layer whose weights are unpacked from ``packed`` whenever they are read; its forward is its own."""
+    """A layer with packed weights: a kernel computes with them, or its own forward with the unpacked ones.
+
+    The kernel computes where ``kernel`` names one, for float32 on the CPU, and where no gradient is wanted. A
+    weight that is read is unpacked for as long as it is used.
+    """
 
     plain: ClassVar[type[nn.Module]]
     packed: nn.ModuleDict
+    activations: str | None = None
+    on_kernel: LayerProduct | None = None
+    loading: RemovableHandle
 
     def packed_weights(self) -> dict[str, PackedWeight]:
         """The packed weights by name."""
         return cast(dict[str, PackedWeight], dict(self.packed.items()))
+
+    @property
+    def kernel(self) -> str:
+        """The kernel that computes this layer: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
+        return UNPACKED if self.on_kernel is None else self.on_kernel.kernel
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer's output.
+
+        Raises:
+            ProxConnectError: a linear layer's or convolution's input has another dtype, device or number of
+                channels than its weight, or, where it counts by its sign, a NaN.
+        """
+        product = self.on_kernel
+        if product is not None:
+            input = args[0] if args else kwargs["input"]
+            product.refuse_misfit(input)
+            if product.takes(input, self):
+                return product(input, self)
+        return super().forward(*args, **kwargs)
+
+    def lay_out(self) -> None:
+        """Lay the weight out for its kernel anew: bits, scales or bias have become others."""
+        self.on_kernel = None
+        weights = [weight for weight in self.packed_weights().values() if weight.on_kernels]
+        use = use_of(self, self.plain) if weights else None
+        if use is not None:
+            kernel = kernel_of(weights[0].form, use, self.activations)
+            if kernel != UNPACKED:
+                self.on_kernel = LayerProduct(kernel, use, weights[0], self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.lay_out()
+        return self
 
 
 @cache
@@ -46,18 +91,25 @@ def _unpacked(layer: PackedLayer, name: str) -> Tensor:
     return layer.packed[name]()  # type: ignore[no-any-return]
 
 
+def _lay_out_again(layer: nn.Module, keys: object) -> None:
+    cast(PackedLayer, layer).lay_out()
+
+
 PackedLinear = packed_class(nn.Linear, ("weight",))
 PackedConv1d = packed_class(nn.Conv1d, ("weight",))
 PackedConv2d = packed_class(nn.Conv2d, ("weight",))
 PackedConv3d = packed_class(nn.Conv3d, ("weight",))
 
 
-def pack_layer_(layer: nn.Module, weights: Mapping[str, PackedWeight]) -> None:
+def pack_layer_(
+    layer: nn.Module, weights: Mapping[str, PackedWeight], activations: str | None = None
+) -> None:
     """Make ``layer`` compute with ``weights`` instead of its parameters of these names, in place.
 
     Args:
         layer: a layer with float weights, hardened or plain; its other state, hooks and identity stay.
         weights: the packed weights by name; layers may share them.
+        activations: ``"int8"`` quantizes float inputs to 8 bits.
     """
     for name in weights:
         del layer._parameters[name]
@@ -65,6 +117,10 @@ def pack_layer_(layer: nn.Module, weights: Mapping[str, PackedWeight]) -> None:
     layer.__dict__.pop("_flat_weights", None)  # what recurrent layers keep of them
     layer.__class__ = packed_class(type(layer), tuple(weights))  # type: ignore[arg-type]
     layer.packed = nn.ModuleDict(weights)
+    packed = cast(PackedLayer, layer)
+    packed.activations = activations
+    packed.lay_out()
+    packed.loading = packed.register_load_state_dict_post_hook(_lay_out_again)  # type: ignore[no-untyped-call]
 
 
 def unpack_layers_(model: nn.Module) -> None:
@@ -75,7 +131,9 @@ def unpack_layers_(model: nn.Module) -> None:
     weights: dict[nn.Module, nn.Parameter] = {}
     for layer in [module for module in model.modules() if isinstance(module, PackedLayer)]:
         packed = layer.packed_weights()
-        del layer._modules["packed"]
+        layer.loading.remove()
+        for name in ("packed", "activations", "on_kernel", "loading"):
+            delattr(layer, name)
         layer.__class__ = layer.plain  # type: ignore[assignment]
         for name, weight in packed.items():
             if weight not in weights:

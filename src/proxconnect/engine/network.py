@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 
+from proxconnect.engine._fuse import fuse
+from proxconnect.engine._kernel_of import UNPACKED
+from proxconnect.engine._rewriting import resolve_fused
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError
 from proxconnect.format import Header, PackedFile
@@ -17,18 +21,26 @@ from proxconnect.graph.interpreter import Observer
 class Network(nn.Module):
     """The network of a packed file; needs none of its author's code.
 
-    Binary weights stay packed and are unpacked only while the operator that uses them runs. Parameters,
-    buffers and packed weights lie under their own names in ``network.model``.
+    Parameters, buffers and packed weights lie under their own names in ``network.model``. With ``"fast"``
+    kernels, a graph that is rewritten for them runs: constants are folded when the network is made, moved, or
+    given another state dictionary. The graph as it is stored runs on other devices than the CPU, where a
+    gradient is wanted, and with ``"reference"`` kernels; binary weights are then unpacked while the operator
+    that uses them runs.
 
     Args:
         packed: a checked file with a graph.
-        kernels: how packed weights are unpacked, see :class:`PackedWeight`.
+        kernels: ``"fast"`` or ``"reference"``.
+        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits.
+
+    Attributes:
+        kernels: by name, what computes with each binary weight: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or
+            ``"unpacked"``.
 
     Raises:
         FormatError: there is no graph, or it breaks the rules of ``docs/format.md``.
     """
 
-    def __init__(self, packed: PackedFile, kernels: str = "fast") -> None:
+    def __init__(self, packed: PackedFile, kernels: str = "fast", activations: str | None = None) -> None:
         super().__init__()
         self.header: Header = packed.header
         raw, info = packed.graph_json(), packed.header.graph
@@ -45,6 +57,9 @@ class Network(nn.Module):
         for name, tensor in self.header.dense.items():
             dense = packed.dense(name)
             self._add(name, nn.Parameter(dense, requires_grad=False) if tensor.role == "parameter" else dense)
+        self._activations = activations
+        self._fuse()
+        self.register_load_state_dict_post_hook(_fuse_again)  # type: ignore[no-untyped-call]
         self.eval()
 
     @property
@@ -73,11 +88,33 @@ class Network(nn.Module):
         Raises:
             ProxConnectError: number, dtype or sizes of the inputs are not those of the graph.
         """
-        return self.interpreter.run(inputs, self._lookup)
+        interpreter = self.interpreter if self._fused is None or self._wants_gradient(inputs) else self._fused
+        return interpreter.run(inputs, self._lookup)
 
     def observe(self, inputs: tuple[Tensor, ...], observer: Observer) -> None:
-        """Run once and show ``observer`` every operator with its arguments and result."""
+        """Run the stored graph once and show ``observer`` every operator with its arguments and result."""
         self.interpreter.run(inputs, self._lookup, observer)
+
+    def _fuse(self) -> None:
+        """Rewrite the graph for kernels, if they may compute with every weight as it is now."""
+        weights = {name: cast(PackedWeight, self.model.get_submodule(name)) for name in self.header.binary}
+        self._fused: Interpreter | None = None
+        self.kernels = dict.fromkeys(weights, UNPACKED)
+        if weights and all(weight.on_kernels for weight in weights.values()):
+            graph, kernels = fuse(self.graph, weights, self._lookup, self._activations)
+            self._fused = Interpreter(graph, resolve_fused)
+            self.kernels |= kernels
+
+    def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
+        if not torch.is_grad_enabled():
+            return False
+        tensors = (*inputs, *(getattr(owner, name) for owner, name in self._owners.values()))
+        return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._fuse()
+        return self
 
     def _lookup(self, name: str) -> Tensor:
         owner, attribute = self._owners[name]
@@ -103,6 +140,10 @@ class Network(nn.Module):
                 f"tensor {name!r}: not a name that a module's tensor can have: {error}"
             ) from None
         self._owners[name] = owner, attribute
+
+
+def _fuse_again(network: nn.Module, keys: object) -> None:
+    cast(Network, network)._fuse()
 
 
 def packed_weight(packed: PackedFile, name: str, kernels: str) -> PackedWeight:

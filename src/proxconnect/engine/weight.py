@@ -8,10 +8,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.engine._kernel_of import check_kernels
+from proxconnect.engine._operators import unpack
 from proxconnect.format import BinaryTensor, unpack_weight
-
-KERNELS = ("fast", "reference")
 
 
 class PackedWeight(nn.Module):
@@ -47,13 +46,16 @@ class PackedWeight(nn.Module):
         self.register_buffer("bits", bits)
         self.register_buffer("scale", scale)
 
+    @property
+    def on_kernels(self) -> bool:
+        """Whether a kernel may compute with the bits: ``"fast"``, on the CPU, for float32."""
+        return self.kernels == "fast" and self.bits.is_cpu and self.dtype == torch.float32
+
     def forward(self) -> Tensor:
         """The unpacked weight; nothing keeps it."""
         form, compiled = self.form, self.kernels == "fast" and self.bits.device.type == "cpu"
         if compiled and form.bits == 1 and form.group is None:
-            from proxconnect.engine.kernels import unpack_weights
-
-            weight = form.rows.turned(unpack_weights(self.bits, self.scale, form.rows.row_shape))
+            weight = form.rows.turned(unpack(self.bits, self.scale, form.rows.row_shape))
         else:
             weight = unpack_weight(self.bits, self.scale, form)
         return weight.to(self.dtype)
@@ -68,9 +70,3 @@ class PackedWeight(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.scale = scale.to(self.bits.device)
         return self
-
-
-def check_kernels(kernels: str) -> None:
-    """Raise :class:`ProxConnectError` unless ``kernels`` is one of :data:`KERNELS`."""
-    if kernels not in KERNELS:
-        raise ProxConnectError(unknown_name("kernels", kernels, KERNELS))

@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 REST = ("float32", "float16", "int8")
 ROLES = ("parameter", "buffer", "constant")
 DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+ACCUMULATORS = ("32", *(f"{what} {bits}" for what in ("wrap", "saturate") for bits in range(4, 17)))
 GRAPH_LIMIT = 16 * 1024 * 1024
 NO_HASH = "0" * 64
 
@@ -40,13 +41,16 @@ class BinaryTensor:
     """A weight of levels {-1, 1} (``bits`` 1) or {-1, 0, 1} (``bits`` 2) times a scale.
 
     ``group`` inputs of an output channel share a scale; without it, a channel's or all. ``transposed`` is the
-    number of groups of a transposed convolution: see :class:`proxconnect._rows.Rows`.
+    number of groups of a transposed convolution: see :class:`proxconnect._rows.Rows`. ``accumulator``, one of
+    :data:`ACCUMULATORS`, is there for layers with binary input: ``"32"``, or what becomes of a sum beyond how
+    many bits.
     """
 
     shape: tuple[int, ...]
     bits: int = 1
     group: int | None = None
     transposed: int | None = None
+    accumulator: str | None = None
 
     @property
     def rows(self) -> Rows:
@@ -174,7 +178,7 @@ def _raw_bytes(value: Any, where: str) -> int:
     return value  # type: ignore[no-any-return]
 
 
-_BINARY_OPTIONS = ("group", "transposed")
+_BINARY_OPTIONS = ("group", "transposed", "accumulator")
 _BINARY = record(
     BinaryTensor,
     options=_BINARY_OPTIONS,
@@ -182,6 +186,7 @@ _BINARY = record(
     bits=one_of((1, 2)),
     group=positive,
     transposed=positive,
+    accumulator=one_of(ACCUMULATORS),
 )
 _INPUT = record(InputSpec, name=string, dtype=one_of(DTYPES), shape=list_of(_size))
 _HEADER: dict[str, Check] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Interpreter:
 
     Args:
         graph: a validated graph.
+        functions: what stands behind the name of an operator; by default the closed list.
 
     >>> from proxconnect.graph import Graph, Node
     >>> spec = InputSpec("x", "float32", ("batch",))
@@ -31,13 +32,9 @@ class Interpreter:
     tensor([-1., -1.])
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, functions: Callable[[str], Callable[..., Any]] = resolve) -> None:
         self.graph = graph
-        nodes = [
-            Node(n.op, map_leaves(concrete, n.args), map_leaves(concrete, dict(n.kwargs)))
-            for n in graph.nodes
-        ]
-        self._steps = [(node, resolve(node.op), _takes_device(resolve(node.op))) for node in nodes]
+        self._steps = [_step(node, functions(node.op)) for node in graph.nodes]
         self._dead = _last_uses(graph)
 
     def run(self, inputs: Sequence[Tensor], lookup: Lookup, observe: Observer | None = None) -> Any:
@@ -59,18 +56,52 @@ class Interpreter:
                 return values[leaf.index]
             return lookup(leaf.name) if isinstance(leaf, TensorName) else leaf
 
-        for i, (node, function, takes_device) in enumerate(self._steps, start=len(inputs)):
-            args = map_leaves(concrete_leaf, node.args)
-            kwargs = map_leaves(concrete_leaf, node.kwargs)
-            if takes_device:
+        for i, step in enumerate(self._steps, start=len(inputs)):
+            args: Sequence[Any]
+            if step.values is None:
+                args = map_leaves(concrete_leaf, step.node.args)
+                kwargs = map_leaves(concrete_leaf, step.node.kwargs)
+            else:
+                args, kwargs = list(step.node.args), {}
+                for position, index in step.values:
+                    args[position] = values[index]
+                for position, name in step.names:
+                    args[position] = lookup(name)
+            if step.takes_device:
                 kwargs["device"] = inputs[0].device
-            values[i] = function(*args, **kwargs)
+            values[i] = step.function(*args, **kwargs)
             if observe is not None:
-                observe(node, args, values[i])
+                observe(step.node, args, values[i])
             del args, kwargs
             for index in self._dead.get(i, ()):
                 del values[index]
         return map_leaves(concrete_leaf, self.graph.output)
+
+
+class _Step(NamedTuple):
+    """One node, ready to run: where among its arguments values and tensors belong, if none lies deeper."""
+
+    node: Node
+    function: Callable[..., Any]
+    takes_device: bool
+    values: list[tuple[int, int]] | None
+    names: list[tuple[int, str]]
+
+
+def _step(node: Node, function: Callable[..., Any]) -> _Step:
+    ready = Node(node.op, map_leaves(concrete, node.args), map_leaves(concrete, dict(node.kwargs)))
+    places = list(enumerate(node.args))
+    inside = [
+        argument for argument in (*node.args, node.kwargs) if isinstance(argument, (tuple, list, Mapping))
+    ]
+    flat = not node.kwargs and not any(isinstance(leaf, (Value, TensorName)) for leaf in leaves(inside))
+    return _Step(
+        ready,
+        function,
+        _takes_device(function),
+        [(place, value.index) for place, value in places if isinstance(value, Value)] if flat else None,
+        [(place, tensor.name) for place, tensor in places if isinstance(tensor, TensorName)],
+    )
 
 
 def check_inputs(specs: Sequence[InputSpec], inputs: Sequence[Tensor]) -> None:

@@ -98,8 +98,9 @@ class _BinaryInputConv(BinaryInput):
     def forward(self, input: Tensor) -> Tensor:
         """``(N, in, ...) -> (N, out, ...)``, with or without ``N``."""
         layer = cast(nn.Conv2d, self)
-        padding = layer.padding
-        if layer.padding_mode != "zeros" or isinstance(padding, str):
+        before, after = (tuple(layer._reversed_padding_repeated_twice[end::2]) for end in (0, 1))
+        padding = before[::-1]
+        if layer.padding_mode != "zeros" or before != after:
             mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
             input = functional.pad(input, layer._reversed_padding_repeated_twice, mode)
             padding = (0,) * self.spatial

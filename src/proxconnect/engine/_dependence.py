@@ -1,0 +1,44 @@
+"""Which values of a graph decisions depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxconnect.graph import Node, Value
+from proxconnect.graph.graph import leaves
+
+# Operators whose result jumps: two floats that differ by rounding may give two results.
+_DECISIONS = {"pack", "sign", "round", "floor", "ceil", "trunc", "remainder", "floor_divide"}
+_DECISIONS |= {"eq", "ne", "lt", "le", "gt", "ge", "logical_not"}
+# Operators that give an element the same bits wherever it lies in memory.
+_FREE = {"pack", "sign", "round", "remainder", "add", "sub", "mul", "div", "batch_norm", "prelu", "relu"}
+_FREE |= {"hardtanh", "clamp", "max_pool2d", "slice", "pad", "cat", "dropout"}
+# Operators that take no other memory format than that of the captured graph.
+_VIEWS = {"view", "view_as"}
+
+
+class Dependence:
+    """Looks from the decisions of a graph backwards.
+
+    Args:
+        nodes: the nodes by number, binary products recognised.
+
+    Attributes:
+        exact: numbers of the values on which a decision depends: they must be torch's, bit for bit.
+        ordered: numbers of those that must lie in the default memory format: an operator that reads them
+            takes no other, or its rounding depends on it and a decision on its result.
+    """
+
+    def __init__(self, nodes: Mapping[int, Node]) -> None:
+        self.exact: set[int] = set()
+        self.ordered: set[int] = set()
+        for index, node in sorted(nodes.items(), reverse=True):
+            kind = node.op.removeprefix("aten.").removeprefix("proxconnect.").split(".")[0]
+            read = {leaf.index for leaf in leaves((node.args, node.kwargs)) if isinstance(leaf, Value)}
+            if kind in _DECISIONS or index in self.exact:
+                self.exact |= read
+            if kind in ("sums", "product"):
+                continue
+            rounds = index in self.exact and kind not in _FREE
+            if rounds or kind in _VIEWS or index in self.ordered:
+                self.ordered |= read

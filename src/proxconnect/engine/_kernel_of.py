@@ -1,0 +1,73 @@
+"""Which kernel computes a layer: the one place that decides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.format import BinaryTensor
+
+KERNELS = ("fast", "reference")
+ACTIVATIONS = ("int8",)
+UNPACKED = "unpacked"
+_MOST_INPUTS = 2**24  # sums of as many signs are exact in float32, and of as many int8 in int32
+# Convolutions in float32 with fewer inputs to a sum, such as depthwise ones, are faster unpacked: measured.
+_LEAST_CONVOLUTION = 128
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a layer, or a node of a graph, uses its weight.
+
+    ``operation`` is ``"linear"``, ``"conv1d"`` or ``"conv2d"``. Moves of a ``"conv1d"`` are those of the
+    convolution of height 1 that it is. ``binary_input``: the input is -1 and +1.
+    """
+
+    operation: str
+    binary_input: bool = False
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = None) -> str:
+    """The kernel for a weight and its use: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
+
+    Unpacked are ternary weights, scales of groups of inputs, float32 convolutions with fewer than 128 inputs
+    to a sum, and whatever is neither a linear layer nor a 1d or 2d convolution with zero padding: three
+    dimensions, transposed, embeddings, attention's input projections, recurrent layers, and classes derived
+    from torch's, which may do something else with the weight.
+
+    Args:
+        form: the weight's.
+        use: None for every other use.
+        activations: ``"int8"`` quantizes float inputs to 8 bits.
+
+    >>> kernel_of(BinaryTensor((8, 4)), Use("linear"), "int8")
+    'w1a8'
+    >>> kernel_of(BinaryTensor((8, 4), bits=2), Use("linear"))
+    'unpacked'
+    """
+    inputs = math.prod(form.shape[1:])
+    fits = form.bits == 1 and form.group is None and form.transposed is None and inputs <= _MOST_INPUTS
+    if use is None or not fits:
+        return UNPACKED
+    if use.binary_input:
+        return "w1a1"
+    if activations == "int8":
+        return "w1a8"
+    return UNPACKED if use.operation != "linear" and inputs < _LEAST_CONVOLUTION else "w1a32"
+
+
+def check_kernels(kernels: str, activations: str | None = None) -> None:
+    """Raise :class:`ProxConnectError` unless ``kernels`` and ``activations`` are known and go together."""
+    if kernels not in KERNELS:
+        raise ProxConnectError(unknown_name("kernels", kernels, KERNELS))
+    if activations is None:
+        return
+    if activations not in ACTIVATIONS:
+        raise ProxConnectError(f"activations must be None or 'int8', not {activations!r}")
+    if kernels == "reference":
+        raise ProxConnectError("activations='int8' is computed by kernels='fast', not by 'reference'")

@@ -1,0 +1,120 @@
+"""A packed layer's computation on a kernel: its input, its bias, its accumulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from proxconnect.engine._kernel_of import Use
+from proxconnect.engine._operands import affine_of, unchecked_affine
+from proxconnect.engine._product import Product, lay_out, scale_of
+from proxconnect.engine.kernels import Affine
+from proxconnect.engine.weight import PackedWeight
+from proxconnect.errors import ProxConnectError
+from proxconnect.layers import Accumulator, BinaryInput
+
+_OPERATIONS: dict[type[nn.Module], str] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
+
+
+def use_of(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
+    """How a layer of the class ``plain`` uses its weight; None where no kernel knows it."""
+    binary_input = issubclass(plain, BinaryInput)
+    known = [kind for kind in _OPERATIONS if plain is kind or (binary_input and issubclass(plain, kind))]
+    if not known:
+        return None
+    operation = _OPERATIONS[known[0]]
+    if operation == "linear":
+        return Use(operation, binary_input)
+    conv = cast(nn.Conv2d, layer)
+    before, after = conv._reversed_padding_repeated_twice[::2], conv._reversed_padding_repeated_twice[1::2]
+    if conv.padding_mode != "zeros" or before != after:
+        return None
+    ones = (1,) * (2 - len(conv.stride))
+    zeros = (0,) * (2 - len(conv.stride))
+    return Use(
+        operation,
+        binary_input,
+        stride=cast(tuple[int, int], ones + conv.stride),
+        padding=cast(tuple[int, int], (*zeros, *reversed(before))),
+        dilation=cast(tuple[int, int], ones + conv.dilation),
+        groups=conv.groups,
+    )
+
+
+class LayerProduct:
+    """What a packed ``Linear``, ``Conv1d`` or ``Conv2d`` computes on a kernel.
+
+    Args:
+        kernel: its name.
+        use: how the layer uses its weight.
+        weight: the packed weight, without groups of inputs.
+        layer: whose bias, and accumulator if there is one, follow the product.
+    """
+
+    def __init__(self, kernel: str, use: Use, weight: PackedWeight, layer: nn.Module) -> None:
+        self.kernel = kernel
+        self.channels = weight.form.shape[1] * use.groups
+        self.dimensions = None if use.operation == "linear" else len(weight.form.shape)
+        self.scale, self.no_bias = scale_of(weight), torch.zeros(weight.form.shape[0])
+        accumulator = self._accumulator(layer)
+        wrap = accumulator is not None and (accumulator.bits, accumulator.overflow) == (8, "wrap")
+        operand, flat = lay_out(weight, use), use.operation == "conv1d"
+        epilogue = affine_of(self.scale, self._bias(layer).detach(), None)
+        self.product = Product(kernel, operand, flat, epilogue, wrap)
+        self.sums = replace(self.product, epilogue=Affine(torch.ones_like(self.scale)), wrap=False)
+
+    def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
+        """The layer's output for an input that it takes."""
+        bias = self._bias(layer)
+        accumulator = self._accumulator(layer)
+        if accumulator is not None and (not self.product.wrap or accumulator._forward_hooks):
+            sums = accumulator(self.sums(self.product.packed(input)))
+            shape = (-1, *(1,) * (sums.ndim - 2)) if self.dimensions else (-1,)
+            y: Tensor = sums * self.scale.view(shape) + bias.view(shape)
+            return _formatted(y, input)
+        x = self.product.packed(input) if self.kernel == "w1a1" else input
+        affine = self.product.affine
+        if torch.compiler.is_compiling():
+            affine = unchecked_affine(self.scale, bias, None)
+        elif bias.data_ptr() != affine.bias.data_ptr():  # another tensor has become the layer's bias
+            affine = affine_of(self.scale, bias, None)
+        return _formatted(self.product.floats(x, affine), input)
+
+    def takes(self, input: Tensor, layer: nn.Module) -> bool:
+        """Whether the kernel computes for a fitting input: for a batch, without gradients."""
+        if torch.is_grad_enabled():
+            bias = layer._parameters.get("bias")
+            if input.requires_grad or (bias is not None and bias.requires_grad):
+                return False
+        return self.dimensions in (None, input.ndim)
+
+    def refuse_misfit(self, input: Tensor) -> None:
+        """Raise :class:`ProxConnectError` for another dtype, device, rank or number of channels."""
+        dimensions = self.dimensions
+        rank = input.ndim > 0 if dimensions is None else input.ndim in (dimensions, dimensions - 1)
+        channel = -1 if dimensions is None else 1 - dimensions
+        if not rank or input.shape[channel] != self.channels:
+            wanted = "(..., k)" if dimensions is None else "(N, C, ...)"
+            raise ProxConnectError(
+                f"input has shape {tuple(input.shape)}; expected {wanted} with {self.channels} inputs"
+            )
+        if not input.is_cpu or (input.dtype != torch.float32 and not torch.is_autocast_enabled("cpu")):
+            raise ProxConnectError(
+                f"input is {input.dtype} on {input.device}, but the packed layer is torch.float32 on cpu; "
+                "move either with .to()"
+            )
+
+    def _bias(self, layer: nn.Module) -> Tensor:
+        bias = layer._parameters.get("bias")
+        return self.no_bias if bias is None else bias
+
+    def _accumulator(self, layer: nn.Module) -> Accumulator | None:
+        return cast(BinaryInput, layer).accumulator if self.kernel == "w1a1" else None
+
+
+def _formatted(y: Tensor, input: Tensor) -> Tensor:
+    """``y`` in the memory format of the input, as torch's own layers do: code behind may view it."""
+    return y.contiguous() if input.is_contiguous() else y

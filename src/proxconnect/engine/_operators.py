@@ -1,0 +1,161 @@
+"""The kernels as operators of torch: ``torch.ops.proxconnect.w1a32_linear`` and so on.
+
+A compiler sees one operator that takes tensors. Eager code calls the same function without the dispatcher,
+and with operands that are laid out and checked already. Under autocast floats are cast to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from proxconnect.engine import kernels
+from proxconnect.engine._operands import ConvOperand, LinearOperand, affine_of, thresholds_of
+from proxconnect.engine.kernels import Affine, Thresholds
+from proxconnect.format.bits import packed_width
+
+_LIBRARY = torch.library.Library("proxconnect", "DEF")
+
+Operand = LinearOperand | ConvOperand
+
+
+class Operator(NamedTuple):
+    """``run`` takes objects, ``overload`` is the operator and takes tensors and numbers."""
+
+    run: Callable[..., Tensor]
+    overload: Callable[..., Tensor]
+
+
+def seen() -> bool:
+    """Whether a compiler or autocast must see the calls of operators."""
+    return torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+
+
+def pack(x: Tensor, kind: type[Operand]) -> Tensor:
+    """The signs of activations, packed as the kernels of this kind of layer take them."""
+    operator = _PACK[kind]
+    return operator.overload(x) if seen() else operator.run(x)
+
+
+def unpack(bits: Tensor, scale: Tensor, shape: Sequence[int]) -> Tensor:
+    """The weights of these bits, see :func:`proxconnect.engine.kernels.unpack_weights`."""
+    return _UNPACK.overload(bits, scale, shape) if seen() else _UNPACK.run(bits, scale, shape)
+
+
+def multiply(
+    kernel: str, x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None = None, *wrap: bool
+) -> Tensor:
+    """The product of the named kernel, then ``affine``; ``wrap`` is for w1a1 alone, whose ``x`` is packed."""
+    operator = _PRODUCTS[kernel, type(weight)]
+    if seen():
+        steps = affine.scale, affine.bias, affine.slope, residual
+        return operator.overload(x, *weight.arguments, *steps, *wrap)
+    return operator.run(x, weight, affine, residual, *wrap)
+
+
+def multiply_to_signs(x: Tensor, weight: Operand, thresholds: Thresholds, wrap: bool) -> Tensor:
+    """The decisions of ``thresholds`` on the sums of packed ``x`` and ``weight``, packed."""
+    operator = _SIGNS[type(weight)]
+    if seen():
+        return operator.overload(x, *weight.arguments, thresholds.threshold, thresholds.flip, wrap)
+    return operator.run(x, weight, thresholds, wrap)
+
+
+def _define(
+    name: str,
+    arguments: str,
+    function: Callable[..., Tensor],
+    fake: Callable[..., Tensor],
+    run: Callable[..., Tensor],
+) -> Operator:
+    _LIBRARY.define(f"{name}({arguments}) -> Tensor")
+    _LIBRARY.impl(name, function, "CPU")
+    torch.library.register_fake(f"proxconnect::{name}", fake, lib=_LIBRARY)
+    torch.library.register_autocast(f"proxconnect::{name}", "cpu", torch.float32, lib=_LIBRARY)
+    return Operator(run, getattr(torch.ops.proxconnect, name).default)
+
+
+def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
+    packed, count = kernel == "w1a1", kind.schema.count(",") + 1
+
+    def run(x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None, *wrap: bool) -> Tensor:
+        beside = None if residual is None else kind.dense(residual)
+        options = {"wrap": wrap[0]} if packed else {}
+        return kind.result(product(kind.rows(x), *weight.operands, affine, beside, **options), x)
+
+    def function(x: Tensor, *arguments: Any) -> Tensor:
+        scale, bias, slope, *rest = arguments[count:]
+        affine = affine_of(scale, bias, slope)
+        return run(x, kind.of(affine.n, *arguments[:count]), affine, *rest)
+
+    def fake(x: Tensor, *arguments: Any) -> Tensor:
+        size = kind.size(x, packed, *arguments[:count])
+        y = x.new_empty((*size, arguments[count].shape[0]), dtype=torch.float32)
+        return kind.result(y, x)
+
+    steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual" + ", bool wrap" * packed
+    return _define(f"{kernel}_{kind.name}", f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+
+
+def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
+    count = kind.schema.count(",") + 1
+
+    def run(x: Tensor, weight: Operand, thresholds: Thresholds, wrap: bool) -> Tensor:
+        bits = product(kind.rows(x), *weight.operands, thresholds, wrap=wrap)
+        return kind.packed_result(bits, x)
+
+    def function(x: Tensor, *arguments: Any) -> Tensor:
+        threshold, flip, wrap = arguments[count:]
+        thresholds = thresholds_of(threshold, flip)
+        return run(x, kind.of(thresholds.n, *arguments[:count]), thresholds, wrap)
+
+    def fake(x: Tensor, *arguments: Any) -> Tensor:
+        size = kind.size(x, True, *arguments[:count])
+        return x.new_empty((*size, packed_width(arguments[count].shape[0])))
+
+    steps = "Tensor threshold, Tensor flip, bool wrap"
+    return _define(f"w1a1_{kind.name}_signs", f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+
+
+def _pack_rows(x: Tensor) -> Tensor:
+    matrix = x.reshape(-1, x.shape[-1]).contiguous()
+    return kernels.pack_signs(matrix).view(*x.shape[:-1], packed_width(x.shape[-1]))
+
+
+def _packing(name: str, function: Callable[..., Tensor], channels: int) -> Operator:
+    def fake(x: Tensor) -> Tensor:
+        *size, last = x.movedim(channels, -1).shape
+        return x.new_empty((*size, packed_width(last)), dtype=torch.uint8)
+
+    return _define(name, "Tensor x", function, fake, function)
+
+
+_PACK: dict[type[Operand], Operator] = {
+    LinearOperand: _packing("pack_rows", _pack_rows, -1),
+    ConvOperand: _packing("pack_pixels", kernels.pack_pixels, 1),
+}
+_UNPACK = _define(
+    "unpack_weights",
+    "Tensor bits, Tensor scale, int[] shape",
+    kernels.unpack_weights,
+    lambda bits, scale, shape: bits.new_empty(shape, dtype=torch.float32),
+    kernels.unpack_weights,
+)
+_PRODUCTS: dict[tuple[str, type[Operand]], Operator] = {
+    (kernel, kind): _product(kernel, kind, product)
+    for kernel, kind, product in (
+        ("w1a1", LinearOperand, kernels.w1a1_affine),
+        ("w1a1", ConvOperand, kernels.w1a1_conv_affine),
+        ("w1a8", LinearOperand, kernels.w1a8),
+        ("w1a8", ConvOperand, kernels.w1a8_conv),
+        ("w1a32", LinearOperand, kernels.w1a32),
+        ("w1a32", ConvOperand, kernels.w1a32_conv),
+    )
+}
+_SIGNS: dict[type[Operand], Operator] = {
+    LinearOperand: _to_signs(LinearOperand, kernels.w1a1_signs),
+    ConvOperand: _to_signs(ConvOperand, kernels.w1a1_conv_signs),
+}

@@ -1,0 +1,100 @@
+"""What the rules that rewrite a graph for the kernels work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from proxconnect.engine._dependence import Dependence
+from proxconnect.engine._kernel_of import UNPACKED, Use, kernel_of
+from proxconnect.engine._product import Product, lay_out, scale_of
+from proxconnect.engine.kernels import Affine
+from proxconnect.engine.weight import PackedWeight
+from proxconnect.graph import TensorName, Value
+from proxconnect.graph.draft import Draft
+from proxconnect.graph.operators import resolve
+from proxconnect.quantizers import sign
+
+SIGN, PACK, SUMS, PRODUCT = (f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product"))
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    SIGN: lambda x: sign(x, 1.0),
+    PACK: lambda product, x: product.packed(x),
+    SUMS: lambda product, x: product(x),
+    PRODUCT: lambda product, x, residual: product(x, residual),
+}
+
+
+def resolve_fused(op: str) -> Callable[..., Any]:
+    """The function behind an operator of a rewritten graph."""
+    return _FUNCTIONS[op] if op in _FUNCTIONS else resolve(op)
+
+
+@dataclass
+class Rewriting:
+    """A graph under rewriting, and what the rules ask.
+
+    Args:
+        draft: the graph.
+        weights: its binary weights by name.
+        tensor: any other tensor by name.
+        activations: ``"int8"`` or None.
+        shapes: of values, for a batch of 2, as far as they are known.
+        kernels: filled in: the kernel of each weight that has one.
+    """
+
+    draft: Draft
+    weights: Mapping[str, PackedWeight]
+    tensor: Callable[[str], Tensor]
+    activations: str | None
+    shapes: Mapping[int, tuple[int, ...]]
+    kernels: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def dependence(self) -> Dependence:
+        """Of decisions on values; to be asked once binary products are recognised."""
+        return Dependence(self.draft.nodes)
+
+    def constant(self, argument: object) -> Tensor | None:
+        """The tensor that an argument names; None for everything else."""
+        if isinstance(argument, TensorName) and argument.name not in self.weights:
+            return self.tensor(argument.name)
+        return None
+
+    def laid_out(self, name: str, use: Use | None, bias: Tensor | None = None) -> Product | None:
+        """The product of a weight, with its scale and a bias; None where no kernel computes it."""
+        weight = self.weights.get(name)
+        if weight is None or use is None or not weight.on_kernels:
+            return None
+        kernel = kernel_of(weight.form, use, self.activations)
+        if kernel == UNPACKED:
+            return None
+        self.kernels[name] = kernel
+        return Product(
+            kernel, lay_out(weight, use), use.operation == "conv1d", Affine(scale_of(weight), bias)
+        )
+
+    def product(self, value: object, op: str = PRODUCT) -> tuple[Product, Value, Value | None] | None:
+        """The product to floats that ``value`` is, with its input and residual; if nothing else reads it."""
+        node = self.draft.node(value)
+        if node is None or node.op != op or not isinstance(value, Value) or not self.draft.read_once(value):
+            return None
+        product, x, *residual = node.args
+        return (
+            (product, x, residual[0] if residual else None) if isinstance(product.epilogue, Affine) else None
+        )
+
+    def inexact_product(self, index: int, value: object) -> tuple[Product, Value, Value | None] | None:
+        """The same, if the value ``index``, into which it is to be folded, may be rounded otherwise."""
+        return None if index in self.dependence.exact else self.product(value)
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of a binary weight; empty for other tensors."""
+        return self.weights[name].form.shape if name in self.weights else ()
+
+    def is_per_channel(self, value: Value, product: Product) -> bool:
+        """Whether dimension 1 of ``value``, a result of ``product``, holds the product's outputs."""
+        return product.spatial > 0 or len(self.shapes.get(value.index, ())) == 2

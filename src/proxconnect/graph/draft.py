@@ -1,0 +1,85 @@
+"""A graph that is being rewritten."""
+
+from __future__ import annotations
+
+from proxconnect.graph.graph import Graph, Node, Value, leaves, map_leaves
+
+
+class Draft:
+    """Nodes by the number of their value, which stays the same while others come and go.
+
+    >>> from proxconnect.format import InputSpec
+    >>> twice = Node("aten.neg.default", (Value(0),)), Node("aten.neg.default", (Value(1),))
+    >>> draft = Draft(Graph((InputSpec("x", "float32", ("batch",)),), twice, Value(2)))
+    >>> draft.put(2, Node("aten.abs.default", (Value(0),)))
+    >>> [node.op for node in draft.graph().nodes]
+    ['aten.abs.default']
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.nodes = dict(enumerate(graph.nodes, start=len(graph.inputs)))
+        self._readers: dict[int, list[int]] = {}
+        for index, node in self.nodes.items():
+            self._note(index, node)
+        self._results = _values(graph.output)
+
+    def node(self, value: object) -> Node | None:
+        """The node behind ``value``; None for an input, and for what is no value."""
+        return self.nodes.get(value.index) if isinstance(value, Value) else None
+
+    def behind(self, node: Node | None, op: str) -> Node | None:
+        """The node whose result is the first argument of ``node``, if it applies ``op``."""
+        found = self.node(node.args[0]) if node is not None and node.args else None
+        return found if found is not None and found.op == op else None
+
+    def read_once(self, value: object) -> bool:
+        """Whether one node reads ``value``, once, and the output does not hold it."""
+        index = value.index if isinstance(value, Value) else -1
+        return len(self._readers.get(index, ())) == 1 and index not in self._results
+
+    def readers(self, index: int) -> list[int]:
+        """The nodes that read the value of this number, one that reads it twice twice."""
+        return self._readers.get(index, [])
+
+    def put(self, index: int, node: Node) -> None:
+        """Make ``node`` the one of this number, and drop nodes that nothing needs then."""
+        old, self.nodes[index] = self.nodes[index], node
+        self._note(index, node)
+        self._forget(index, old)
+
+    def redirect(self, old: int, new: int) -> None:
+        """Let every node that reads the value ``old`` read ``new``."""
+        for index in set(self.readers(old)):
+            node = self.nodes[index]
+            turned = map_leaves(lambda leaf: Value(new) if leaf == Value(old) else leaf, node.args)
+            self.put(index, Node(node.op, turned, node.kwargs))
+
+    def graph(self) -> Graph:
+        """The graph, its values numbered anew."""
+        offset = len(self._graph.inputs)
+        number = {index: offset + i for i, index in enumerate(sorted(self.nodes))}
+        number |= {index: index for index in range(offset)}
+
+        def renumbered(leaf: object) -> object:
+            return Value(number[leaf.index]) if isinstance(leaf, Value) else leaf
+
+        nodes = tuple(
+            Node(node.op, map_leaves(renumbered, node.args), map_leaves(renumbered, dict(node.kwargs)))
+            for _, node in sorted(self.nodes.items())
+        )
+        return Graph(self._graph.inputs, nodes, map_leaves(renumbered, self._graph.output))
+
+    def _note(self, index: int, node: Node) -> None:
+        for read in _values((node.args, node.kwargs)):
+            self._readers.setdefault(read, []).append(index)
+
+    def _forget(self, index: int, node: Node) -> None:
+        for read in _values((node.args, node.kwargs)):
+            self._readers[read].remove(index)
+            if not self._readers[read] and read in self.nodes and read not in self._results:
+                self._forget(read, self.nodes.pop(read))
+
+
+def _values(tree: object) -> list[int]:
+    return [leaf.index for leaf in leaves(tree) if isinstance(leaf, Value)]

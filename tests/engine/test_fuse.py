@@ -1,0 +1,302 @@
+"""Networks rewritten for the kernels: the same decisions as torch, the same answers up to rounding."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import proxconnect as pc
+from proxconnect.engine import Network
+from proxconnect.engine._fuse import fuse
+from proxconnect.engine._operands import LinearOperand
+from proxconnect.engine._product import Product
+from proxconnect.engine._turning_points import thresholds
+from proxconnect.engine.kernels import Affine, Panels, Thresholds
+from proxconnect.errors import ProxConnectError
+from proxconnect.format import InputSpec
+from proxconnect.format.bits import pack_bits, unpack_bits
+from proxconnect.graph import Graph, Node, TensorName, Value
+from proxconnect.graph.operators import resolve
+from proxconnect.models import CifarResNet, VisionTransformer
+
+
+class Perceptron(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(*(nn.Linear(20, 20, bias=False) for _ in range(4)))
+        self.norms = nn.Sequential(*(nn.BatchNorm1d(20) for _ in range(4)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for fc, norm in zip(self.fc, self.norms, strict=True):
+            x = norm(fc(x))
+        return x
+
+
+class Line(nn.Module):
+    """Convolutions of one dimension, one after another, then a view, which takes one memory format only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(48, 64, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm1d(64)
+        self.second = nn.Conv1d(64, 6, 4, groups=2)
+        self.head = nn.Linear(6 * 3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.norm(self.first(x)))
+        return self.head(y.view(-1, 18))
+
+
+class Pooled(nn.Module):
+    """A plain stack with pooling between a convolution and the sign of its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.conv2, self.norm2 = nn.Conv2d(16, 24, 3, padding="same", bias=False), nn.BatchNorm2d(24)
+        self.conv3 = nn.Conv2d(24, 8, 3)
+        self.head = nn.Linear(8 * 4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.hardtanh(self.norm1(self.conv1(x)))
+        x = nn.functional.max_pool2d(self.norm2(self.conv2(x)), 2)
+        return self.head(self.conv3(x).flatten(1))
+
+
+def resnet(block: str, nonlinearity: str) -> Callable[[], nn.Module]:
+    return lambda: CifarResNet(8, classes=4, block=block, nonlinearity=nonlinearity)
+
+
+def vit() -> nn.Module:
+    return VisionTransformer(classes=4, image_size=8, width=24, depth=1, heads=2)
+
+
+IMAGE, ROW, LINE = (3, 8, 8), (20,), (48, 12)
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "basic": (resnet("basic", "prelu"), IMAGE),
+    "bireal": (resnet("bireal", "rprelu"), IMAGE),
+    "relu": (resnet("basic", "relu"), IMAGE),
+    "pooled": (Pooled, IMAGE),
+    "perceptron": (Perceptron, ROW),
+    "line": (Line, LINE),
+    "vit": (vit, IMAGE),
+}
+# A model, its setting, and how many of its products end in floats and in bits.
+CASES = [
+    ("basic", "bwa", {}, {"Affine": 3, "Thresholds": 3}),
+    ("basic", "bwaa", {}, {"Affine": 3, "Thresholds": 3}),
+    ("basic", "bwaa", {"overflow": "saturate", "accumulator_bits": 5}, {"Affine": 6}),
+    ("bireal", "bwaa", {"learn_thresholds": True}, {"Affine": 6}),
+    ("pooled", "bwa", {"learn_thresholds": True}, {"Affine": 2, "Thresholds": 1}),
+    ("perceptron", "bwa", {}, {"Affine": 1, "Thresholds": 3}),
+    ("line", "bwa", {}, {"Affine": 1, "Thresholds": 1}),
+    ("vit", "bwa", {}, {"Affine": 4}),
+    ("relu", "bw", {}, {"Affine": 6}),
+    ("perceptron", "bw", {"scale": "tensor"}, {"Affine": 4}),
+    ("line", "bw", {}, {"Affine": 2}),
+    ("vit", "bw", {}, {"Affine": 4}),
+]
+
+
+def saved(model: str, setting: str, path: Path, **values: object) -> Path:
+    """A model with statistics and parameters that are not those of the start, packed."""
+    build, shape = MODELS[model]
+    torch.manual_seed(1)
+    net = build()
+    chosen = lambda module, name: "head" not in name and name not in ("conv", "patches")  # noqa: E731
+    pc.binarize_(net, pc.BinarizeConfig.from_setting(setting, **values), chosen)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    for name, parameter in net.named_parameters():
+        if "norm" in name or name.endswith(("gamma", "zeta", "thresholds")):
+            nn.init.normal_(parameter)
+    return pc.save(net, path / "m.safetensors", torch.zeros(1, *shape))
+
+
+def products(net: Network) -> list[Product]:
+    assert net._fused is not None
+    return [
+        node.args[0]
+        for node in net._fused.graph.nodes
+        if node.op in ("proxconnect.product", "proxconnect.sums")
+    ]
+
+
+@pytest.mark.parametrize(("model", "setting", "values", "epilogues"), CASES)
+def test_a_fused_network_answers_as_the_hardened_one(
+    model: str, setting: str, values: dict[str, object], epilogues: dict[str, int], tmp_path: Path
+) -> None:
+    path = saved(model, setting, tmp_path, **values)
+    net, reference = pc.load(path), pc.load(path, kernels="reference")
+    assert Counter(type(product.epilogue).__name__ for product in products(net)) == epilogues
+    assert set(net.kernels.values()) == {"w1a32" if setting == "bw" else "w1a1"}
+    for batch in (1, 3):
+        x = torch.randn(batch, *MODELS[model][1])
+        expected = reference(x)
+        bound = 1e-5 * expected.abs().max().item()
+        torch.testing.assert_close(net(x), expected, rtol=0, atol=bound)
+
+
+def test_norm_shortcut_and_relu_of_float_layers_are_folded(tmp_path: Path) -> None:
+    net = pc.load(saved("relu", "bw", tmp_path))
+    assert net._fused is not None
+    left = Counter(node.op for node in net._fused.graph.nodes)
+    assert left["aten.batch_norm.default"] == left["aten.relu.default"] == 1  # those of the first layer
+    assert left["aten.add.Tensor"] == 0
+    assert all(product.affine.slope is not None for product in products(net))
+
+
+def test_a_float_on_which_a_decision_depends_is_torchs_own(tmp_path: Path) -> None:
+    """In a model of both kinds, only what no sign follows may be rounded otherwise."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9), nn.Linear(9, 9), nn.Linear(9, 3))
+    float_input, binary_input = pc.BinarizeConfig("bc"), pc.BinarizeConfig.from_setting("bwa")
+    model = pc.binarize_(model, {"0": float_input, "1": float_input, "2": binary_input, "3": float_input})
+    net = pc.load(pc.save(model, tmp_path / "m.safetensors", torch.zeros(1, 9)))
+    assert list(net.kernels.values()) == ["unpacked", "unpacked", "w1a1", "w1a32"]
+
+
+NODES = {
+    "norm": Node("aten.batch_norm.default", (Value(0), *map(TensorName, "wbmv"), False, 0.1, 1e-5, False)),
+    "slope": Node("aten.prelu.default", (Value(0), TensorName("slope"))),
+    "shift": Node("aten.sub.Tensor", (Value(0), TensorName("shift"))),
+    "gain": Node("aten.mul.Tensor", (Value(0), TensorName("shift"))),
+    "clip": Node("aten.hardtanh.default", (Value(0),)),
+}
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize(
+    "names", [(), ("norm",), ("norm", "slope"), ("norm", "shift"), ("gain", "clip", "shift", "norm")]
+)
+def test_thresholds_decide_as_torch_does_for_every_sum(names: tuple[str, ...], wrap: bool) -> None:
+    generator = torch.Generator().manual_seed(len(names))
+    n, k = 64, 147
+    numbers = lambda: torch.randn(n, generator=generator)  # noqa: E731
+    tensors = {"w": numbers(), "b": 5 * numbers(), "m": 9 * numbers(), "v": numbers().square() + 0.1}
+    tensors |= {"slope": numbers().abs(), "shift": numbers()}
+    tensors["w"][0] = 0
+    affine = Affine(numbers().abs(), numbers())
+    weight = LinearOperand(Panels(pack_bits(torch.ones(n, k)), k))
+    product = Product("w1a1", weight, False, affine, wrap)
+    chain = [NODES[name] for name in names]
+    found = thresholds(product, chain, tensors.__getitem__, per_channel=True)
+    assert found is not None
+    sums = torch.arange(-128, 128) if wrap else torch.arange(-k, k + 1)
+    y = sums[:, None].float() * affine.scale + affine.bias
+    for node in chain:
+        y = resolve(node.op)(y, *(tensors[a.name] if isinstance(a, TensorName) else a for a in node.args[1:]))
+    decisions = (sums[:, None] >= found.threshold) != unpack_bits(found.flip, (1, n))
+    assert torch.equal(decisions, y >= 0)
+
+
+@pytest.mark.parametrize(
+    ("node", "per_channel"),
+    [
+        (Node("aten.abs.default", (Value(0),)), True),
+        (Node("aten.prelu.default", (Value(0), TensorName("falling"))), True),
+        (Node("aten.add.Tensor", (Value(0), Value(1))), True),
+        (Node("aten.add.Tensor", (Value(0), TensorName("rows"))), True),
+        (NODES["norm"], False),
+    ],
+)
+def test_what_does_not_decide_by_one_threshold_stays(node: Node, per_channel: bool) -> None:
+    tensors = dict.fromkeys("wbmv", torch.ones(4)) | {
+        "falling": torch.tensor([-0.5]),
+        "rows": torch.ones(2, 4),
+    }
+    product = Product(
+        "w1a1", LinearOperand(Panels(pack_bits(torch.ones(4, 9)), 9)), False, Affine(torch.ones(4))
+    )
+    assert thresholds(product, [node], tensors.__getitem__, per_channel) is None
+
+
+def test_layers_that_read_one_sign_pack_it_once(tmp_path: Path) -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.left(x) + self.right(x)
+
+    model = pc.binarize_(Branches(), pc.BinarizeConfig.from_setting("bwa"), lambda module, name: True)
+    path = pc.save(model, tmp_path / "m.safetensors", torch.zeros(1, *IMAGE))
+    net = pc.load(path)
+    assert net._fused is not None
+    operators = Counter(node.op for node in net._fused.graph.nodes)
+    assert operators == {"proxconnect.pack": 1, "proxconnect.product": 2}
+
+
+def test_a_network_follows_its_state_and_its_device(tmp_path: Path) -> None:
+    one, other = (pc.load(saved("relu", "bw", tmp_path)) for _ in range(2))
+    x = torch.randn(2, *IMAGE)
+    with torch.no_grad():
+        for parameter in other.model.parameters():
+            parameter.add_(0.1)
+    one = copy.deepcopy(one)
+    one.load_state_dict(other.state_dict())
+    reference = other.interpreter.run((x,), other._lookup)
+    torch.testing.assert_close(one(x), reference, rtol=1e-4, atol=1e-4)
+    assert one.double()._fused is None
+    assert one.float()._fused is not None
+    torch.testing.assert_close(one(x), reference, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_go_through_the_stored_graph(tmp_path: Path) -> None:
+    net = pc.load(saved("relu", "bw", tmp_path))
+    x = torch.randn(2, *IMAGE, requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    net.model.get_parameter("head.bias").requires_grad_(True)
+    assert net(x.detach()).requires_grad
+
+
+@pytest.mark.parametrize("model", ["relu", "vit", "line"])
+def test_int8_activations_cost_little(model: str, tmp_path: Path) -> None:
+    path = saved(model, "bw", tmp_path)
+    net, reference = pc.load(path, activations="int8"), pc.load(path, kernels="reference")
+    x = torch.randn(4, *MODELS[model][1])
+    assert set(net.kernels.values()) == {"w1a8"}
+    expected = reference(x)
+    assert (net(x) - expected).abs().max() < 0.05 * expected.abs().max()
+    assert not torch.equal(net(x), expected)
+
+
+def test_a_nan_before_a_sign_is_refused(tmp_path: Path) -> None:
+    net = pc.load(saved("perceptron", "bwa", tmp_path))
+    with pytest.raises(ProxConnectError, match="NaN"):
+        net(torch.full((1, 20), torch.nan))
+
+
+def test_thresholds_never_leave_bits(tmp_path: Path) -> None:
+    net = pc.load(saved("perceptron", "bwa", tmp_path))
+    assert net._fused is not None
+    assert [node.op for node in net._fused.graph.nodes] == ["proxconnect.pack", *["proxconnect.product"] * 4]
+    assert [isinstance(product.epilogue, Thresholds) for product in products(net)] == [True] * 3 + [False]
+
+
+def test_graphs_that_no_exporter_writes_are_run_as_they_are() -> None:
+    """Every rule meets arguments that its operator takes, but exporters never give."""
+    tensors = {"w": torch.ones(2)}
+    nodes = (
+        Node("aten.sign.default", (TensorName("w"),)),
+        Node("aten.mul.Tensor", (Value(0), TensorName("w"))),
+        Node("aten.prelu.default", (Value(2), Value(1))),
+        Node("aten.relu.default", (TensorName("w"),)),
+        Node("aten.add.Tensor", (1.0, Value(3))),
+        Node("aten.round.default", (Value(5),)),
+        Node("aten.split.Tensor", (Value(6), 1, 1)),
+        Node("getitem", (Value(7), 0)),
+    )
+    graph = Graph((InputSpec("x", "float32", ("batch", 2)),), nodes, Value(8))
+    assert fuse(graph, {}, tensors.__getitem__) == (graph, {})
