@@ -1,9 +1,14 @@
 #include "pool.h"
 
 #include <pthread.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -11,8 +16,8 @@
 namespace proxconnect {
 namespace {
 
-// About 50 microseconds: longer than what lies between two layers, shorter than anyone else would notice.
-constexpr int spins = 1000;
+// Longer than what mostly lies between two layers, shorter than anyone else would notice.
+constexpr std::chrono::microseconds spinning{100};
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -25,20 +30,47 @@ void relax() {
 // Waits until `done()`, first spinning, then asleep until `changed` is notified.
 template <typename Done>
 void wait(std::mutex& mutex, std::condition_variable& changed, const Done& done) {
-  for (int i = 0; i < spins; ++i) {
+  const auto end = std::chrono::steady_clock::now() + spinning;
+  do {
     if (done()) return;
     relax();
-  }
+  } while (std::chrono::steady_clock::now() < end);
   std::unique_lock lock(mutex);
   changed.wait(lock, done);
 }
 
+// A worker, and the processor that it was last seen on.
+struct Worker {
+  std::thread::native_handle_type handle;
+  std::atomic<int> processor{-1};
+};
+
+#ifdef __linux__
+int this_processor() { return sched_getcpu(); }
+
+// Woken up on the caller's processor, a worker would wait there for its turn, next to idle ones; the scheduler may
+// leave it so for many calls.
+void keep_away_from(int processor, const Worker& worker) {
+  cpu_set_t others;
+  if (sched_getaffinity(0, sizeof others, &others) != 0) return;
+  CPU_CLR(processor, &others);
+  if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(worker.handle, sizeof others, &others);
+}
+#else
+int this_processor() { return -1; }
+void keep_away_from(int, const Worker&) {}
+#endif
+
 class Pool {
  public:
   void run(std::int64_t count, std::int64_t threads, void (*work)(void*, std::int64_t), void* context) {
+    grow(threads - 1);
+    const int here = this_processor();
+    for (const Worker& worker : workers_) {
+      if (here >= 0 && worker.processor.load(std::memory_order_relaxed) == here) keep_away_from(here, worker);
+    }
     {
       const std::lock_guard lock(mutex_);
-      grow(threads - 1);
       helpers_.store(threads - 1, std::memory_order_relaxed);
       work_ = work;
       context_ = context;
@@ -60,15 +92,28 @@ class Pool {
   // Workers live as long as the process. Where no more can be had, those there are do the work.
   void grow(std::int64_t workers) {
     try {
-      for (; workers_ < workers; ++workers_) std::thread(&Pool::live, this, workers_).detach();
+      while (std::ssize(workers_) < workers) {
+        Worker& worker = workers_.emplace_back();
+        try {
+          std::thread thread(&Pool::live, this, std::ssize(workers_) - 1, &worker);
+          worker.handle = thread.native_handle();
+          thread.detach();
+        } catch (...) {
+          workers_.pop_back();
+          throw;
+        }
+      }
     } catch (const std::system_error&) {
     }
   }
 
-  void live(std::int64_t index) {
+  void live(std::int64_t index, Worker* worker) {
     std::uint64_t seen = 0;
     for (;;) {
-      wait(mutex_, begun_, [&] { return job_of(parts_.load(std::memory_order_acquire)) != seen; });
+      wait(mutex_, begun_, [&] {
+        worker->processor.store(this_processor(), std::memory_order_relaxed);
+        return job_of(parts_.load(std::memory_order_acquire)) != seen;
+      });
       seen = job_of(parts_.load(std::memory_order_acquire));
       // More workers may live than this job is for.
       if (index < helpers_.load(std::memory_order_relaxed)) take_part();
@@ -102,7 +147,7 @@ class Pool {
   void* context_ = nullptr;
   // Of the caller alone.
   std::uint64_t job_ = 0;
-  std::int64_t workers_ = 0;
+  std::deque<Worker> workers_;
 };
 
 // Never destroyed, as its workers may outlive every static object.
