@@ -59,11 +59,11 @@ def with_kernels(name: str, run: Run) -> Run:
     return other
 
 
-def rounds(runs: dict[str, Run]) -> dict[str, list[float]]:
+def rounds(runs: dict[str, Run], count: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds of each, measured in turn."""
     repeats = {name: max(1, round(LEAST_SECONDS / _seconds(run, 3))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
+    for _ in range(count):
         for name, run in runs.items():
             times[name].append(_seconds(run, repeats[name]))
     return times

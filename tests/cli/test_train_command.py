@@ -78,7 +78,7 @@ REFUSALS = {
         ["--sensitivity", "--init", "{fp}", "--model", "resnet32"],
         "has model 'resnet20', not 'resnet32'",
     ),
-    "plot alone": ([*SHORT, "--plot", "{new}.png", "--out", "{new}"], "go with --sensitivity"),
+    "plot alone": ([*SHORT, "--plot", "{new}.png", "--out", "{new}"], "goes with --sensitivity"),
     "recipe": (["--recipe", "{new}.toml", "--out", "{new}"], "cannot read recipe"),
     "stages": ([*SHORT, "--stages", "activations:10", "--out", "{new}"], "leaves in full precision"),
     "features": ([*SHORT, "--distill-features", "head", "--out", "{new}"], "needs a teacher"),

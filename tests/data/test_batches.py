@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxconnect.data import Augmentation, Batches, ImageSet
+from proxconnect.data import batches as batches_module
+from proxconnect.data.augmentation import ResizedCrop
 from proxconnect.errors import DataError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -180,3 +182,22 @@ def test_refuses_parts_without_an_image() -> None:
     words = "21 images in batches of 10 leave 1 for the last: too few for 2 processes"
     with pytest.raises(DataError, match=words):
         batches(21, 10).set_part(0, 2)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("augmentation", [Augmentation(pad=1, flip=True), ResizedCrop(), None], ids=str)
+def test_batches_are_made_on_their_device(
+    augmentation: Augmentation | ResizedCrop | None, resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_module, "_RESIDENT_BYTES", 2**31 if resident else 0)
+    expected = batches(20, 8, augmentation=augmentation, shuffle=True)
+    source = batches(20, 8, augmentation=augmentation, shuffle=True)
+    # The meta device refuses operations with tensors of another one, and is there on every machine.
+    source.set_device(torch.device("meta"))
+    assert source.images.images.is_meta == resident
+    for (images, labels), (other_images, other_labels) in zip(source, expected, strict=True):
+        assert images.is_meta
+        assert labels.is_meta
+        assert images.shape == other_images.shape
+        assert images.stride() == other_images.stride()
+        assert labels.shape == other_labels.shape

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import proxconnect as pc
 from proxconnect.engine import Network
-from proxconnect.engine._fuse import fuse
 from proxconnect.engine._operands import LinearOperand
 from proxconnect.engine._product import Product
-from proxconnect.engine._turning_points import thresholds
+from proxconnect.engine.fusion import fuse
+from proxconnect.engine.fusion._thresholds import thresholds
 from proxconnect.engine.kernels import Affine, Panels, Thresholds
 from proxconnect.errors import ProxConnectError
 from proxconnect.format import InputSpec

@@ -12,9 +12,7 @@ import proxconnect
 from proxconnect import _native
 from proxconnect.engine import kernels
 
-
-def run_with_kernels(value: str) -> subprocess.CompletedProcess[str]:
-    code = """
+CHOICE = """
 from proxconnect.engine import kernels
 from proxconnect.errors import ProxConnectError
 try:
@@ -22,6 +20,9 @@ try:
 except ProxConnectError as error:
     print(error)
 """
+
+
+def run_with_kernels(value: str, code: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PROXCONNECT_KERNELS": value}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -40,7 +41,39 @@ except ProxConnectError as error:
     ],
 )
 def test_the_environment_chooses_the_kernels(value: str, answer: str) -> None:
-    assert run_with_kernels(value).stdout.strip() == answer
+    assert run_with_kernels(value, CHOICE).stdout.strip() == answer
+
+
+PASSES = """
+import torch
+from proxconnect import _native
+from proxconnect.errors import ProxConnectError
+from proxconnect.layers import _compiled
+from proxconnect.layers._scaled_product import scale_outputs_
+from proxconnect.quantizers import hard_tanh
+
+x, form = torch.ones(2**15, 1), _compiled.compiled_value(hard_tanh, torch.ones(1))
+for run in (
+    lambda: form.value(x, 1.0),
+    lambda: form.gradient(x, 1.0, x),
+    lambda: form.marked_value(x, 1.0, form),
+    lambda: _compiled.marked_gradient(torch.ones(2**11, dtype=torch.int16), 1.0, x),
+    lambda: _compiled.mean_magnitudes(x),
+    lambda: scale_outputs_(x, torch.ones(1), None, -1),
+):
+    try:
+        run()
+        print(_native.active_kernels())
+    except ProxConnectError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(("value", "answer"), [("portable", "portable"), ("vax", "unknown kernel set 'vax'")])
+def test_the_passes_of_training_follow_the_environment_without_the_engine(value: str, answer: str) -> None:
+    lines = run_with_kernels(value, PASSES).stdout.splitlines()
+    assert len(lines) == 6
+    assert all(answer in line for line in lines)
 
 
 def test_a_set_runs_where_its_instructions_are() -> None:

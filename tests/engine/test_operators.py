@@ -86,7 +86,8 @@ PACKED_ROWS, PACKED_IMAGE = (
     torch.ones(2, 6, 7, 1, dtype=torch.uint8),
 )
 CALLS: list[tuple[str, tuple[Any, ...]]] = [
-    ("unpack_weights", (BITS, torch.ones(N, 1), [N, K])),
+    ("unpack_weights", (BITS, torch.ones(N, 1), [N, K], None)),
+    ("unpack_weights", (torch.stack([BITS, BITS]), torch.ones(N, 3), [N, K], 8)),
     ("pack_rows", (ROWS,)),
     ("pack_pixels", (IMAGE,)),
     ("w1a32_linear", (ROWS, *LINEAR, *AFFINE, torch.randn(2, 3, N))),
@@ -135,6 +136,15 @@ def test_no_operator_is_forgotten() -> None:
 def test_operators_check_what_they_are_given(call: Callable[[Any], Tensor], words: str) -> None:
     with pytest.raises(ProxConnectError, match=words):
         call(torch.ops.proxconnect)
+
+
+@pytest.mark.parametrize("levels", [(-1, 1), (-1, 0, 1)])
+def test_weights_with_groups_or_zeros_are_unpacked_by_the_operator(levels: tuple[int, ...]) -> None:
+    config = pc.BinarizeConfig("bc", levels=levels, scale=7)
+    layer = pc.pack_(pc.binarize_(nn.Linear(18, 5), config, lambda module, name: True)).requires_grad_(False)
+    program = torch.export.export(layer, (ROWS,))
+    assert any("proxconnect.unpack_weights" in str(node.target) for node in program.graph.nodes)
+    assert torch.equal(program.module()(ROWS), layer(ROWS))
 
 
 def test_packed_rows_are_bytes() -> None:

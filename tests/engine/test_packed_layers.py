@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import proxconnect as pc
 from proxconnect.engine import PackedLayer, PackedLinear, PackedWeight, unpack_layers_
 from proxconnect.errors import ProxConnectError
-from proxconnect.format import BinaryTensor
+from proxconnect.format import BinaryTensor, pack_weight
 from proxconnect.layers import collect_accumulators
 
 
@@ -58,6 +58,24 @@ def test_the_signs_of_zeros_are_kept() -> None:
         assert torch.signbit(PackedWeight(bits, scale, BinaryTensor((1, 3)), kernels)()).tolist() == [
             [False, True, True]
         ]
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+@pytest.mark.parametrize(
+    ("shape", "group", "transposed"),
+    [((5, 3, 7), None, None), ((5, 3, 7), 4, None), ((6, 2, 5), None, 3), ((6, 2, 5), 4, 3)],
+)
+def test_compiled_code_unpacks_every_form(
+    bits: int, shape: tuple[int, ...], group: int | None, transposed: int | None
+) -> None:
+    torch.manual_seed(3)
+    form = BinaryTensor(shape, bits, group, transposed)
+    scale = torch.rand(form.rows.scale_shapes[0]).half()
+    levels = torch.randint(-1, 2, shape) if bits == 2 else torch.randn(shape).sign()
+    weight = levels * form.rows.spread(scale.float())
+    packed = pack_weight(weight, form)
+    for kernels in ("fast", "reference"):
+        assert torch.equal(PackedWeight(packed, scale, form, kernels)(), weight)
 
 
 def test_only_bits_and_scales_are_kept() -> None:
@@ -160,7 +178,13 @@ def test_the_summary_names_the_kernel_of_each_layer(
 
 
 def test_small_float_convolutions_are_unpacked_unless_int8_is_wanted() -> None:
-    for layer in (nn.Conv2d(14, 6, 3), nn.Conv2d(32, 32, 3, groups=32)):
+    small = (
+        nn.Conv2d(14, 6, 3),
+        nn.Conv2d(32, 32, 3, groups=32),
+        nn.Conv2d(3, 4, 7),
+        nn.Conv2d(8, 8, 13, groups=8),
+    )
+    for layer in small:
         packed = pc.pack_(hardened(layer))
         assert packed.kernel == "unpacked"
         assert pc.pack_(unpacked_copy(packed), activations="int8").kernel == "w1a8"

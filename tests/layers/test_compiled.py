@@ -166,3 +166,21 @@ def test_empty_tensors_stay_empty() -> None:
     layer = pc.binarize_(nn.Linear(4, 3), pc.BinarizeConfig.from_setting("bwa"), lambda module, name: True)
     assert layer(torch.empty(0, 4)).shape == (0, 3)
     assert len(list(activation_quantizers(layer))) == 1
+
+
+@pytest.mark.parametrize("method", ["bnn", "bnn++", "bc"])
+def test_second_derivatives_are_refused_and_gradient_penalties_are_not(method: str) -> None:
+    torch.manual_seed(3)
+    layer = pc.binarize_(nn.Linear(6, 4), pc.BinarizeConfig(method), lambda module, name: True)
+    x = torch.randn(3, 6, requires_grad=True)
+    latent = layer.parametrizations.weight.original
+    for function, argument in ((layer, latent), (BinaryActivation(pc.method(method)), x)):
+        (first,) = torch.autograd.grad(function(x).square().sum(), argument, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            first.square().sum().backward()
+    # The gradient of the input is differentiated through the layer's product alone.
+    (of_input,) = torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+    (penalty,) = torch.autograd.grad(of_input.square().sum(), latent)
+    weight = layer.weight
+    (expected,) = torch.autograd.grad(weight, latent, 6 * weight.detach().sum(dim=0).expand(4, 6))
+    torch.testing.assert_close(penalty, expected)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,8 @@ import torch
 
 from proxconnect.cli.app import run
 from proxconnect.data import Batches, load_data, preprocessing
-from proxconnect.layers import recalibrate_
-from proxconnect.trainer import TrainConfig, read_checkpoint
+from proxconnect.layers import harden_, recalibrate_
+from proxconnect.trainer import TrainConfig, read_checkpoint, resume, train
 from proxconnect.trainer.checkpoint import DataFacts, build_model, facts_to_save
 
 
@@ -51,7 +53,34 @@ def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
     made = found.build_model()
     expected = build_model(found.config, found.data, model.state_dict())
     batches = list(Batches(data.train, 64, mean=data.mean, std=data.std, shuffle=True))[:3]
-    recalibrate_(expected, (images for images, _ in batches))
+    deployed = harden_(copy.deepcopy(expected))
+    recalibrate_(deployed, (images for images, _ in batches))
+    settled = deployed.state_dict()
     for name, value in expected.state_dict().items():
-        torch.testing.assert_close(made.state_dict()[name], value)
+        torch.testing.assert_close(made.state_dict()[name], settled.get(name, value))
     assert run(["train", "--resume", str(out)]) == 0
+
+
+def test_recalibrated_runs_leave_what_the_hardened_network_sees(tmp_path: Path) -> None:
+    config = TrainConfig(
+        model="resnet20", data="digits", epochs=2, batch_size=32, limit_train_batches=2, limit_val_batches=1
+    )
+    plain = train(config, tmp_path / "plain", show=str)
+    run = train(replace(config, recalibrate=True), tmp_path / "settled", show=str)
+    data = run.data
+    deployed = harden_(copy.deepcopy(plain.model))
+    batches = list(Batches(data.train, 32, mean=data.mean, std=data.std, shuffle=True))[:2]
+    settled = recalibrate_(deployed, (images for images, _ in batches)).state_dict()
+    found, before = read_checkpoint(tmp_path / "settled"), plain.model.state_dict()
+    assert found.metrics == run.metrics
+    assert found.epoch == 2
+    moved = 0
+    for name, value in found.weights.items():
+        statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        torch.testing.assert_close(value, settled[name] if statistic else before[name])
+        assert torch.equal(value, run.model.state_dict()[name])
+        moved += statistic and not torch.equal(value, before[name])
+    assert moved
+    resume(tmp_path / "settled", {}, show=str)
+    again = read_checkpoint(tmp_path / "settled").weights
+    assert all(torch.equal(value, again[name]) for name, value in found.weights.items())

@@ -46,3 +46,13 @@ def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TrainingError, match="is not TOML"):
         read_recipe(tmp_path / "binary.toml")
+
+
+def test_best_ships_and_a_file_beats_it_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "best").write_text('method = "bc"')
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(model="resnet20", data="digits", **read_recipe("best")).resolved()
+    assert config == TrainConfig(model="resnet20", data="digits", method="bnn++").resolved()
+    assert read_recipe("./best") == read_recipe(Path("best")) == {"method": "bc"}
+    with pytest.raises(TrainingError, match=r"cannot read recipe bets: .* or one that ships: best"):
+        read_recipe("bets")

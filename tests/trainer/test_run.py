@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from proxconnect.data import Batches
 from proxconnect.errors import DataError, TrainingError
 from proxconnect.layers import binarized_weights
 from proxconnect.trainer import TrainConfig, read_checkpoint, resume, train
@@ -103,6 +104,15 @@ def test_a_run_anneals_mu_logs_and_rebuilds(tmp_path: Path) -> None:
     assert {"train_loss", "val_accuracy", "mu", "flip_rate", "data_share", "epoch_seconds"} <= columns
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     assert 0 < run.metrics["data_share"] < 1
+
+
+def test_batches_are_made_on_the_device_of_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[torch.device] = []
+    monkeypatch.setattr(Batches, "set_device", lambda self, device: devices.append(device))
+    train(tiny(epochs=1, limit_train_batches=1, accelerator="cpu"), tmp_path / "run", show=quiet)
+    assert devices == [torch.device("cpu")] * 2  # of training and of validation
 
 
 def test_flip_rate_is_the_share_of_signs_that_changed(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ _USED = (
     "seed",
     "limit_train_batches",
     "limit_val_batches",
+    "recalibrate",
 )
 
 
-def report_sensitivity(given: dict[str, Any], *, recalibrate: bool, plot: Path | None, as_json: bool) -> None:
+def report_sensitivity(given: dict[str, Any], *, plot: Path | None, as_json: bool) -> None:
     """Print the table for the full-precision checkpoint ``--init``, on validation images."""
     from proxconnect.data import Batches, load_data
     from proxconnect.trainer import TrainConfig, evaluate, read_checkpoint, sensitivity
@@ -64,7 +65,7 @@ def report_sensitivity(given: dict[str, Any], *, recalibrate: bool, plot: Path |
         checkpoint.build_model(),
         lambda model: evaluate(model, islice(val, config.limit_val_batches)).accuracy,
         scale=None if config.scale == "none" else config.scale,
-        recalibrate=(images for images, _ in islice(train, calibration)) if recalibrate else None,
+        recalibrate=(images for images, _ in islice(train, calibration)) if config.recalibrate else None,
         on_layer=lambda layer: console.print(f"{layer.name}: {layer.accuracy:.2%}"),
     )
     print(json.dumps(table.to_dict()) if as_json else table)

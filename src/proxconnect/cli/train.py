@@ -32,9 +32,10 @@ def train(
         ),
     ] = None,
     recipe: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="TOML file of options, named as here with _ for -; those given here come first.",
+            help="TOML file of options, named as here with _ for -, or 'best', the recipe that ships; "
+            "options given here come first.",
             rich_help_panel="Essentials",
         ),
     ] = None,
@@ -44,12 +45,6 @@ def train(
             "--sensitivity",
             help="Train nothing: print the accuracy lost by each layer of --init when it alone is binarized.",
             rich_help_panel="Sensitivity",
-        ),
-    ] = False,
-    recalibrate: Annotated[
-        bool,
-        typer.Option(
-            "--recalibrate", help="With BatchNorm settled for each layer.", rich_help_panel="Sensitivity"
         ),
     ] = False,
     plot: Annotated[
@@ -80,10 +75,10 @@ def train(
     if sensitivity:
         if out or resume:
             raise TrainingError("--sensitivity trains nothing; leave out --out and --resume")
-        report_sensitivity(given, recalibrate=recalibrate, plot=plot, as_json=as_json)
+        report_sensitivity(given, plot=plot, as_json=as_json)
         return
-    if recalibrate or plot:
-        raise TrainingError("--recalibrate and --plot go with --sensitivity")
+    if plot:
+        raise TrainingError("--plot goes with --sensitivity")
     if (out is None) == (resume is None):
         raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)

@@ -57,7 +57,12 @@ class ImageSet:
 
     def subset(self, rows: Tensor) -> ImageSet:
         """The images at ``rows`` (int64, 1-D), in that order."""
+        rows = rows.to(self.images.device)
         return ImageSet(self.images[rows], self.labels[rows])
+
+    def to(self, device: torch.device) -> ImageSet:
+        """The same images on ``device``."""
+        return ImageSet(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)

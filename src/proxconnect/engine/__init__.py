@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from proxconnect._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine._kernel_of import KERNELS, check_kernels
-from proxconnect.engine._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine.layers import (
     PackedConv1d,
     PackedConv2d,

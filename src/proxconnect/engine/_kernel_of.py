@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from proxconnect.engine._use import Use
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.format import BinaryTensor
 
@@ -12,33 +12,18 @@ KERNELS = ("fast", "reference")
 ACTIVATIONS = ("int8",)
 UNPACKED = "unpacked"
 _MOST_INPUTS = 2**24  # sums of as many signs are exact in float32, and of as many int8 in int32
-# Convolutions in float32 with fewer inputs to a sum, such as depthwise ones, are faster unpacked: measured.
-_LEAST_CONVOLUTION = 128
-
-
-@dataclass(frozen=True)
-class Use:
-    """How a layer, or a node of a graph, uses its weight.
-
-    ``operation`` is ``"linear"``, ``"conv1d"`` or ``"conv2d"``. Moves of a ``"conv1d"`` are those of the
-    convolution of height 1 that it is. ``binary_input``: the input is -1 and +1.
-    """
-
-    operation: str
-    binary_input: bool = False
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
+# Convolutions in float32 with fewer inputs to a sum, or channels of them (a stem, depthwise ones), are faster
+# unpacked: measured for one image.
+_LEAST_INPUTS, _LEAST_CHANNELS = 128, 8
 
 
 def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = None) -> str:
     """The kernel for a weight and its use: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
 
     Unpacked are ternary weights, scales of groups of inputs, float32 convolutions with fewer than 128 inputs
-    to a sum, and whatever is neither a linear layer nor a 1d or 2d convolution with zero padding: three
-    dimensions, transposed, embeddings, attention's input projections, recurrent layers, and classes derived
-    from torch's, which may do something else with the weight.
+    to a sum or 8 channels in a group, and whatever is neither a linear layer nor a 1d or 2d convolution with
+    zero padding: three dimensions, transposed, embeddings, attention's input projections, recurrent layers,
+    and classes derived from torch's, which may do something else with the weight.
 
     Args:
         form: the weight's.
@@ -58,7 +43,8 @@ def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = Non
         return "w1a1"
     if activations == "int8":
         return "w1a8"
-    return UNPACKED if use.operation != "linear" and inputs < _LEAST_CONVOLUTION else "w1a32"
+    small = inputs < _LEAST_INPUTS or form.shape[1] < _LEAST_CHANNELS
+    return UNPACKED if use.operation != "linear" and small else "w1a32"
 
 
 def check_kernels(kernels: str, activations: str | None = None) -> None:

@@ -8,40 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from proxconnect.engine._kernel_of import Use
 from proxconnect.engine._operands import affine_of, unchecked_affine
 from proxconnect.engine._product import Product, lay_out, scale_of
+from proxconnect.engine._use import Use
 from proxconnect.engine.kernels import Affine
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import Accumulator, BinaryInput
-
-_OPERATIONS: dict[type[nn.Module], str] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
-
-
-def use_of(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
-    """How a layer of the class ``plain`` uses its weight; None where no kernel knows it."""
-    binary_input = issubclass(plain, BinaryInput)
-    known = [kind for kind in _OPERATIONS if plain is kind or (binary_input and issubclass(plain, kind))]
-    if not known:
-        return None
-    operation = _OPERATIONS[known[0]]
-    if operation == "linear":
-        return Use(operation, binary_input)
-    conv = cast(nn.Conv2d, layer)
-    before, after = conv._reversed_padding_repeated_twice[::2], conv._reversed_padding_repeated_twice[1::2]
-    if conv.padding_mode != "zeros" or before != after:
-        return None
-    ones = (1,) * (2 - len(conv.stride))
-    zeros = (0,) * (2 - len(conv.stride))
-    return Use(
-        operation,
-        binary_input,
-        stride=cast(tuple[int, int], ones + conv.stride),
-        padding=cast(tuple[int, int], (*zeros, *reversed(before))),
-        dilation=cast(tuple[int, int], ones + conv.dilation),
-        groups=conv.groups,
-    )
 
 
 class LayerProduct:
@@ -68,20 +41,21 @@ class LayerProduct:
 
     def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
         """The layer's output for an input that it takes."""
-        bias = self._bias(layer)
-        accumulator = self._accumulator(layer)
-        if accumulator is not None and (not self.product.wrap or accumulator._forward_hooks):
-            sums = accumulator(self.sums(self.product.packed(input)))
-            shape = (-1, *(1,) * (sums.ndim - 2)) if self.dimensions else (-1,)
-            y: Tensor = sums * self.scale.view(shape) + bias.view(shape)
-            return _formatted(y, input)
-        x = self.product.packed(input) if self.kernel == "w1a1" else input
-        affine = self.product.affine
+        bias, product, x = self._bias(layer), self.product, input
+        if self.kernel == "w1a1":
+            x = product.packed(input)
+            accumulator = self._accumulator(layer)
+            if accumulator is not None and (not product.wrap or accumulator._forward_hooks):
+                sums = accumulator(self.sums(x))
+                shape = (-1, *(1,) * (sums.ndim - 2)) if self.dimensions else (-1,)
+                return _formatted(sums * self.scale.view(shape) + bias.view(shape), input)
+        affine = product.affine
         if torch.compiler.is_compiling():
             affine = unchecked_affine(self.scale, bias, None)
         elif bias.data_ptr() != affine.bias.data_ptr():  # another tensor has become the layer's bias
             affine = affine_of(self.scale, bias, None)
-        return _formatted(self.product.floats(x, affine), input)
+        y = product.floats(x, affine)
+        return _formatted(y, input) if self.dimensions else y
 
     def takes(self, input: Tensor, layer: nn.Module) -> bool:
         """Whether the kernel computes for a fitting input: for a batch, without gradients."""

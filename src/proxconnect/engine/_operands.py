@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from proxconnect.engine._address import address
-from proxconnect.engine._panels import PANEL_WIDTH, WORD_BITS
 from proxconnect.engine.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds
+from proxconnect.engine.kernels._address import address
+from proxconnect.engine.kernels._panels import PANEL_WIDTH, WORD_BITS
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 

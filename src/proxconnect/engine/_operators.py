@@ -31,7 +31,7 @@ class Operator(NamedTuple):
 
 def seen() -> bool:
     """Whether a compiler or autocast must see the calls of operators."""
-    return torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    return torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
 
 
 def pack(x: Tensor, kind: type[Operand]) -> Tensor:
@@ -40,20 +40,21 @@ def pack(x: Tensor, kind: type[Operand]) -> Tensor:
     return operator.overload(x) if seen() else operator.run(x)
 
 
-def unpack(bits: Tensor, scale: Tensor, shape: Sequence[int]) -> Tensor:
+def unpack(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None) -> Tensor:
     """The weights of these bits, see :func:`proxconnect.engine.kernels.unpack_weights`."""
-    return _UNPACK.overload(bits, scale, shape) if seen() else _UNPACK.run(bits, scale, shape)
+    function = _UNPACK.overload if seen() else _UNPACK.run
+    return function(bits, scale, shape, group)
 
 
 def multiply(
-    kernel: str, x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None = None, *wrap: bool
+    kernel: str, x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None = None, **wrap: bool
 ) -> Tensor:
     """The product of the named kernel, then ``affine``; ``wrap`` is for w1a1 alone, whose ``x`` is packed."""
     operator = _PRODUCTS[kernel, type(weight)]
     if seen():
         steps = affine.scale, affine.bias, affine.slope, residual
-        return operator.overload(x, *weight.arguments, *steps, *wrap)
-    return operator.run(x, weight, affine, residual, *wrap)
+        return operator.overload(x, *weight.arguments, *steps, **wrap)
+    return operator.run(x, weight, affine, residual, **wrap)
 
 
 def multiply_to_signs(x: Tensor, weight: Operand, thresholds: Thresholds, wrap: bool) -> Tensor:
@@ -81,15 +82,15 @@ def _define(
 def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
     packed, count = kernel == "w1a1", kind.schema.count(",") + 1
 
-    def run(x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None, *wrap: bool) -> Tensor:
+    def run(x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None, **wrap: bool) -> Tensor:
         beside = None if residual is None else kind.dense(residual)
-        options = {"wrap": wrap[0]} if packed else {}
-        return kind.result(product(kind.rows(x), *weight.operands, affine, beside, **options), x)
+        return kind.result(product(kind.rows(x), *weight.operands, affine, beside, **wrap), x)
 
     def function(x: Tensor, *arguments: Any) -> Tensor:
-        scale, bias, slope, *rest = arguments[count:]
+        scale, bias, slope, residual, *wrap = arguments[count:]
         affine = affine_of(scale, bias, slope)
-        return run(x, kind.of(affine.n, *arguments[:count]), affine, *rest)
+        named = {"wrap": wrap[0]} if packed else {}
+        return run(x, kind.of(affine.n, *arguments[:count]), affine, residual, **named)
 
     def fake(x: Tensor, *arguments: Any) -> Tensor:
         size = kind.size(x, packed, *arguments[:count])
@@ -121,8 +122,8 @@ def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
 
 
 def _pack_rows(x: Tensor) -> Tensor:
-    matrix = x.reshape(-1, x.shape[-1]).contiguous()
-    return kernels.pack_signs(matrix).view(*x.shape[:-1], packed_width(x.shape[-1]))
+    bits = kernels.pack_signs(LinearOperand.rows(x).contiguous())
+    return LinearOperand.packed_result(bits, x)
 
 
 def _packing(name: str, function: Callable[..., Tensor], channels: int) -> Operator:
@@ -139,9 +140,9 @@ _PACK: dict[type[Operand], Operator] = {
 }
 _UNPACK = _define(
     "unpack_weights",
-    "Tensor bits, Tensor scale, int[] shape",
+    "Tensor bits, Tensor scale, int[] shape, int? group",
     kernels.unpack_weights,
-    lambda bits, scale, shape: bits.new_empty(shape, dtype=torch.float32),
+    lambda bits, scale, shape, group: bits.new_empty(shape, dtype=torch.float32),
     kernels.unpack_weights,
 )
 _PRODUCTS: dict[tuple[str, type[Operand]], Operator] = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from proxconnect.engine._kernel_of import Use
 from proxconnect.engine._operands import ConvOperand, LinearOperand
 from proxconnect.engine._operators import Operand, multiply, multiply_to_signs, pack
+from proxconnect.engine._use import Use
 from proxconnect.engine.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds
 from proxconnect.engine.weight import PackedWeight
 
@@ -45,10 +45,11 @@ class Product:
         if self.flat:
             x = x if self.kernel == "w1a1" else x.unsqueeze(2)
             residual = None if residual is None else residual.unsqueeze(2)
-        wrap = (self.wrap,) if self.kernel == "w1a1" else ()
-        y = multiply(self.kernel, x, self.weight, affine, residual, *wrap)
-        y = y.squeeze(2) if self.flat else y
-        return y if self.channels_last and not self.flat else y.contiguous()
+        wrap = {"wrap": self.wrap} if self.kernel == "w1a1" else {}
+        y = multiply(self.kernel, x, self.weight, affine, residual, **wrap)
+        if self.flat:
+            return y.squeeze(2).contiguous()
+        return y if self.channels_last else y.contiguous()
 
     @property
     def affine(self) -> Affine:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from proxconnect.engine._kernel_of import UNPACKED, kernel_of
-from proxconnect.engine._layer_product import LayerProduct, use_of
+from proxconnect.engine._layer_product import LayerProduct
+from proxconnect.engine._use import use_of_layer
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.layers import read_weights_anew, scale_name
 
@@ -56,7 +57,7 @@ class PackedLayer(nn.Module):
         """Lay the weight out for its kernel anew: bits, scales or bias have become others."""
         self.on_kernel = None
         weights = [weight for weight in self.packed_weights().values() if weight.on_kernels]
-        use = use_of(self, self.plain) if weights else None
+        use = use_of_layer(self, self.plain) if weights else None
         if use is not None:
             kernel = kernel_of(weights[0].form, use, self.activations)
             if kernel != UNPACKED:

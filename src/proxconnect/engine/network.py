@@ -8,9 +8,8 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from proxconnect.engine._fuse import fuse
 from proxconnect.engine._kernel_of import UNPACKED
-from proxconnect.engine._rewriting import resolve_fused
+from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError
 from proxconnect.format import Header, PackedFile

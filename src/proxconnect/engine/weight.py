@@ -23,8 +23,8 @@ class PackedWeight(nn.Module):
         bits: uint8 as :func:`proxconnect.format.pack_weight` makes them.
         scale: floating point, of one of ``form.rows.scale_shapes``.
         form: the weight's shape and levels.
-        kernels: ``"fast"`` unpacks levels {-1, 1} without groups of inputs with compiled code,
-            ``"reference"`` everything in torch; the weights are the same.
+        kernels: ``"fast"`` unpacks with compiled code on the CPU, ``"reference"`` in torch; the weights are
+            the same.
 
     Raises:
         ProxConnectError: unknown ``kernels``.
@@ -53,9 +53,9 @@ class PackedWeight(nn.Module):
 
     def forward(self) -> Tensor:
         """The unpacked weight; nothing keeps it."""
-        form, compiled = self.form, self.kernels == "fast" and self.bits.device.type == "cpu"
-        if compiled and form.bits == 1 and form.group is None:
-            weight = form.rows.turned(unpack(self.bits, self.scale, form.rows.row_shape))
+        form = self.form
+        if self.kernels == "fast" and self.bits.is_cpu:
+            weight = form.rows.turned(unpack(self.bits, self.scale, form.rows.row_shape, form.group))
         else:
             weight = unpack_weight(self.bits, self.scale, form)
         return weight.to(self.dtype)

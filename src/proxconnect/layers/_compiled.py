@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect import _native
+from proxconnect._kernel_sets import apply_environment
 from proxconnect.quantizers import (
     binary_relax,
     hard_tanh,
@@ -44,6 +45,7 @@ class Compiled(NamedTuple):
     def value(self, w: Tensor, mu: Sharpness, s: Tensor | None = None, alpha: Tensor | None = None) -> Tensor:
         """``alpha F(w / s)``."""
         out = torch.empty_like(w)
+        apply_environment()
         _native.quantize(*_latents(w, s, alpha), *self._map(mu), out.data_ptr(), torch.get_num_threads())
         return out
 
@@ -53,6 +55,7 @@ class Compiled(NamedTuple):
         """``B(w / s) g (alpha / s)``, with ``B`` the map's slope."""
         out, g = torch.empty_like(w), laid_out(g, w.stride())
         addresses = g.data_ptr(), out.data_ptr()
+        apply_environment()
         _native.scale_gradient(*_latents(w, s, alpha), *self._map(mu), *addresses, torch.get_num_threads())
         return out
 
@@ -62,6 +65,7 @@ class Compiled(NamedTuple):
         inside = torch.empty(-(-x.numel() // 16), dtype=torch.int16)
         addresses = out.data_ptr(), inside.data_ptr()
         height = ramp.height(mu)
+        apply_environment()
         _native.quantize_and_mark(
             *(x.data_ptr(), x.numel(), *self._map(mu), height, *addresses, torch.get_num_threads())
         )
@@ -84,6 +88,7 @@ def marked_gradient(inside: Tensor, height: float, g: Tensor) -> Tensor:
     """``height g`` where the bit is set, else 0; ``g`` lies in memory as what was marked."""
     out = torch.empty_like(g)
     addresses = g.data_ptr(), out.data_ptr()
+    apply_environment()
     _native.scale_marked(inside.data_ptr(), g.numel(), height, *addresses, torch.get_num_threads())
     return out
 
@@ -132,6 +137,7 @@ def mean_magnitudes(rows: Tensor) -> Tensor:
         return rows.abs().mean(dim=tuple(range(1, rows.ndim)), keepdim=True)
     mean = rows.new_empty(len(rows), *(1,) * (rows.ndim - 1))
     columns = rows.numel() // len(rows)
+    apply_environment()
     _native.mean_magnitudes(rows.data_ptr(), len(rows), columns, mean.data_ptr(), torch.get_num_threads())
     return mean
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from proxconnect.layers._compiled import (
     Compiled,
@@ -50,6 +51,7 @@ class _QuantizeActivation(torch.autograd.Function):
         return compiled.value(x, ctx.mu)
 
     @staticmethod
+    @once_differentiable  # autograd does not see into compiled code
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (g,), (kept,) = gradients, ctx.saved_tensors
         if ctx.height is not None:

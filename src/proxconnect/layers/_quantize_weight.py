@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from proxconnect._rows import Rows
 from proxconnect.layers._compiled import compiled_slope, compiled_value
@@ -54,6 +55,7 @@ class _QuantizeWeight(torch.autograd.Function):
         return quantized(latent, alpha, s, ctx.mu, pair, rows)
 
     @staticmethod
+    @once_differentiable  # autograd does not see into compiled code
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (latent, alpha, s) = gradients, ctx.saved_tensors
         of_latent = of_alpha = None

@@ -68,6 +68,12 @@ class TrainConfig:
         "Scale of the weights: channel, tensor, none, or how many inputs share one.",
     )
     learn_scale: bool = _option(False, "Binarization", "Learn the scale instead of taking the mean of |w|.")
+    recalibrate: bool = _option(
+        False,
+        "Binarization",
+        "At the end, settle BatchNorm on training images as the hardened network sees them; with "
+        "--sensitivity, for each layer.",
+    )
     binarize_all: bool = _option(False, "Binarization", "Binarize the first and the last layer too.")
     stages: str | None = _option(
         None,

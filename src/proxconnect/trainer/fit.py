@@ -151,11 +151,13 @@ class _Run(Classifier):
         """The epoch's batches, this process's part: a function of seed and epoch, so resuming is exact."""
         self.timed.batches.set_part(self.trainer.global_rank, self.trainer.world_size)
         self.timed.batches.set_epoch(self.current_epoch)
+        self.timed.batches.set_device(self.device)
         return self.timed
 
     def val_dataloader(self) -> Batches:
         """Validation batches, this process's part, in order."""
         self.validation.set_part(self.trainer.global_rank, self.trainer.world_size)
+        self.validation.set_device(self.device)
         return self.validation
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

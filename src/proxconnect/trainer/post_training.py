@@ -1,16 +1,19 @@
-"""Binarization after training: a run of no epochs."""
+"""What follows training, or takes its place: BatchNorm as the hardened network needs it."""
 
 from __future__ import annotations
 
+import copy
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxconnect._files import written_whole
 from proxconnect.data import Batches, ImageData
-from proxconnect.layers import recalibrate_
+from proxconnect.layers import harden_, recalibrate_
 from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, facts_to_save
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.evaluate import evaluate
@@ -19,26 +22,54 @@ from proxconnect.trainer.evaluate import evaluate
 _CALIBRATION_BATCHES = 100
 
 
+def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
+    """Give every BatchNorm of ``model`` the statistics that the hardened network sees, in place.
+
+    They are those of 100 batches of training images, without augmentation. Latents stay as they are.
+    """
+    if not any(isinstance(each, _BatchNorm) for each in model.modules()):
+        return
+    train = Batches(
+        data.train, config.batch_size, mean=data.mean, std=data.std, shuffle=True, seed=config.seed
+    )
+    batches = config.limit_train_batches or _CALIBRATION_BATCHES
+    deployed = copy.deepcopy(model)
+    if config.binarize is not None:
+        harden_(deployed)
+    recalibrate_(deployed, (images for images, _ in islice(train, batches)))
+    settled = dict(deployed.named_modules())
+    for name, norm in model.named_modules():
+        if isinstance(norm, _BatchNorm):
+            norm.load_state_dict(settled[name].state_dict())
+
+
+def settle_checkpoint(model: nn.Module, config: TrainConfig, data: ImageData, out: Path) -> None:
+    """:func:`settle_` a trained ``model``, and the checkpoint that its run left in the folder ``out``."""
+    settle_(model, config, data)
+    content = torch.load(out / FILE_NAME, map_location="cpu", weights_only=True)
+    _write({**content, "state_dict": _weights(model)}, out)
+
+
 def quantize_trained(
     model: nn.Module, config: TrainConfig, data: ImageData, facts: DataFacts, out: Path
 ) -> dict[str, float]:
-    """Settle the BatchNorm of a trained and just binarized ``model``, in place; write its checkpoint.
-
-    The statistics are those of 100 batches of training images, without augmentation.
+    """:func:`settle_` a trained and just binarized ``model``; write its checkpoint.
 
     Returns:
         The metrics on validation images.
     """
-    train = Batches(
-        data.train, config.batch_size, mean=data.mean, std=data.std, shuffle=True, seed=config.seed
-    )
-    if any(isinstance(each, nn.BatchNorm2d) for each in model.modules()):
-        batches = config.limit_train_batches or _CALIBRATION_BATCHES
-        recalibrate_(model, (images for images, _ in islice(train, batches)))
+    settle_(model, config, data)
     val = Batches(data.val, config.batch_size, mean=data.mean, std=data.std)
     found = evaluate(model.eval(), islice(val, config.limit_val_batches))
     metrics = {"val_accuracy": found.accuracy, "val_loss": found.loss}
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    with written_whole(out / FILE_NAME) as file:
-        torch.save({"state_dict": weights, "epoch": -1, **facts_to_save(config, facts, metrics)}, file)
+    _write({"state_dict": _weights(model), "epoch": -1, **facts_to_save(config, facts, metrics)}, out)
     return metrics
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {f"model.{name}": value for name, value in model.state_dict().items()}
+
+
+def _write(content: dict[str, Any], out: Path) -> None:
+    with written_whole(out / FILE_NAME) as file:
+        torch.save(content, file)

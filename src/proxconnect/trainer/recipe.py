@@ -1,4 +1,4 @@
-"""Recipes: training options in a TOML file."""
+"""Recipes: training options in a TOML file, yours or one that ships."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from typing import Any, get_args, get_type_hints
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.trainer.config import TrainConfig
 
+_SHIPPED = Path(__file__).parent / "recipes"
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    r"""The options in the TOML file ``path``; its keys are the fields of :class:`TrainConfig`.
+
+def read_recipe(recipe: str | Path) -> dict[str, Any]:
+    r"""The options in a TOML file; its keys are the fields of :class:`TrainConfig`.
+
+    Args:
+        recipe: the file, or ``"best"``, which ships: what reached most on validation images so far. A file of
+            that name is ``"./best"``.
 
     Raises:
         TrainingError: the file cannot be read, is not TOML, or has an unknown key or a value of another type.
@@ -23,11 +29,19 @@ def read_recipe(path: Path) -> dict[str, Any]:
     >>> _ = file.write_text('model = "resnet20"\nepochs = 3')
     >>> read_recipe(file)
     {'model': 'resnet20', 'epochs': 3}
+    >>> read_recipe("best")["method"]
+    'bnn++'
     """
+    shipped = {file.stem: file for file in _SHIPPED.glob("*.toml")}
+    named = shipped.get(recipe) if isinstance(recipe, str) else None
+    path = named or Path(recipe)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"cannot read recipe {path}: {error.strerror}") from error
+        known = ", ".join(sorted(shipped))
+        raise TrainingError(
+            f"cannot read recipe {path}: {error.strerror}; expected a TOML file, or one that ships: {known}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
     check_options(values, f"recipe {path}")

@@ -19,7 +19,7 @@ from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import FILE_NAME, Checkpoint, DataFacts, build_model, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.post_training import quantize_trained
+from proxconnect.trainer.post_training import quantize_trained, settle_checkpoint
 
 CONFIG_FILE = "config.json"
 
@@ -187,4 +187,7 @@ def _fit(
     from proxconnect.trainer.fit import fit
 
     metrics = fit(model, config, data, facts, out, checkpoint, distillation, show)
-    return TrainedRun(model.cpu().eval(), config, data, out / FILE_NAME, metrics)
+    model.cpu().eval()
+    if config.recalibrate and is_main_process():
+        settle_checkpoint(model, config, data, out)
+    return TrainedRun(model, config, data, out / FILE_NAME, metrics)

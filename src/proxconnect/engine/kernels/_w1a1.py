@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._address import sign_rows
-from proxconnect.engine._kernel_sets import apply_environment
-from proxconnect.engine._panels import Panels
-from proxconnect.engine._steps import Affine, Thresholds
+from proxconnect._kernel_sets import apply_environment
+from proxconnect.engine.kernels._address import sign_rows
+from proxconnect.engine.kernels._epilogues import Affine, Thresholds
+from proxconnect.engine.kernels._panels import Panels
 from proxconnect.format.bits import packed_width
 
 

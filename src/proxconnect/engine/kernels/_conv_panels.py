@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._address import sign_rows
-from proxconnect.engine._panels import PANEL_WIDTH, WORD_BITS
+from proxconnect.engine.kernels._address import sign_rows
+from proxconnect.engine.kernels._panels import PANEL_WIDTH, WORD_BITS
 from proxconnect.errors import ProxConnectError
 
 
@@ -123,6 +124,7 @@ class Geometry:
             )
         return height, width
 
+    @cached_property
     def arguments(self) -> tuple[int, int, int, int, int, int, int]:
         """What compiled code takes."""
         return *self.stride, *self.padding, *self.dilation, self.fill

@@ -1,4 +1,4 @@
-"""From the graph of a packed network to one that runs on the kernels."""
+"""Applies the rules to a graph."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxconnect.engine._rewriting import Rewriting
-from proxconnect.engine._rules import FOLDING, RECOGNITION
+from proxconnect.engine.fusion._rewriting import Rewriting
+from proxconnect.engine.fusion._rules import FOLDING, RECOGNITION
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.format import torch_dtype
 from proxconnect.graph import Graph, Interpreter, Node

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._address import address
-from proxconnect.engine._kernel_sets import apply_environment
+from proxconnect._kernel_sets import apply_environment
+from proxconnect.engine.kernels._address import address
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 

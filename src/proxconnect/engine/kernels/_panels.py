@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._address import sign_rows
+from proxconnect.engine.kernels._address import sign_rows
 
 PANEL_WIDTH = 16
 WORD_BITS = 32

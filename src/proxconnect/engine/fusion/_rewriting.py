@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from proxconnect.engine._dependence import Dependence
-from proxconnect.engine._kernel_of import UNPACKED, Use, kernel_of
+from proxconnect.engine._kernel_of import UNPACKED, kernel_of
 from proxconnect.engine._product import Product, lay_out, scale_of
+from proxconnect.engine._use import Use
+from proxconnect.engine.fusion._dependence import Dependence
 from proxconnect.engine.kernels import Affine
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.graph import TensorName, Value

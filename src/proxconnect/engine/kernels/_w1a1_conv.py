@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._address import address, check_padding
-from proxconnect.engine._conv_panels import ConvPanels, Geometry
-from proxconnect.engine._kernel_sets import apply_environment
-from proxconnect.engine._steps import Affine, Thresholds
+from proxconnect._kernel_sets import apply_environment
+from proxconnect.engine.kernels._address import address, check_padding
+from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.engine.kernels._epilogues import Affine, Thresholds
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 
@@ -86,7 +86,7 @@ def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: b
     _native.w1a1_conv_sums(
         (a.data_ptr(), *a.shape[:3]),
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         wrap,
         out.data_ptr(),
         torch.get_num_threads(),
@@ -141,7 +141,7 @@ def w1a1_conv_affine(
     _native.w1a1_conv_affine(
         (a.data_ptr(), *a.shape[:3]),
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         wrap,
         out.data_ptr(),
         *steps,
@@ -181,7 +181,7 @@ def w1a1_conv_signs(
     _native.w1a1_conv_signs(
         (a.data_ptr(), *a.shape[:3]),
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         wrap,
         out.data_ptr(),
         *steps,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from proxconnect.engine._address import address
-from proxconnect.engine._conv_panels import ConvPanels
-from proxconnect.engine._panels import Panels
+from proxconnect.engine.kernels._address import address
+from proxconnect.engine.kernels._conv_panels import ConvPanels
+from proxconnect.engine.kernels._panels import Panels
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import pack_bits
 

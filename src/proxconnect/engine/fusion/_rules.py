@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import torch
 
-from proxconnect.engine._node_use import use_of
 from proxconnect.engine._product import Product, scale_of
-from proxconnect.engine._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
-from proxconnect.engine._turning_points import thresholds
+from proxconnect.engine._use import use_of_node
+from proxconnect.engine.fusion._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
+from proxconnect.engine.fusion._thresholds import thresholds
 from proxconnect.engine.kernels import Affine
 from proxconnect.graph import Node, TensorName, Value
 
@@ -42,7 +42,7 @@ def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
         return
     match draft.node(layer.args[0]), draft.node(layer.args[1]):
         case Node(op, (x,)), Node("aten.sign.default", (TensorName(name),)) if op == SIGN:
-            use = use_of(layer, rewriting.shape_of(name), binary_input=True)
+            use = use_of_node(layer, rewriting.shape_of(name), binary_input=True)
             product = rewriting.laid_out(name, use)
             if product is not None:
                 sums = replace(product, epilogue=Affine(torch.ones(product.weight.n)))
@@ -108,7 +108,7 @@ def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
     """A layer with a binary weight and float input."""
     match node.args:
         case (Value() as x, TensorName(name), *rest) if index not in rewriting.dependence.exact:
-            use = use_of(node, rewriting.shape_of(name), binary_input=False)
+            use = use_of_node(node, rewriting.shape_of(name), binary_input=False)
             named = rest[0] if rest else None
             bias = rewriting.constant(named)
             if named is None or bias is not None:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._address import address
-from proxconnect.engine._conv_panels import ConvPanels, Geometry
-from proxconnect.engine._float_products import W1A8_MOST_INPUTS
-from proxconnect.engine._kernel_sets import apply_environment
-from proxconnect.engine._steps import Affine
+from proxconnect._kernel_sets import apply_environment
+from proxconnect.engine.kernels._address import address
+from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.engine.kernels._epilogues import Affine
+from proxconnect.engine.kernels._w1a8 import W1A8_MOST_INPUTS
 from proxconnect.errors import ProxConnectError
 
 
@@ -65,7 +65,7 @@ def w1a8_conv(
         (count, channels, height, width),
         x.stride(),
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         out.data_ptr(),
         *steps,
         torch.get_num_threads(),

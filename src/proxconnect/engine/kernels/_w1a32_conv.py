@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect.engine._conv_panels import ConvPanels, Geometry
-from proxconnect.engine._kernel_sets import apply_environment
-from proxconnect.engine._steps import Affine
+from proxconnect._kernel_sets import apply_environment
+from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.engine.kernels._epilogues import Affine
 from proxconnect.errors import ProxConnectError
 
 

@@ -1,4 +1,4 @@
-"""Which kernel sets there are, and which one is in use."""
+"""Which kernel sets there are, and which one is in use: in training and in the engine alike."""
 
 from __future__ import annotations
 

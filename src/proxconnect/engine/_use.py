@@ -1,0 +1,93 @@
+"""How a layer of a model, or a node of a graph, uses its weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import nn
+
+from proxconnect.graph import Node
+from proxconnect.graph.graph import leaves
+from proxconnect.layers import BinaryInput
+
+_OPERATIONS: dict[type[nn.Module], str] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
+_CONVOLUTIONS = {
+    f"aten.{name}.{kind}": name for name in ("conv1d", "conv2d") for kind in ("default", "padding")
+}
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the choice of a kernel, and the kernel itself, need to know.
+
+    ``operation`` is ``"linear"``, ``"conv1d"`` or ``"conv2d"``. Moves of a ``"conv1d"`` are those of the
+    convolution of height 1 that it is. ``binary_input``: the input is -1 and +1.
+    """
+
+    operation: str
+    binary_input: bool = False
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+def use_of_layer(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
+    """How a layer of the class ``plain`` uses its weight; None where no kernel knows it."""
+    binary_input = issubclass(plain, BinaryInput)
+    known = [kind for kind in _OPERATIONS if plain is kind or (binary_input and issubclass(plain, kind))]
+    if not known:
+        return None
+    operation = _OPERATIONS[known[0]]
+    if operation == "linear":
+        return Use(operation, binary_input)
+    conv = cast(nn.Conv2d, layer)
+    before, after = conv._reversed_padding_repeated_twice[::2], conv._reversed_padding_repeated_twice[1::2]
+    if conv.padding_mode != "zeros" or before != after:
+        return None
+    ones = (1,) * (2 - len(conv.stride))
+    zeros = (0,) * (2 - len(conv.stride))
+    return Use(
+        operation,
+        binary_input,
+        stride=cast(tuple[int, int], ones + conv.stride),
+        padding=cast(tuple[int, int], (*zeros, *reversed(before))),
+        dilation=cast(tuple[int, int], ones + conv.dilation),
+        groups=conv.groups,
+    )
+
+
+def use_of_node(node: Node, shape: Sequence[int], binary_input: bool) -> Use | None:
+    """How ``node`` uses its second argument, a weight of this shape; None where no kernel knows it."""
+    if node.op == "aten.linear.default":
+        return Use("linear", binary_input) if len(shape) == 2 else None
+    dimensions = {"conv1d": 3, "conv2d": 4}.get(_CONVOLUTIONS.get(node.op, ""))
+    known = all(isinstance(leaf, int | str) for leaf in leaves(node.args[3:]))
+    if dimensions is None or len(shape) != dimensions or not known:
+        return None
+    given = node.args[3:]
+    stride, padding, dilation, groups = given + (1, 0, 1, 1)[len(given) :]
+    dilation = _pair(dilation, 1, shape)
+    if isinstance(padding, str):
+        whole = [d * (size - 1) for d, size in zip(dilation, (1, *shape[2:])[-2:], strict=True)]
+        if padding == "same" and any(size % 2 for size in whole):
+            return None
+        padding = tuple(size // 2 for size in whole) if padding == "same" else 0
+    return Use(
+        _CONVOLUTIONS[node.op],
+        binary_input,
+        stride=_pair(stride, 1, shape),
+        padding=padding if isinstance(padding, tuple) and len(padding) == 2 else _pair(padding, 0, shape),
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def _pair(sizes: Any, missing: int, shape: Sequence[int]) -> tuple[int, int]:
+    """Sizes for height and width: a convolution of one dimension has height 1."""
+    values = tuple(sizes) if isinstance(sizes, tuple | list) else (sizes,)
+    values = values * (len(shape) - 2) if len(values) == 1 else values
+    height, width = (missing, *values)[-2:]
+    return height, width
