@@ -40,7 +40,7 @@ struct Borders {
 template <typename Output>
 struct W1A1Part {
   SignLines a;
-  const std::uint32_t* words;  // panels, of panel_words each
+  const std::uint32_t* words;  // panels from first_panel on, of panel_words each
   std::int64_t panel_words;
   std::int64_t n;
   std::int64_t k;
@@ -49,6 +49,7 @@ struct W1A1Part {
   Output output;
   std::int64_t first_row;  // where the first row goes
   Borders borders;
+  std::int64_t first_panel = 0;
 
   std::int64_t group_panels() const { return panels_of(n / groups); }
 };
