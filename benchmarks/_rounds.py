@@ -2,30 +2,61 @@
 
 from __future__ import annotations
 
-import json
+import ctypes
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROUNDS = 41
+import torch
+
+from proxconnect.engine import kernels
+
+ROUNDS = 25
 LEAST_SECONDS = 2e-3  # of one measurement
-PAUSE = 20e-3  # before each, awake: the threads of others spin for milliseconds after their work
+# Before each measurement, awake: threads of others, where there are two, spin on for milliseconds.
+PAUSE, PAUSE_OF_ONE_THREAD = 20e-3, 1e-3
 
 Run = Callable[[], object]
 Interval = tuple[float, float, float]
 
 
-def ceilings() -> dict[str, float]:
-    """Rates of this machine, one thread: 10^9 products or bytes per second."""
+class Ceiling:
+    """What one core can do at most with some instructions or reads, to be measured among the others."""
+
+    def __init__(self, library: ctypes.CDLL, name: str) -> None:
+        self.run: Callable[[], float] = library[f"ceiling_{name}"]
+        self.run.restype = ctypes.c_double  # type: ignore[attr-defined]
+        self.amount = self.run()  # products or bytes
+
+    def seconds(self, amount: float, times: list[float]) -> list[float]:
+        """How long that many take at the rate of each round."""
+        return [amount / self.amount * time for time in times]
+
+
+def ceilings(*names: str) -> dict[str, Ceiling]:
+    """Those of ``ceilings.cpp``, by name."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "ceilings"
-        source = Path(__file__).with_name("ceilings.cpp")
-        subprocess.run(["c++", "-O3", "-march=native", "-std=c++20", "-w", source, "-o", program], check=True)
-        answer = subprocess.run([program], check=True, capture_output=True, text=True).stdout
-    return json.loads(answer)  # type: ignore[no-any-return]
+        built, source = Path(folder) / "ceilings.so", Path(__file__).with_name("ceilings.cpp")
+        flags = ["-O3", "-march=native", "-std=c++20", "-w", "-shared", "-fPIC"]
+        subprocess.run(["c++", *flags, source, "-o", built], check=True)
+        library = ctypes.CDLL(str(built))
+    return {name: Ceiling(library, name) for name in names}
+
+
+def with_kernels(name: str, run: Run) -> Run:
+    """The same with another kernel set."""
+
+    def other() -> None:
+        before = kernels.active_kernels()
+        kernels.use_kernels(name)
+        run()
+        kernels.use_kernels(before)
+
+    return other
 
 
 def rounds(runs: dict[str, Run], count: int = ROUNDS) -> dict[str, list[float]]:
@@ -50,9 +81,21 @@ def ratio(slower: list[float], faster: list[float]) -> Interval:
     return median_interval([a / b for a, b in zip(slower, faster, strict=True)])
 
 
+def versions() -> dict[str, str]:
+    """Of the peers; those that are not installed are named on the terminal."""
+    found = {}
+    for name in ("torch", "onnxruntime", "openvino", "larq-compute-engine"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            print(f"{name} is not installed: skipped")
+    return found
+
+
 def _seconds(run: Run, repeats: int) -> float:
+    pause = PAUSE if torch.get_num_threads() > 1 else PAUSE_OF_ONE_THREAD
     start = time.perf_counter()
-    while time.perf_counter() < start + PAUSE:
+    while time.perf_counter() < start + pause:
         pass
     run()
     start = time.perf_counter()

@@ -1,18 +1,15 @@
 // What one core can do at most with the instructions that the AVX-512 kernels are made of, and with its memory.
-// Prints a JSON object: products (of one weight and one input) per second and bytes per second, in units of 10^9.
-// Each number is the best of several short runs, so that a busy machine disturbs it little.
+// A library: every ceiling is a short run, which returns how many products (of one weight and one input) or bytes it had.
 
 #include <immintrin.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 
 namespace {
 
-constexpr long steps = 20000;
+constexpr long steps = 10000;
 constexpr int lanes = 16;
 
 // A vector that the compiler knows nothing about.
@@ -92,41 +89,29 @@ void carry_save() {
   for (int i = 0; i < sums; ++i) keep(_mm512_add_epi32(odd[i], falls[i]));
 }
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-template <typename Run>
-double rate(double amount, const Run& run) {
-  double best = 1e9;
-  for (int i = 0; i < 200; ++i) {
-    const double start = now();
-    run();
-    best = std::min(best, now() - start);
-  }
-  return amount / best / 1e9;
-}
-
-double read_rate(std::size_t bytes) {
-  const std::unique_ptr<char[]> memory(new char[bytes + 64]);
-  std::memset(memory.get(), 1, bytes + 64);
-  return rate(static_cast<double>(bytes), [&] {
-    __m512i a = unknown(0), b = unknown(0);
+// Reads `bytes` four times.
+double read(std::size_t bytes) {
+  static const std::size_t most = 16 << 20;
+  static const std::unique_ptr<char[]> memory(static_cast<char*>(std::memset(new char[most], 1, most)));
+  __m512i a = unknown(0), b = unknown(0);
+  for (int time = 0; time < 4; ++time) {
     for (std::size_t i = 0; i < bytes; i += 128) {
       a = _mm512_or_si512(a, _mm512_loadu_si512(memory.get() + i));
       b = _mm512_or_si512(b, _mm512_loadu_si512(memory.get() + i + 64));
     }
-    keep(_mm512_or_si512(a, b));
-  });
+  }
+  keep(_mm512_or_si512(a, b));
+  return 4.0 * static_cast<double>(bytes);
 }
 
 }  // namespace
 
-int main() {
-  std::printf("{\"fma\": %.1f, \"dot\": %.1f, \"table_dot\": %.1f, \"look_up\": %.1f, \"carry_save\": %.1f, ",
-              rate(24.0 * lanes * steps, fma), rate(24.0 * 4 * lanes * steps, dot),
-              rate(16.0 * 16 * lanes * steps, table_dot), rate(16.0 * 5 * lanes * steps, look_up),
-              rate(8.0 * 64 * lanes * steps, carry_save));
-  std::printf("\"level_1\": %.1f, \"level_2\": %.1f, \"level_3\": %.1f, \"memory\": %.1f}\n", read_rate(16 << 10),
-              read_rate(1 << 20), read_rate(16 << 20), read_rate(256 << 20));
+extern "C" {
+double ceiling_fma() { return fma(), 24.0 * lanes * steps; }
+double ceiling_dot() { return dot(), 24.0 * 4 * lanes * steps; }
+double ceiling_table_dot() { return table_dot(), 16.0 * 16 * lanes * steps; }
+double ceiling_look_up() { return look_up(), 16.0 * 5 * lanes * steps; }
+double ceiling_carry_save() { return carry_save(), 8.0 * 64 * lanes * steps; }
+double ceiling_level_2() { return read(1 << 20); }
+double ceiling_level_3() { return read(16 << 20); }
 }

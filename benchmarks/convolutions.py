@@ -2,23 +2,24 @@
 
     python benchmarks/convolutions.py
 
-Every round runs ours and each peer once, one after the other, each after a pause; ratios are taken round by
-round. The ceiling is that of the carry-save instructions, measured here by ``ceilings.cpp``. OpenVINO's
-convolution is timed in a chain, where its layers hand bits to each other. onnxruntime and OpenVINO are peers
-where they are installed. Writes ``docs/results/data/convolutions.json`` and ``docs/results/convolutions.md``.
+Every round runs ours, each peer and the ceiling once, one after the other, each after a pause; ratios are
+taken round by round. The ceiling is that of the carry-save instructions of AVX-512 in ``ceilings.cpp``.
+OpenVINO's convolution is timed in a chain, where its layers hand bits to each other. Libraries that are not
+installed are skipped by name. Writes ``docs/results/data/convolutions.json`` and
+``docs/results/convolutions.md``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from _bars import Bar, bars_table
 from _convolution_peers import CHAIN, PEERS
-from _rounds import ROUNDS, Run, ceilings, median_interval, ratio, rounds
+from _rounds import ROUNDS, Ceiling, Run, ceilings, median_interval, ratio, rounds, versions, with_kernels
 from torch import Tensor
 
 from proxconnect._files import written_whole
@@ -26,6 +27,15 @@ from proxconnect.engine import kernels
 
 RESULTS = Path("docs/results")
 SHAPES = ((56, 64), (28, 128), (14, 256), (7, 512))  # height and width, channels: those of ResNets
+BARS = (
+    Bar("bits to bits", 1.5, ("OpenVINO binary, chain",)),
+    Bar("bits to bits", 2.2, ("torch int8", "onnxruntime int8")),
+    Bar("bits to bits", 0.75, shapes=lambda shape: shape[0] == 56),
+    Bar("float32 to float32", 7.5, ("torch float32",)),
+    Bar("float32 to float32", 9, ("larq-compute-engine",)),
+    Bar("bits to bits, AVX2", 4, ("torch float32",)),
+    Bar("float32 to float32, AVX2", 4, ("torch float32",)),
+)
 
 
 def ours(x: Tensor, weight: Tensor) -> dict[str, Run]:
@@ -41,33 +51,39 @@ def ours(x: Tensor, weight: Tensor) -> dict[str, Run]:
     def whole(images: Tensor) -> Tensor:
         return kernels.w1a1_conv_affine(kernels.pack_pixels(images), panels, geometry, affine)
 
-    return {
+    runs: dict[str, Run] = {
         "bits to bits": lambda: kernels.w1a1_conv_signs(bits, panels, geometry, thresholds),
         "float32 to float32": lambda: whole(last),
         "float32 NCHW to float32": lambda: whole(x),
     }
+    if "avx2" in kernels.kernel_sets():
+        runs["bits to bits, AVX2"] = with_kernels("avx2", runs["bits to bits"])
+        runs["float32 to float32, AVX2"] = with_kernels("avx2", runs["float32 to float32"])
+    return runs
 
 
-def measure(threads: int, rates: dict[str, float]) -> list[dict[str, Any]]:
+def measure(threads: int, ceiling: Ceiling) -> list[dict[str, Any]]:
     torch.set_num_threads(threads)
     rows = []
     for size, channels in SHAPES:
         x, weight = torch.randn(1, channels, size, size), torch.randn(channels, channels, 3, 3).sign()
         mine = ours(x, weight)
-        times = rounds(mine | {name: run for peer in PEERS for name, run in peer(x, weight, threads).items()})
+        others = {name: run for peer in PEERS for name, run in peer(x, weight, threads).items()}
+        times = rounds(mine | others | {"ceiling": ceiling.run})
         if "OpenVINO binary" in times:
             one, chain = times.pop("OpenVINO binary"), times["OpenVINO binary, chain"]
             times["OpenVINO binary, chain"] = [(b - a) / (CHAIN - 1) for a, b in zip(one, chain, strict=True)]
+        products = 9 * size**2 * channels**2 / threads
+        floor = ceiling.seconds(products, times.pop("ceiling"))
         peers = [name for name in times if name not in mine]
-        products = 9 * size**2 * channels**2 / 1e9
         for name in mine:
             rows.append(
                 {
-                    "convolution": name,
+                    "kernel": name,
                     "shape": [size, size, channels],
                     "threads": threads,
                     "milliseconds": [value * 1e3 for value in median_interval(times[name])],
-                    "of_ceiling": products / rates["carry_save"] / threads / median_interval(times[name])[0],
+                    "of_ceiling": ratio(floor, times[name]),
                     "faster_than": {peer: ratio(times[peer], times[name]) for peer in peers},
                 }
             )
@@ -82,8 +98,8 @@ def as_line(row: dict[str, Any]) -> str:
     ratios = (f"{low:.1f} to {high:.1f}" for _, low, high in row["faster_than"].values())
     shape = " x ".join(map(str, row["shape"]))
     return (
-        f"| {row['convolution']} | {shape} | {row['threads']} | {row['milliseconds'][0]:.3f} "
-        f"| {row['of_ceiling']:.0%} | {' | '.join(ratios)} |"
+        f"| {row['kernel']} | {shape} | {row['threads']} | {row['milliseconds'][0]:.3f} "
+        f"| {row['of_ceiling'][0]:.0%} | {' | '.join(ratios)} |"
     )
 
 
@@ -102,20 +118,11 @@ def table(result: dict[str, Any]) -> str:
         f"|{' --- |' * len(head)}",
         *map(as_line, result["rows"]),
         "",
-        f"Ceiling of one thread, measured in the same run: {result['ceilings']['carry_save']:.0f} * 10^9 "
-        "products per second with the instructions of carry-save.",
+        "## Figures to reach",
+        "",
+        *bars_table(BARS, result["rows"]),
     ]
     return "\n".join(lines) + "\n"
-
-
-def versions() -> dict[str, str]:
-    found = {}
-    for name in ("torch", "onnxruntime", "openvino"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            print(f"{name} is not installed: skipped")
-    return found
 
 
 def main() -> None:
@@ -123,13 +130,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     arguments = parser.parse_args()
-    rates = ceilings()
-    result: dict[str, Any] = {
-        "kernels": kernels.active_kernels(),
-        "versions": versions(),
-        "ceilings": rates,
-    }
-    result["rows"] = [row for threads in arguments.threads for row in measure(threads, rates)]
+    ceiling = ceilings("carry_save")["carry_save"]
+    result: dict[str, Any] = {"kernels": kernels.active_kernels(), "versions": versions()}
+    result["rows"] = [row for threads in arguments.threads for row in measure(threads, ceiling)]
+    print(*bars_table(BARS, result["rows"]), sep="\n")
     if arguments.dry:
         return
     with written_whole(RESULTS / "data" / "convolutions.json") as file:

@@ -2,10 +2,11 @@
 
     python benchmarks/kernels.py
 
-Every round runs ours and each peer once, one after the other, so that whatever else the machine does meets
-them all alike; ratios are taken round by round. The floor is the larger of operations over the rate of the
-instructions and bytes of the weight over the bandwidth that reads it, both measured here by ``ceilings.cpp``.
-Writes ``docs/results/data/kernels.json`` and the table ``docs/results/kernels.md``.
+Every round runs ours, each peer and each ceiling once, one after the other, so that whatever else the
+machine does meets them all alike; ratios are taken round by round. The floor is the larger of operations
+over the rate of the instructions and bytes of the weight over the bandwidth that reads it, both of one core
+times the threads, as ``ceilings.cpp`` has them. Libraries that are not installed are skipped by name. Writes
+``docs/results/data/kernels.json`` and the table ``docs/results/kernels.md``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _rounds import ROUNDS, Run, ceilings, median_interval, ratio, rounds
+from _bars import Bar, bars_table
+from _product_peers import PEERS
+from _rounds import ROUNDS, Ceiling, Run, ceilings, median_interval, ratio, rounds, versions, with_kernels
+from torch import Tensor
 
 from proxconnect._files import written_whole
 from proxconnect.engine import kernels
@@ -24,74 +28,79 @@ from proxconnect.engine import kernels
 RESULTS = Path("docs/results")
 SHAPES = ((1, 4096, 4096), (197, 768, 768), (512, 3072, 768), (1024, 1024, 1024))
 SHAPES += ((3136, 64, 576), (784, 128, 1152), (196, 256, 2304), (49, 512, 4608))  # what ResNets need
+INT8 = ("torch int8, dynamic", "onnxruntime int8")
+INSTRUCTIONS = {"W1A1": "carry_save", "W1A8": "dot", "W1A6": "table_dot", "W1A32": "look_up"}
 
 
-def floor(kernel: str, m: int, n: int, k: int, threads: int, rates: dict[str, float]) -> float:
-    """Seconds that no implementation with these instructions can beat."""
-    instructions = {
-        "W1A1": "carry_save",
-        "W1A8": "dot",
-        "W1A6": "table_dot",
-        "W1A32": "look_up",
-    }[kernel]
-    weight = n * k / 8
-    memory = "level_2" if weight <= 2**20 else "level_3"
-    return max(m * n * k / rates[instructions], weight / rates[memory]) / threads / 1e9
+BARS = (
+    Bar("W1A1", 0.85, shapes=lambda shape: shape[0] != 1),
+    Bar("W1A1", 11, ("torch float32",), lambda shape: shape[0] != 1 and shape[2] != 768),
+    Bar("W1A1", 2.9, ("torch int8, bare",), lambda shape: shape[0] != 1 and shape[2] != 768),
+    Bar("W1A8", 18, ("torch float32",), lambda shape: shape[0] == 1),
+    Bar("W1A8", 5, INT8, lambda shape: shape[0] == 1),
+    Bar("W1A8", 2.3, ("onnxruntime 2 bits",), lambda shape: shape[0] == 1),
+    Bar("W1A8", 3.6, ("torch float32",), lambda shape: shape[0] in (197, 512)),
+    Bar("W1A8", 1, INT8, lambda shape: shape[0] in (197, 512)),
+    Bar("W1A32", 18, ("torch float32",), lambda shape: shape[0] == 1),
+    Bar("W1A32", 2, ("torch float32",), lambda shape: shape[0] in (197, 512)),
+    Bar("W1A8, AVX2", 1, ("torch float32",), lambda shape: shape[0] in (197, 512)),
+)
 
 
-def contenders(m: int, n: int, k: int) -> dict[str, Run]:
-    """What is measured, ours first."""
-    x, weight = torch.randn(m, k), torch.randn(n, k).sign()
+def contenders(x: Tensor, weight: Tensor, threads: int) -> tuple[dict[str, Run], dict[str, Run]]:
+    """Ours and those of others."""
+    n, k = weight.shape
     scale, bias = torch.rand(n), torch.randn(n)
     bits, panels = kernels.pack_signs(x), kernels.Panels(kernels.pack_signs(weight), k)
     affine = kernels.Affine(scale, bias)
     thresholds = kernels.Thresholds(scale, bias, k)
-    dense = weight * scale[:, None]
-    q, dense_q = (x * 40).round().clamp(-127, 127).to(torch.int8), weight.to(torch.int8).T.contiguous()
-    dynamic = torch.ops.quantized.linear_dynamic
-    quantized = torch.ops.quantized.linear_prepack(
-        torch.quantize_per_tensor(dense, dense.abs().max().item() / 127, 0, torch.qint8), bias
-    )
-    return {
+    ours: dict[str, Run] = {
         "W1A1": lambda: kernels.w1a1_affine(bits, panels, affine),
         "W1A1 to bits": lambda: kernels.w1a1_signs(bits, panels, thresholds),
         "W1A8": lambda: kernels.w1a8(x, panels, affine),
         "W1A6": lambda: kernels.w1a8(x, panels, affine, bits=6),
         "W1A32": lambda: kernels.w1a32(x, panels, affine),
-        "torch float32": lambda: torch.nn.functional.linear(x, dense, bias),
-        "torch int8, bare": lambda: torch._int_mm(q, dense_q),
-        "torch int8, dynamic": lambda: dynamic(x, quantized),
     }
+    if "avx2" in kernels.kernel_sets():
+        ours["W1A8, AVX2"] = with_kernels("avx2", ours["W1A8"])
+    return ours, {name: run for peer in PEERS for name, run in peer(x, weight, threads).items()}
 
 
-def measure(threads: int, rates: dict[str, float]) -> list[dict[str, Any]]:
+def measure(threads: int, of: dict[str, Ceiling]) -> list[dict[str, Any]]:
     torch.set_num_threads(threads)
     rows = []
     for m, n, k in SHAPES:
-        times = rounds(contenders(m, n, k))
-        peers = [name for name in times if name.startswith("torch")]
-        for name in [name for name in times if name not in peers]:
-            middle = median_interval(times[name])[0]
+        ours, peers = contenders(torch.randn(m, k), torch.randn(n, k).sign(), threads)
+        times = rounds(ours | peers | {name: ceiling.run for name, ceiling in of.items()})
+        memory = "level_2" if n * k / 8 <= 2**20 else "level_3"
+        reading = of[memory].seconds(n * k / 8, times[memory])
+        for name in ours:
+            instructions = INSTRUCTIONS[name.split()[0].rstrip(",")]
+            computing = of[instructions].seconds(m * n * k, times[instructions])
+            floor = [max(pair) / threads for pair in zip(computing, reading, strict=True)]
             rows.append(
                 {
                     "kernel": name,
                     "shape": [m, n, k],
                     "threads": threads,
                     "milliseconds": [value * 1e3 for value in median_interval(times[name])],
-                    "of_floor": floor(name.split()[0], m, n, k, threads, rates) / middle,
+                    "of_ceiling": ratio(floor, times[name]),
                     "faster_than": {peer: ratio(times[peer], times[name]) for peer in peers},
                 }
             )
-            print(as_line(rows[-1]), flush=True)
+            print(as_line(rows[-1], list(peers)), flush=True)
     return rows
 
 
-def as_line(row: dict[str, Any]) -> str:
-    ratios = (f"{low:.1f} to {high:.1f}" for _, low, high in row["faster_than"].values())
+def as_line(row: dict[str, Any], peers: list[str]) -> str:
+    ratios = (
+        f"{found[1]:.1f} to {found[2]:.1f}" if (found := row["faster_than"].get(peer)) else ""
+        for peer in peers
+    )
     shape = " x ".join(map(str, row["shape"]))
     return (
         f"| {row['kernel']} | {shape} | {row['threads']} | {row['milliseconds'][0]:.3f} "
-        f"| {row['of_floor']:.0%} | {' | '.join(ratios)} |"
+        f"| {row['of_ceiling'][0]:.0%} | {' | '.join(ratios)} |"
     )
 
 
@@ -102,15 +111,16 @@ def table(result: dict[str, Any]) -> str:
         "# Products with 1-bit weights",
         "",
         f"Kernel set {result['kernels']}; medians of {ROUNDS} interleaved rounds, ratios as 95 % intervals. "
+        f"{', '.join(f'{name} {number}' for name, number in result['versions'].items())}. "
         "Made by `benchmarks/kernels.py`.",
         "",
         f"| {' | '.join(head)} |",
         f"|{' --- |' * len(head)}",
-        *map(as_line, result["rows"]),
+        *(as_line(row, peers) for row in result["rows"]),
         "",
-        "Ceilings of one thread, measured in the same run (10^9 products or bytes per second): "
-        + ", ".join(f"{name} {rate:.0f}" for name, rate in result["ceilings"].items())
-        + ".",
+        "## Figures to reach",
+        "",
+        *bars_table(BARS, result["rows"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -120,13 +130,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     arguments = parser.parse_args()
-    rates = ceilings()
-    result: dict[str, Any] = {
-        "kernels": kernels.active_kernels(),
-        "torch": torch.__version__,
-        "ceilings": rates,
-    }
-    result["rows"] = [row for threads in arguments.threads for row in measure(threads, rates)]
+    of = ceilings(*INSTRUCTIONS.values(), "level_2", "level_3")
+    result: dict[str, Any] = {"kernels": kernels.active_kernels(), "versions": versions()}
+    result["rows"] = [row for threads in arguments.threads for row in measure(threads, of)]
+    print(*bars_table(BARS, result["rows"]), sep="\n")
     if arguments.dry:
         return
     with written_whole(RESULTS / "data" / "kernels.json") as file:

@@ -1,5 +1,5 @@
 # The compiled module. Addresses are integers that proxconnect.engine has validated, 0 for a tensor that is
-# not given; see csrc/core.h, csrc/products.h and csrc/latents.h.
+# not given; see csrc/products.h, csrc/convolutions.h and csrc/latents.h.
 
 def pack_signs(x: int, rows: int, columns: int, bits: int, threads: int) -> int: ...
 def unpack_weights(

@@ -1,7 +1,10 @@
-"""What the kernels compute, written out in numpy; in float32 and in the order that csrc/core.h states."""
+"""What the kernels compute, written out in numpy; in float32 and in the order that csrc states."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from functools import reduce
 
 import numpy as np
@@ -58,3 +61,66 @@ def w1a32(x: Array, w: Array) -> Array:
             block += five
         y += block
     return y
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a convolution moves; pairs are (y, x)."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    fill: int = 0
+
+    def numbers(self) -> list[int]:
+        *pairs, fill = astuple(self)
+        return [*(number for pair in pairs for number in pair), fill]
+
+
+def taps(x: Array, kernel: tuple[int, int], at: Geometry) -> Array:
+    """Of images (count, height, width, channels) what each output sees: (count, y, x, channels, *kernel)."""
+    padding = [(0, 0), *((p, p) for p in at.padding), (0, 0)]
+    reach = [d * (size - 1) + 1 for d, size in zip(at.dilation, kernel, strict=True)]
+    padded = np.pad(x, padding, constant_values=at.fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
+    return windows[:, :: at.stride[0], :: at.stride[1], :, :: at.dilation[0], :: at.dilation[1]]
+
+
+def convolved(
+    product: Callable[[Array, Array], Array], x: Array, w: Array, groups: int, at: Geometry
+) -> Array:
+    """Group by group, product(inputs (rows, channels, ky, kx), weight); rows are (image, y, x)."""
+    inputs = taps(x, w.shape[2:], at)
+    inputs = inputs.reshape(-1, *inputs.shape[3:])
+    parts = zip(np.split(inputs, groups, axis=1), np.split(w, groups), strict=True)
+    return np.concatenate([product(a, b) for a, b in parts], axis=1)
+
+
+def flat(a: Array) -> Array:
+    return a.reshape(len(a), math.prod(a.shape[1:]))
+
+
+def w1a1_conv(x: Array, w: Array, groups: int, at: Geometry, *, wrap: bool) -> Array:
+    def product(a: Array, b: Array) -> Array:
+        return w1a1(flat(a), flat(b), wrap=wrap)
+
+    return convolved(product, x, w, groups, at)
+
+
+def w1a8_conv(x: Array, w: Array, scale: Array, groups: int, at: Geometry) -> Array:
+    """Each image has a step of its own."""
+    step = np.abs(x).max(axis=(1, 2, 3), initial=0, keepdims=True) / np.float32(127)
+    step[step < np.finfo(np.float32).tiny] = 0
+    inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
+    sums = w1a1_conv(np.rint(x * inverse), w, groups, at, wrap=False)
+    return sums.astype(np.float32) * scale * np.repeat(step.ravel(), len(sums) // max(len(x), 1))[:, None]
+
+
+def w1a32_conv(x: Array, w: Array, groups: int, at: Geometry) -> Array:
+    """The channels of each tap go by fives for themselves."""
+
+    def by_fives(a: Array) -> Array:
+        a = np.moveaxis(a, 1, -1)
+        return flat(np.pad(a, ((0, 0),) * 3 + ((0, -a.shape[-1] % 5),)))
+
+    return convolved(lambda a, b: w1a32(by_fives(a), by_fives(b)), x, w, groups, at)

@@ -88,19 +88,7 @@ def test_every_set_gives_the_bits_that_numpy_gives(
 ) -> None:
     printed = output_of(build_sanitized(tmp_path, "kernel_test", flags, sanitizers), cases)
     assert f"sets: {' '.join(kernels.kernel_sets())}\n0 failures" in printed
-
-
-@pytest.mark.parametrize(
-    ("flags", "sanitizers"),
-    [
-        ("-O0", ""),
-        pytest.param("-O2", "address,undefined", marks=pytest.mark.full),
-        pytest.param("-O2", "thread", marks=pytest.mark.full),
-    ],
-)
-def test_convolutions_read_no_byte_too_far(tmp_path: Path, flags: str, sanitizers: str) -> None:
-    printed = output_of(build_sanitized(tmp_path, "conv_test", flags, sanitizers))
-    assert "portable: checked" in printed
+    assert ": 0 cases" not in printed
 
 
 @pytest.mark.parametrize("flags", ["-O1", pytest.param("-O3", marks=pytest.mark.full)])

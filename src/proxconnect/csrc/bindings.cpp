@@ -16,7 +16,6 @@
 #include "dispatch.h"
 #include "latents.h"
 #include "products.h"
-#include "w1a8_conv.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -249,7 +248,7 @@ void w1a32_conv(Address x, std::array<Size, 4> shape, std::array<Size, 4> stride
   product.vertical = {height, output.first, kernel.first, stride.first, padding.first, dilation.first};
   product.horizontal = {width, output.second, kernel.second, stride.second, padding.second, dilation.second};
   product.output = affine_at(out, residual, scale, bias, slope);
-  multiply(product, threads);
+  convolve(product, threads);
 }
 
 nb::list kernel_sets() {

@@ -1,7 +1,7 @@
 // Convolutions of whole batches by some number of threads. The results do not depend on it.
 #pragma once
 
-#include "core.h"
+#include "images.h"
 
 namespace proxconnect {
 
@@ -22,5 +22,9 @@ bool pack_planes(const float* x, std::int64_t count, std::int64_t image_stride, 
 void convolve(const W1A1Conv<SumsOutput>& conv, std::int64_t threads);
 void convolve(const W1A1Conv<AffineOutput>& conv, std::int64_t threads);
 void convolve(const W1A1Conv<SignsOutput>& conv, std::int64_t threads);
+// Returns whether every image is finite; otherwise the output is unspecified.
+bool convolve(const W1A8Conv& conv, std::int64_t threads);
+// The planes are made here, and where the taps are in them.
+void convolve(W1A32Conv conv, std::int64_t threads);
 
 }  // namespace proxconnect

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core.h"
+#include "kernel_set.h"
 
 namespace proxconnect {
 

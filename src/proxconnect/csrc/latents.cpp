@@ -7,11 +7,12 @@
 
 #include "dispatch.h"
 #include "pool.h"
+#include "worthwhile.h"
 
 namespace proxconnect {
 namespace {
 
-// Below this many elements, handing work to another thread costs more than it saves.
+// The least work in elements: each takes as long as many products.
 constexpr std::int64_t least_elements = std::int64_t{1} << 14;
 
 // GNU OpenMP's entry to a parallel region, where the process has loaded it, as torch does on Linux.
@@ -47,14 +48,14 @@ void by_torchs_threads(std::int64_t size, std::int64_t threads, const Work& work
 template <typename Work>
 void parallel_elements(std::int64_t size, std::int64_t threads, const Work& work) {
   const std::int64_t lanes = (size + panel_width - 1) / panel_width;
-  by_torchs_threads(lanes, std::min(threads, size / least_elements), [&](Range part) {
+  by_torchs_threads(lanes, worthwhile(threads, size, least_elements), [&](Range part) {
     work(Range{part.begin * panel_width, std::min(part.end * panel_width, size)});
   });
 }
 
 template <typename Work>
 void parallel_rows(std::int64_t rows, std::int64_t columns, std::int64_t threads, const Work& work) {
-  by_torchs_threads(rows, std::min({threads, rows, rows * columns / least_elements}), work);
+  by_torchs_threads(rows, std::min(rows, worthwhile(threads, rows * columns, least_elements)), work);
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 // threads. The results do not depend on it.
 #pragma once
 
-#include "core.h"
+#include <cstdint>
+
+#include "maps.h"
 
 namespace proxconnect {
 
@@ -15,7 +17,7 @@ void quantize(const Latents& w, const ElementwiseMap& map, float* out, std::int6
 // out = B(w / s) g (alpha / s), with B the map's slope.
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads);
 
-// out = F(x), and which |mu x| are at most 1: bit i % 16 of inside[i / 16].
+// out = F(x), and which |mu x| are at most 1: bit i % 16 of inside[i / 16], set also past the last.
 void quantize_and_mark(const float* x, std::int64_t size, const ElementwiseMap& map, float mu, float* out,
                        std::uint16_t* inside, std::int64_t threads);
 

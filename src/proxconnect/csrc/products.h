@@ -22,7 +22,5 @@ void multiply(const W1A1<SignsOutput>& product, std::int64_t threads);
 // Returns whether every input is finite; otherwise the output is unspecified.
 bool multiply(const W1A8& product, std::int64_t threads);
 void multiply(const W1A32& product, std::int64_t threads);
-// The planes of the product are made here.
-void multiply(W1A32Conv product, std::int64_t threads);
 
 }  // namespace proxconnect

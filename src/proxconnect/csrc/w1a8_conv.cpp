@@ -1,5 +1,3 @@
-#include "w1a8_conv.h"
-
 #include <atomic>
 #include <bit>
 #include <limits>

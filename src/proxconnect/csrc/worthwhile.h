@@ -9,8 +9,8 @@ namespace proxconnect {
 // Below this many products of a sign and an input, handing work to another thread costs more than it saves.
 constexpr std::int64_t least_work = std::int64_t{1} << 20;
 
-inline std::int64_t worthwhile(std::int64_t threads, std::int64_t work) {
-  return std::clamp<std::int64_t>(work / least_work, 1, std::max<std::int64_t>(threads, 1));
+inline std::int64_t worthwhile(std::int64_t threads, std::int64_t work, std::int64_t least = least_work) {
+  return std::clamp<std::int64_t>(work / least, 1, std::max<std::int64_t>(threads, 1));
 }
 
 }  // namespace proxconnect

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "avx2/kernels.h"
-#include "shared/unpack.h"
 
 namespace proxconnect::avx2 {
 namespace {
@@ -33,7 +32,5 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   }
   return nan != 0;
 }
-
-void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::avx2

@@ -108,15 +108,11 @@ Integers spread(const std::uint32_t* words, std::int64_t fours, std::int64_t bet
   return 2 * total - static_cast<std::int32_t>(fours * four);
 }
 
-constexpr W1A8Tiles<6, 1> tiles{128, spread, {{tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}};
+constexpr W1A8Tiles<6, 1> tiles{spread, {{tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}};
 
 }  // namespace
 
 bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
-
-float greatest_magnitude(const float* x, std::int64_t count) { return proxconnect::greatest_magnitude(x, count); }
-
-void w1a8_pixels(const W1A8Image& image, Range lines) { quantize_lines(image, tiles.zero, lines); }
 
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
 

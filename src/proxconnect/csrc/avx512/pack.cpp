@@ -1,7 +1,6 @@
 #include <immintrin.h>
 
 #include "avx512/kernels.h"
-#include "shared/unpack.h"
 
 namespace proxconnect::avx512 {
 namespace {
@@ -48,7 +47,5 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   }
   return nan != 0;
 }
-
-void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::avx512

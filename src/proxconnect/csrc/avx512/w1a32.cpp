@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "avx512/kernels.h"
-#include "shared/w1a32_conv.h"
 #include "shared/w1a32_few.h"
 
 namespace proxconnect::avx512 {
@@ -121,26 +120,15 @@ constexpr W1A32Tiles with{rows, panels, tile<rows, panels>, tile<rows, 1>};
 
 constexpr W1A32Tiles tiles[] = {with<8, 2>, with<4, 4>, with<2, 4>, with<1, 8>};
 
-constexpr int lanes = 16;
-constexpr int together = 16;  // outputs whose sums are in registers at a time
-
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
   // Tables in registers are looked up as fast as those in memory, but take longer to make.
   constexpr std::int64_t few_panels = 32;
   constexpr std::int64_t many = 12;
-  const std::int64_t end = panels.end - panels.begin <= few_panels ? lane_rows_end<lanes>(rows, many) : rows.begin;
-  w1a32_many_rows<lanes, together>(product, Range{rows.begin, end}, panels);
+  const std::int64_t end = panels.end - panels.begin <= few_panels ? lane_rows_end(rows, many) : rows.begin;
+  w1a32_many_rows(product, Range{rows.begin, end}, panels);
   w1a32_few_rows<table_size>(tiles, make_table, product, Range{end, rows.end}, panels);
-}
-
-void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
-  fill_planes<lanes>(product, image, channels);
-}
-
-void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
-  w1a32_conv_image<lanes, together>(product, image, positions, panels);
 }
 
 }  // namespace proxconnect::avx512

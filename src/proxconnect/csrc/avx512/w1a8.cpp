@@ -72,7 +72,6 @@ Integers spread(const std::uint32_t* words, std::int64_t fours, std::int64_t bet
 }
 
 constexpr W1A8Tiles<12, 2> tiles{
-    128,
     spread,
     {{tile<1, 1>, tile<2, 1>, tile<3, 1>, tile<4, 1>, tile<5, 1>, tile<6, 1>, tile<7, 1>, tile<8, 1>, tile<9, 1>,
       tile<10, 1>, tile<11, 1>, tile<12, 1>},
@@ -89,10 +88,6 @@ bool w1a8(const W1A8& product, Range rows, Range panels) {
   }
   return w1a8_loop(tiles, product, rows, panels);
 }
-
-float greatest_magnitude(const float* x, std::int64_t count) { return proxconnect::greatest_magnitude(x, count); }
-
-void w1a8_pixels(const W1A8Image& image, Range lines) { quantize_lines(image, tiles.zero, lines); }
 
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
 

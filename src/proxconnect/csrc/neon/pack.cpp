@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "neon/kernels.h"
-#include "shared/unpack.h"
 
 namespace proxconnect::neon {
 namespace {
@@ -35,7 +34,5 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   }
   return vminvq_u32(numbers) == 0;
 }
-
-void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::neon

@@ -4,7 +4,6 @@
 #include <arm_neon.h>
 
 #include "neon/kernels.h"
-#include "shared/w1a32_conv.h"
 #include "shared/w1a32_few.h"
 
 namespace proxconnect::neon {
@@ -94,24 +93,13 @@ constexpr W1A32Tiles with{rows, 1, tile<rows>, tile<rows>};
 
 constexpr W1A32Tiles tiles[] = {with<4>, with<2>, with<1>};
 
-constexpr int lanes = 8;
-constexpr int together = 8;  // outputs whose sums are in registers at a time
-
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
   constexpr std::int64_t many = 4;
-  const std::int64_t end = lane_rows_end<lanes>(rows, many);
-  w1a32_many_rows<lanes, together>(product, Range{rows.begin, end}, panels);
+  const std::int64_t end = lane_rows_end(rows, many);
+  w1a32_many_rows(product, Range{rows.begin, end}, panels);
   w1a32_few_rows<split_size>(tiles, make_table, product, Range{end, rows.end}, panels);
-}
-
-void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
-  fill_planes<lanes>(product, image, channels);
-}
-
-void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
-  w1a32_conv_image<lanes, together>(product, image, positions, panels);
 }
 
 }  // namespace proxconnect::neon

@@ -58,15 +58,11 @@ void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const st
   widen();
 }
 
-constexpr W1A8Tiles<4, 1> tiles{0, spread, {{tile<1>, tile<2>, tile<3>, tile<4>}}};
+constexpr W1A8Tiles<4, 1> tiles{spread, {{tile<1>, tile<2>, tile<3>, tile<4>}}};
 
 }  // namespace
 
 bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
-
-float greatest_magnitude(const float* x, std::int64_t count) { return proxconnect::greatest_magnitude(x, count); }
-
-void w1a8_pixels(const W1A8Image& image, Range lines) { quantize_lines(image, tiles.zero, lines); }
 
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
 

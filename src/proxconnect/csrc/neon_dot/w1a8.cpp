@@ -28,7 +28,7 @@ void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const st
   std::memcpy(sums, sum, sizeof sum);
 }
 
-constexpr W1A8Tiles<6, 1> tiles{0, spread, {{tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}};
+constexpr W1A8Tiles<6, 1> tiles{spread, {{tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}};
 
 }  // namespace
 

@@ -1,4 +1,5 @@
 #pragma once
 
+#undef KERNEL_SET
 #define KERNEL_SET portable
-#include "shared/kernel_set.h"
+#include "shared/kernels.h"

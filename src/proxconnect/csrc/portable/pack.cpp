@@ -1,7 +1,6 @@
 #include <cmath>
 
 #include "portable/kernels.h"
-#include "shared/unpack.h"
 
 namespace proxconnect::portable {
 namespace {
@@ -25,7 +24,5 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
   }
   return false;
 }
-
-void unpack_weights(const PackedRows& packed, Range rows, float* weights) { unpack_rows(packed, rows, weights); }
 
 }  // namespace proxconnect::portable

@@ -1,5 +1,4 @@
 #include "portable/kernels.h"
-#include "shared/w1a32_conv.h"
 #include "shared/w1a32_few.h"
 
 namespace proxconnect::portable {
@@ -31,24 +30,13 @@ void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
 
 constexpr W1A32Tiles tiles[] = {{1, 1, tile, tile}};
 
-constexpr int lanes = 8;
-constexpr int together = 4;  // outputs whose sums are in registers at a time
-
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
   constexpr std::int64_t many = 2;
-  const std::int64_t end = lane_rows_end<lanes>(rows, many);
-  w1a32_many_rows<lanes, together>(product, Range{rows.begin, end}, panels);
+  const std::int64_t end = lane_rows_end(rows, many);
+  w1a32_many_rows(product, Range{rows.begin, end}, panels);
   w1a32_few_rows<table_size>(tiles, make_table, product, Range{end, rows.end}, panels);
-}
-
-void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
-  fill_planes<lanes>(product, image, channels);
-}
-
-void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
-  w1a32_conv_image<lanes, together>(product, image, positions, panels);
 }
 
 }  // namespace proxconnect::portable

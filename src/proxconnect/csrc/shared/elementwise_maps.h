@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "maps.h"
 #include "shared/vector_math.h"
 
 namespace proxconnect {

@@ -1,8 +1,9 @@
 // Sixteen lanes, one for each output of a panel, as a vector of the compiler's: one register with AVX-512, more with
 // less.
 //
-// The headers in this folder are compiled into every set, with the set's own flags. All they define has internal
-// linkage: merged by the linker, a function compiled for one processor could be called on another.
+// This folder is compiled into every set, with the set's own flags: its sources, as the set's own functions, and its
+// headers, which define what has internal linkage. Merged by the linker, a function compiled for one processor could be
+// called on another.
 #pragma once
 
 #include <cstdint>
@@ -66,6 +67,13 @@ inline void store(const Vector& lanes, Element* to, int width) {
 
 inline Floats to_floats(const Integers& lanes) { return __builtin_convertvector(lanes, Floats); }
 inline Floats to_floats(const Floats& lanes) { return lanes; }
+
+// -1 in the lanes whose bit is set.
+inline Integers spread_bits(unsigned bits) {
+  constexpr Integers lane_bits = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                                  1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+  return (static_cast<int>(bits) & lane_bits) != 0;
+}
 
 // Bit j: whether a[j] >= b[j].
 inline unsigned at_least(const Integers& a, const Integers& b) {

@@ -79,7 +79,7 @@ void w1a1_loop(const W1A1Part<Output>& part, Range panels) {
       const std::int64_t group = p / part.group_panels();
       const std::int64_t j = p % part.group_panels() * panel_width;
       const auto write = writer(part.output, Place(0, group * group_outputs + j, part.n, group_outputs - j));
-      const std::uint32_t* panel = part.words + p * part.panel_words;
+      const std::uint32_t* panel = part.words + (p - part.first_panel) * part.panel_words;
 
       for (std::int64_t y = lines.begin; y < lines.end; ++y) {
         const std::uint8_t* line = a.bits + group * a.group_stride + y * a.line_stride;

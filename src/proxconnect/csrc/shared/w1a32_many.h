@@ -10,21 +10,28 @@
 namespace proxconnect {
 namespace {
 
+// Lanes, and outputs whose sums are in registers at a time.
+#if defined(__AVX512F__)
+constexpr int lanes = 16, together = 16;
+#elif defined(__AVX2__) || defined(__ARM_NEON)
+constexpr int lanes = 8, together = 8;
+#else
+constexpr int lanes = 8, together = 4;
+#endif
+using Lanes = Vector<lanes>;
+
 // Entry e of a table has +x[i][at ..] where bit i of e is set, -x[i][at ..] elsewhere.
-template <int lanes>
-void make_lane_table(const float* const* x, std::int64_t at, float* table) {
-  Vector<lanes> input[five];
+inline void make_lane_table(const float* const* x, std::int64_t at, float* table) {
+  Lanes input[five];
   for (int i = 0; i < five; ++i) std::memcpy(&input[i], x[i] + at, sizeof input[i]);
-  const Vector<lanes> two[4] = {-input[0] - input[1], input[0] - input[1], -input[0] + input[1],
-                                input[0] + input[1]};
-  const Vector<lanes> rest[4] = {-input[3] - input[4], input[3] - input[4], -input[3] + input[4],
-                                 input[3] + input[4]};
+  const Lanes two[4] = {-input[0] - input[1], input[0] - input[1], -input[0] + input[1], input[0] + input[1]};
+  const Lanes rest[4] = {-input[3] - input[4], input[3] - input[4], -input[3] + input[4], input[3] + input[4]};
 #pragma GCC unroll 8
   for (int low = 0; low < 8; ++low) {
-    const Vector<lanes> three = low < 4 ? two[low & 3] - input[2] : two[low & 3] + input[2];
+    const Lanes three = low < 4 ? two[low & 3] - input[2] : two[low & 3] + input[2];
 #pragma GCC unroll 4
     for (int high = 0; high < 4; ++high) {
-      const Vector<lanes> entry = three + rest[high];
+      const Lanes entry = three + rest[high];
       std::memcpy(table + (high * 8 + low) * lanes, &entry, sizeof entry);
     }
   }
@@ -35,8 +42,8 @@ constexpr std::int64_t most_fives = 16;  // whose tables are in use at a time
 // For each five, how many bytes into its table the entry of each output of a panel lies.
 using EntryOffsets = std::uint16_t[most_fives][panel_width];
 
-template <int lanes>
-void find_entries(const FivePlace* places, std::int64_t count, const std::uint32_t* panel, EntryOffsets& offsets) {
+inline void find_entries(const FivePlace* places, std::int64_t count, const std::uint32_t* panel,
+                         EntryOffsets& offsets) {
   using Offsets = std::uint16_t __attribute__((vector_size(panel_width * sizeof(std::uint16_t))));
   constexpr int entry_size = lanes * sizeof(float);
   for (std::int64_t f = 0; f < count; ++f) {
@@ -48,16 +55,15 @@ void find_entries(const FivePlace* places, std::int64_t count, const std::uint32
 
 // Adds entries of `together` outputs, whose sums are in registers, to those of their block: a new one if `begins`.
 // What a block comes to goes into `sums` if it `ends`, and into `block_sums` until then.
-template <int lanes, int together>
-__attribute__((noinline)) void add_entries(const float* tables, const std::uint16_t* offsets, std::int64_t count,
-                                           bool begins, bool ends, Vector<lanes>* block_sums, Vector<lanes>* sums) {
+[[gnu::noinline]] inline void add_entries(const float* tables, const std::uint16_t* offsets, std::int64_t count,
+                                          bool begins, bool ends, Lanes* block_sums, Lanes* sums) {
   const char* table = reinterpret_cast<const char*>(tables);
-  Vector<lanes> sum[together];
+  Lanes sum[together];
 #pragma GCC unroll 16
-  for (int j = 0; j < together; ++j) sum[j] = begins ? Vector<lanes>{} : block_sums[j];
+  for (int j = 0; j < together; ++j) sum[j] = begins ? Lanes{} : block_sums[j];
   for (std::int64_t f = 0; f < count; ++f, offsets += panel_width, table += table_size * sizeof sum[0]) {
 #pragma GCC unroll 16
-    for (int j = 0; j < together; ++j) sum[j] += *reinterpret_cast<const Vector<lanes>*>(table + offsets[j]);
+    for (int j = 0; j < together; ++j) sum[j] += *reinterpret_cast<const Lanes*>(table + offsets[j]);
   }
   if (ends) {
 #pragma GCC unroll 16
@@ -76,7 +82,6 @@ struct SomePanels {
 };
 
 // The sums of all outputs of some panels for some times `lanes` rows, each output's lanes side by side.
-template <int lanes, int together>
 class LaneSums {
  public:
   static constexpr std::int64_t most_panels = 64;
@@ -102,17 +107,17 @@ class LaneSums {
     begins_ = first % block == 0;
     ends_ = (first + count) % block == 0 || first + count == all;
     for (std::int64_t panel = 0; panel < panels_.count; ++panel) {
-      find_entries<lanes>(places, count, panels_.words + panel * panels_.panel_words, offsets_[panel]);
+      find_entries(places, count, panels_.words + panel * panels_.panel_words, offsets_[panel]);
     }
   }
 
   // Adds them for the rows of one turn; from x[i] + at on, there is input i of these fives for all lanes.
   void add(std::int64_t turn, const float* const* x, std::int64_t at) {
-    for (std::int64_t f = 0; f < count_; ++f) make_lane_table<lanes>(x + f * five, at, tables_[f]);
+    for (std::int64_t f = 0; f < count_; ++f) make_lane_table(x + f * five, at, tables_[f]);
     for (std::int64_t panel = 0; panel < panels_.count; ++panel) {
       for (int j = 0; j < panel_width; j += together) {
-        add_entries<lanes, together>(tables_[0], offsets_[panel][0] + j, count_, begins_, ends_,
-                                     block_sums_[turn * panels_.count + panel] + j, sums(turn, panel) + j);
+        add_entries(tables_[0], offsets_[panel][0] + j, count_, begins_, ends_,
+                    block_sums_[turn * panels_.count + panel] + j, sums(turn, panel) + j);
       }
     }
   }
@@ -123,7 +128,7 @@ class LaneSums {
     Floats rows[lanes];
 #pragma GCC unroll 2
     for (int first = 0; first < panel_width; first += lanes) {
-      Vector<lanes> part[lanes];
+      Lanes part[lanes];
       std::memcpy(part, sums(turn, panel) + first, sizeof part);
       transpose<lanes>(part);
       for (int lane = 0; lane < lanes; ++lane) {
@@ -136,7 +141,7 @@ class LaneSums {
  private:
   static constexpr std::int64_t most_turns_ = 8;
 
-  Vector<lanes>* sums(std::int64_t turn, std::int64_t panel) { return sums_[turn * panels_.count + panel]; }
+  Lanes* sums(std::int64_t turn, std::int64_t panel) { return sums_[turn * panels_.count + panel]; }
 
   SomePanels panels_;
   std::int64_t count_ = 0;
@@ -144,50 +149,45 @@ class LaneSums {
   bool ends_ = true;
   alignas(64) float tables_[most_fives][table_size * lanes];
   EntryOffsets offsets_[most_panels];
-  Vector<lanes> block_sums_[2 * most_panels][panel_width];
-  Vector<lanes> sums_[2 * most_panels][panel_width];
+  Lanes block_sums_[2 * most_panels][panel_width];
+  Lanes sums_[2 * most_panels][panel_width];
 };
 
 // rows[r] = the `width` inputs of row r, for `count` rows; zeros elsewhere.
-template <int lanes>
-void load_rows(const float* x, std::int64_t stride, std::int64_t count, std::int64_t width,
-               Vector<lanes> (&rows)[lanes]) {
+inline void load_rows(const float* x, std::int64_t stride, std::int64_t count, std::int64_t width,
+                      Lanes (&rows)[lanes]) {
   if (count == lanes && width == lanes) {
 #pragma GCC unroll 16
     for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], x + r * stride, sizeof rows[r]);
     return;
   }
   for (int r = 0; r < lanes; ++r) {
-    rows[r] = Vector<lanes>{};
+    rows[r] = Lanes{};
     if (r < count) std::memcpy(&rows[r], x + r * stride, static_cast<std::size_t>(width) * sizeof(float));
   }
 }
 
 // to[i][lane] = x[row + lane, column + i], zero where there is no such row or column; by squares, so that `to` takes
 // columns up to a multiple of `lanes`.
-template <int lanes>
-void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row, std::int64_t column, std::int64_t columns,
-                    float (*to)[lanes]) {
+inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row, std::int64_t column,
+                           std::int64_t columns, float (*to)[lanes]) {
   const std::int64_t rows = std::min<std::int64_t>(x.m - row, lanes);
   for (std::int64_t first = column; first < column + columns; first += lanes, to += lanes) {
     const std::int64_t width = std::clamp<std::int64_t>(k - first, 0, lanes);
-    Vector<lanes> part[lanes];
-    load_rows<lanes>(x.values + row * x.stride + first, x.stride, rows, width, part);
+    Lanes part[lanes];
+    load_rows(x.values + row * x.stride + first, x.stride, rows, width, part);
     transpose<lanes>(part);
     std::memcpy(to, part, sizeof part);
   }
 }
 
 // Up to where rows are taken by so many lanes, where `many` rows left over are worth it.
-template <int lanes>
-std::int64_t lane_rows_end(Range rows, std::int64_t many) {
+inline std::int64_t lane_rows_end(Range rows, std::int64_t many) {
   const std::int64_t rest = (rows.end - rows.begin) % lanes;
   return rest < many ? rows.end - rest : rows.end;
 }
 
-template <int lanes, int together>
-void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
-  using Sums = LaneSums<lanes, together>;
+inline void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
   const Panels& b = product.b;
   const std::int64_t fives = fives_of(b.k);
   alignas(64) float inputs[(most_fives * five + lanes - 1) / lanes * lanes][lanes];
@@ -196,8 +196,8 @@ void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
   FivePlace places[most_fives];
 
   for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
-    some.end = std::min(some.begin + Sums::most_panels, panels.end);
-    Sums sums({b.panel(some.begin), b.panel_words(), some.end - some.begin});
+    some.end = std::min(some.begin + LaneSums::most_panels, panels.end);
+    LaneSums sums({b.panel(some.begin), b.panel_words(), some.end - some.begin});
     for (Range part{rows.begin, rows.begin}; part.begin < rows.end; part.begin = part.end) {
       part.end = std::min(part.begin + sums.most_turns() * lanes, rows.end);
       const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
@@ -207,7 +207,7 @@ void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
         for (std::int64_t f = 0; f < count; ++f) places[f] = FivePlace(first + f, 0, words_of(b.k));
         sums.begin(first, fives, places, count);
         for (std::int64_t turn = 0; turn < turns; ++turn) {
-          transpose_rows<lanes>(product.x, b.k, part.begin + turn * lanes, first * five, count * five, inputs);
+          transpose_rows(product.x, b.k, part.begin + turn * lanes, first * five, count * five, inputs);
           sums.add(turn, x, 0);
         }
       }

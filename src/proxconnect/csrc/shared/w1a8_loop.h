@@ -73,7 +73,7 @@ class W1A8Loop {
       const Step by(greatest_magnitude(x, k), product_.greatest);
       finite &= by.finite;
       steps_[row - rows.begin] = by.step;
-      quantize(x, k, by, with_.zero, stride_, q_ + (row - rows.begin) * stride_);
+      quantize(x, k, by, zero_byte, stride_, q_ + (row - rows.begin) * stride_);
     }
     return finite;
   }
@@ -89,7 +89,7 @@ class W1A8Loop {
       const std::int64_t width = count - first < most_panels ? count - first : most_panels;
       for (std::int64_t p = 0; p < width; ++p) {
         starts_[first + p] =
-            -with_.zero * with_.spread(product_.b.panel(panels.begin + first + p) + piece.word * panel_width,
+            -zero_byte * with_.spread(product_.b.panel(panels.begin + first + p) + piece.word * panel_width,
                                        piece.words * fours_of_word, width * four_bytes,
                                        weights(first) + p * four_bytes);
       }

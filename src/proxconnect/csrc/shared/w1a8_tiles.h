@@ -15,6 +15,13 @@ constexpr std::int64_t four = 4;
 constexpr std::int64_t four_bytes = four * panel_width;
 constexpr std::int64_t fours_of_word = word_bits / four;
 
+// What stands for 0 in an input's byte: the products of bytes that x86 has take unsigned inputs.
+#if defined(__AVX2__)
+constexpr int zero_byte = 128;
+#else
+constexpr int zero_byte = 0;
+#endif
+
 // Where the inputs of a row lie: `count` runs of `fours`, each at an offset from its first byte.
 struct Runs {
   const std::int64_t* offsets;
@@ -32,10 +39,8 @@ using W1A8Tile = void (*)(const std::uint8_t* q, std::int64_t stride, const Runs
 using W1A8Spread = Integers (*)(const std::uint32_t* words, std::int64_t fours, std::int64_t between,
                                 std::int8_t* weights);
 
-// Inputs are bytes, `zero` standing for 0.
 template <int most_rows, int most_panels>
 struct W1A8Tiles {
-  int zero;
   W1A8Spread spread;
   W1A8Tile tiles[most_panels][most_rows];  // [panels - 1][rows - 1]
 };

@@ -19,7 +19,7 @@ def w1a32_conv(
 
     ``y[i, p, q, j] = prelu(s * scale[j] + bias[j] + residual[i, p, q, j])`` with ``s`` the sum over the taps
     and channels of j's group of ``x`` times sign. The order of the additions depends on the weight's shape
-    alone (``csrc/core.h`` states it); the error is below that of a plain float32 convolution.
+    alone (``csrc/images.h`` states it); the error is below that of a plain float32 convolution.
 
     Args:
         x: float32 of shape (images, channels, height, width) on the CPU, with any strides.

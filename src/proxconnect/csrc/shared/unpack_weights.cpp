@@ -1,28 +1,21 @@
 // From packed weights to floats, sixteen at a time.
-#pragma once
 
 #include <algorithm>
 #include <cstring>
 
+#include "shared/kernels.h"
 #include "shared/lanes.h"
 
-namespace proxconnect {
+namespace proxconnect::KERNEL_SET {
 namespace {
 
-// -1 in the lanes whose bit is set.
-inline Integers spread_bits(unsigned bits) {
-  constexpr Integers lane_bits = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
-                                  1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
-  return (static_cast<int>(bits) & lane_bits) != 0;
-}
-
 // The bits of `count` elements, up to sixteen.
-inline unsigned sixteen_bits(const std::uint8_t* bits, std::int64_t count) {
+unsigned sixteen_bits(const std::uint8_t* bits, std::int64_t count) {
   return bits[0] | (count > 8 ? static_cast<unsigned>(bits[1]) << 8 : 0u);
 }
 
 // The scales of the elements from `column` on.
-inline Floats scales_from(const float* scales, std::int64_t column, std::int64_t count, std::int64_t group) {
+Floats scales_from(const float* scales, std::int64_t column, std::int64_t count, std::int64_t group) {
   const std::int64_t first = column / group;
   if (first == (column + count - 1) / group) return scales[first] - Floats{};
   Floats mixed = {};
@@ -30,7 +23,9 @@ inline Floats scales_from(const float* scales, std::int64_t column, std::int64_t
   return mixed;
 }
 
-inline void unpack_rows(const PackedRows& packed, Range rows, float* weights) {
+}  // namespace
+
+void unpack_weights(const PackedRows& packed, Range rows, float* weights) {
   const std::int64_t columns = packed.columns;
   const std::int64_t width = packed_width(columns);
   constexpr Integers sign_bit = Integers{} + INT32_MIN;
@@ -51,5 +46,4 @@ inline void unpack_rows(const PackedRows& packed, Range rows, float* weights) {
   }
 }
 
-}  // namespace
-}  // namespace proxconnect
+}  // namespace proxconnect::KERNEL_SET

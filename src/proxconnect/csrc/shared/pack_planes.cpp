@@ -1,13 +1,14 @@
 // Signs of pixels whose channels lie in planes, packed pixel by pixel.
-#pragma once
 
+#include <cstring>
+
+#include "shared/kernels.h"
 #include "shared/lanes.h"
 
-namespace proxconnect {
-namespace {
+namespace proxconnect::KERNEL_SET {
 
-inline bool pack_planes_loop(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
-                             std::uint8_t* bits) {
+bool pack_planes(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
+                 std::uint8_t* bits) {
   const std::int64_t width = packed_width(channels);
   Integers nan = {};
   for (std::int64_t pixel = 0; pixel < pixels; pixel += panel_width) {
@@ -40,5 +41,4 @@ inline bool pack_planes_loop(const float* x, std::int64_t stride, std::int64_t c
   return false;
 }
 
-}  // namespace
-}  // namespace proxconnect
+}  // namespace proxconnect::KERNEL_SET

@@ -1,9 +1,9 @@
 // Convolutions of float32: lanes are outputs in a row, and a tap's inputs for them lie in a row of a plane.
-#pragma once
 
+#include "shared/kernels.h"
 #include "shared/w1a32_many.h"
 
-namespace proxconnect {
+namespace proxconnect::KERNEL_SET {
 namespace {
 
 // One row of the planes of one phase: its positions first .. end lie in the image, from `from` on, `step` apart; the
@@ -16,7 +16,7 @@ struct PlaneRow {
   std::int64_t plane;
 };
 
-inline void fill_row(const PlaneRow& row, std::int64_t channel) {
+void fill_row(const PlaneRow& row, std::int64_t channel) {
   const float* from = row.from + channel * row.apart;
   float* to = row.to + channel * row.plane;
   std::fill(to, to + row.first, 0.0f);
@@ -29,7 +29,6 @@ inline void fill_row(const PlaneRow& row, std::int64_t channel) {
 }
 
 // The same for neighbouring channels that are neighbours in memory: by squares of positions and channels.
-template <int lanes>
 void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels) {
   for (std::int64_t c = channel; c < channel + channels; ++c) {
     float* to = row.to + c * row.plane;
@@ -40,8 +39,8 @@ void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels)
     // The last square overlaps the one before rather than being a part of one.
     const std::int64_t i = std::max(std::min(next, row.end - lanes), row.first);
     const std::int64_t count = std::min<std::int64_t>(row.end - i, lanes);
-    Vector<lanes> square[lanes];
-    load_rows<lanes>(row.from + (i - row.first) * row.step + channel, row.step, count, channels, square);
+    Lanes square[lanes];
+    load_rows(row.from + (i - row.first) * row.step + channel, row.step, count, channels, square);
     transpose<lanes>(square);
     for (std::int64_t c = 0; c < channels; ++c) {
       float* to = row.to + (channel + c) * row.plane + i;
@@ -55,41 +54,8 @@ void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels)
 }
 
 // How many of `count` steps from `start` on are needed to reach `least`.
-inline std::int64_t steps_to(std::int64_t least, std::int64_t start, std::int64_t step, std::int64_t count) {
+std::int64_t steps_to(std::int64_t least, std::int64_t start, std::int64_t step, std::int64_t count) {
   return std::clamp<std::int64_t>((least - start + step - 1) / step, 0, count);
-}
-
-template <int lanes>
-void fill_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
-  const ConvAxis& vertical = product.vertical;
-  const ConvAxis& horizontal = product.horizontal;
-  const Images& x = product.x;
-  for (std::int64_t phase = 0; phase < vertical.phases() * horizontal.phases(); ++phase) {
-    const std::int64_t top = vertical.start(phase / horizontal.phases());
-    const std::int64_t left = horizontal.start(phase % horizontal.phases());
-    for (std::int64_t i = 0; i < vertical.length(); ++i) {
-      const std::int64_t y = top + i * vertical.stride;
-      PlaneRow row{};
-      row.length = horizontal.length();
-      row.step = horizontal.stride * x.column_stride;
-      row.apart = x.channel_stride;
-      row.plane = product.channel_floats();
-      row.to = product.planes + phase * product.plane() + i * product.pitch();
-      if (y >= 0 && y < x.height) {
-        row.first = steps_to(0, left, horizontal.stride, row.length);
-        row.end = std::max(row.first, steps_to(x.width, left, horizontal.stride, row.length));
-        row.from = x.values + image * x.image_stride + y * x.row_stride +
-                   (left + row.first * horizontal.stride) * x.column_stride;
-      }
-      if (row.apart == 1) {
-        for (std::int64_t c = channels.begin; c < channels.end; c += lanes) {
-          fill_rows<lanes>(row, c, std::min<std::int64_t>(channels.end - c, lanes));
-        }
-      } else {
-        for (std::int64_t c = channels.begin; c < channels.end; ++c) fill_row(row, c);
-      }
-    }
-  }
 }
 
 // The fives of a group of channels, one after the other: tap by tap, and in each the channels.
@@ -133,7 +99,6 @@ class TapFives {
 };
 
 // The rows of the output, counted in its image, that the lanes from `position` on belong to; -1 for none.
-template <int lanes>
 void find_rows(const W1A32Conv& product, std::int64_t position, std::int64_t end, std::int64_t (&rows)[lanes]) {
   const std::int64_t width = product.horizontal.output;
   std::int64_t y = position / product.pitch();
@@ -147,9 +112,41 @@ void find_rows(const W1A32Conv& product, std::int64_t position, std::int64_t end
   }
 }
 
-template <int lanes, int together>
-void w1a32_conv_image(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
-  using Sums = LaneSums<lanes, together>;
+}  // namespace
+
+void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
+  const ConvAxis& vertical = product.vertical;
+  const ConvAxis& horizontal = product.horizontal;
+  const Images& x = product.x;
+  for (std::int64_t phase = 0; phase < vertical.phases() * horizontal.phases(); ++phase) {
+    const std::int64_t top = vertical.start(phase / horizontal.phases());
+    const std::int64_t left = horizontal.start(phase % horizontal.phases());
+    for (std::int64_t i = 0; i < vertical.length(); ++i) {
+      const std::int64_t y = top + i * vertical.stride;
+      PlaneRow row{};
+      row.length = horizontal.length();
+      row.step = horizontal.stride * x.column_stride;
+      row.apart = x.channel_stride;
+      row.plane = product.channel_floats();
+      row.to = product.planes + phase * product.plane() + i * product.pitch();
+      if (y >= 0 && y < x.height) {
+        row.first = steps_to(0, left, horizontal.stride, row.length);
+        row.end = std::max(row.first, steps_to(x.width, left, horizontal.stride, row.length));
+        row.from = x.values + image * x.image_stride + y * x.row_stride +
+                   (left + row.first * horizontal.stride) * x.column_stride;
+      }
+      if (row.apart == 1) {
+        for (std::int64_t c = channels.begin; c < channels.end; c += lanes) {
+          fill_rows(row, c, std::min<std::int64_t>(channels.end - c, lanes));
+        }
+      } else {
+        for (std::int64_t c = channels.begin; c < channels.end; ++c) fill_row(row, c);
+      }
+    }
+  }
+}
+
+void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
   const ConvPanels& b = product.b;
   const std::int64_t fives = b.taps() * fives_of(b.group_channels());
   const std::int64_t group_outputs = b.n / b.groups;
@@ -159,8 +156,8 @@ void w1a32_conv_image(const W1A32Conv& product, std::int64_t image, Range positi
 
   for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
     const std::int64_t group = some.begin / group_panels;
-    some.end = std::min({some.begin + Sums::most_panels, (group + 1) * group_panels, panels.end});
-    Sums sums({b.words + some.begin * b.panel_words(), b.panel_words(), some.end - some.begin});
+    some.end = std::min({some.begin + LaneSums::most_panels, (group + 1) * group_panels, panels.end});
+    LaneSums sums({b.words + some.begin * b.panel_words(), b.panel_words(), some.end - some.begin});
     for (Range part{positions.begin, positions.begin}; part.begin < positions.end; part.begin = part.end) {
       part.end = std::min(part.begin + sums.most_turns() * lanes, positions.end);
       const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
@@ -177,7 +174,7 @@ void w1a32_conv_image(const W1A32Conv& product, std::int64_t image, Range positi
 
       for (std::int64_t turn = 0; turn < turns; ++turn) {
         std::int64_t rows[lanes];
-        find_rows<lanes>(product, part.begin + turn * lanes, part.end, rows);
+        find_rows(product, part.begin + turn * lanes, part.end, rows);
         for (std::int64_t panel = some.begin; panel < some.end; ++panel) {
           const std::int64_t j = (panel - group * group_panels) * panel_width;
           const Place place(image * product.vertical.output * product.horizontal.output, group * group_outputs + j, b.n,
@@ -192,5 +189,4 @@ void w1a32_conv_image(const W1A32Conv& product, std::int64_t image, Range positi
   }
 }
 
-}  // namespace
-}  // namespace proxconnect
+}  // namespace proxconnect::KERNEL_SET

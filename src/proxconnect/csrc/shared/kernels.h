@@ -1,28 +1,28 @@
-// The kernels that every set has: a set's own kernels.h includes this, with KERNEL_SET for its namespace. What core.h
-// says of a pointer in KernelSet holds for the function of its name.
+// The kernels that every set has, in the namespace KERNEL_SET: a set's own kernels.h names it and includes this. What
+// KernelSet says of a pointer holds for the function of its name.
 
 #ifndef KERNEL_SET
 #error "define KERNEL_SET as the namespace of a kernel set"
 #endif
 
-#include "core.h"
+#include "kernel_set.h"
 
 namespace proxconnect::KERNEL_SET {
 
 bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
-void unpack_weights(const PackedRows& packed, Range rows, float* weights);
 bool pack_planes(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
                  std::uint8_t* bits);
+void unpack_weights(const PackedRows& packed, Range rows, float* weights);
 void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels);
 void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels);
 void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels);
 bool w1a8(const W1A8& product, Range rows, Range panels);
-void w1a32(const W1A32& product, Range rows, Range panels);
-void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels);
-void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels);
 float greatest_magnitude(const float* x, std::int64_t count);
 void w1a8_pixels(const W1A8Image& image, Range lines);
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels);
+void w1a32(const W1A32& product, Range rows, Range panels);
+void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels);
+void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels);
 void mean_magnitudes(const float* values, std::int64_t columns, float* mean, Range rows);
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, Range elements);
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, Range elements);
@@ -35,18 +35,18 @@ constexpr KernelSet all_kernels(const char* name, bool (*runs_here)()) {
   return {name,
           runs_here,
           pack_signs,
-          unpack_weights,
           pack_planes,
+          unpack_weights,
           w1a1_sums,
           w1a1_affine,
           w1a1_signs,
           w1a8,
-          w1a32,
-          w1a32_planes,
-          w1a32_conv,
           greatest_magnitude,
           w1a8_pixels,
           w1a8_conv,
+          w1a32,
+          w1a32_planes,
+          w1a32_conv,
           mean_magnitudes,
           quantize,
           scale_gradient,
@@ -58,5 +58,3 @@ constexpr KernelSet all_kernels(const char* name, bool (*runs_here)()) {
 extern const KernelSet kernels;
 
 }  // namespace proxconnect::KERNEL_SET
-
-#undef KERNEL_SET

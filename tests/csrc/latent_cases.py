@@ -1,0 +1,42 @@
+"""Cases of latent_checks.cpp."""
+
+from __future__ import annotations
+
+import numpy as np
+from case_parts import Cases, numbers
+from map_reference import Map, mean_magnitudes
+
+
+def latent_cases(random: np.random.Generator) -> Cases:
+    for rows, columns in [(1, 1), (3, 15), (4, 16), (1, 17), (5, 100), (2, 64), (3, 130), (3, 11000)]:
+        w = numbers(random, rows, columns) * np.float32(2)
+        w[random.random(w.shape) < 0.05] = 1e-41
+        yield ["mean_magnitudes", rows, columns, w, mean_magnitudes(w)]
+        scale, bias = numbers(random, columns), numbers(random, columns)
+        yield ["scale_outputs", rows, columns, w, scale, bias, w * scale + bias]
+        yield ["scale_outputs", rows, columns, w, scale, np.empty(0, np.float32), w * scale]
+
+        w = w.copy()
+        w[random.random(w.shape) < 0.05] = np.inf
+        w[random.random(w.shape) < 0.05] = -np.inf
+        g = numbers(random, rows, columns)
+        for kind in range(9):
+            mu = random.choice([0.25, 1.0, 3.0, 40.0])
+            map_ = Map(kind, mu, *((0.125, 1.5) if kind == 8 else (2.0, 0.0)))
+            number_of_scales = random.choice([0, 1, rows])
+            s, alpha = np.abs(random.standard_normal((2, number_of_scales, 1), np.float32)) + np.float32(0.1)
+            size = [rows, columns, kind, map_.constants, w]
+            one = np.ones((1, 1), np.float32)
+            by_s, by_alpha = (s, alpha) if number_of_scales else (one, one)
+            yield ["quantize", *size, s, alpha, by_alpha * map_.value(w / by_s)]
+            slope = map_.slope(w / by_s)
+            yield ["scale_gradient", *size, s, alpha, g, slope * g * (by_alpha / by_s)]
+
+            height = np.float32(random.choice([0.5, 1.0, 7.0]))
+            # Past the last element, all are marked.
+            marks = np.pad(np.abs(height * w.ravel()) <= 1, (0, -w.size % 16), constant_values=True)
+            inside = np.packbits(marks, bitorder="little").view(np.uint16)
+            nothing = np.empty(0, np.float32)
+            yield ["quantize_and_mark", *size, nothing, nothing, np.array([height]), inside, map_.value(w)]
+            marked = np.where(marks[: w.size], height * g.ravel(), np.float32(0))
+            yield ["scale_marked", inside, np.array([height]), g, marked]

@@ -1,0 +1,112 @@
+// What training does to latent weights, activations and outputs.
+
+#include "checks.h"
+#include "latents.h"
+
+namespace {
+
+ElementwiseMap map_of(CaseFile& file) {
+  const auto kind = static_cast<MapKind>(file.number());
+  const auto constants = file.array<float>();
+  return {kind, constants[0], constants[1], constants[2]};
+}
+
+// Latents with their scales, which are empty where they are not given.
+struct LatentCase {
+  int64_t rows, columns;
+  ElementwiseMap map;
+  std::vector<float> values, s, alpha;
+
+  explicit LatentCase(CaseFile& file)
+      : rows(file.number()), columns(file.number()), map(map_of(file)), values(file.array<float>()),
+        s(file.array<float>()), alpha(file.array<float>()) {}
+
+  std::string described(const char* what) const {
+    return ::described(what, rows, 0, columns) + ", map " + std::to_string(static_cast<int>(map.kind));
+  }
+};
+
+struct GuardedLatents {
+  Guarded<float> values, s, alpha;
+  Latents latents;
+
+  GuardedLatents(const LatentCase& of, Edge edge)
+      : values(of.values, edge), s(of.s, edge), alpha(of.alpha, edge),
+        latents{values.get(), of.rows, of.columns, s.or_null(), alpha.or_null(), s.size() > 1 || alpha.size() > 1} {}
+};
+
+void check_mean_magnitudes(CaseFile& file) {
+  const int64_t rows = file.number();
+  const int64_t columns = file.number();
+  const auto values = file.array<float>();
+  check(described("mean_magnitudes", rows, 0, columns), file.array<float>(), [&](float* mean, Run run) {
+    const Guarded<float> from(values, run.edge);
+    mean_magnitudes(from.get(), rows, columns, mean, run.threads);
+  });
+}
+
+void check_quantize(CaseFile& file) {
+  const LatentCase of(file);
+  check(of.described("quantize"), file.array<float>(), [&](float* out, Run run) {
+    const GuardedLatents w(of, run.edge);
+    quantize(w.latents, of.map, out, run.threads);
+  });
+}
+
+void check_scale_gradient(CaseFile& file) {
+  const LatentCase of(file);
+  const auto gradient = file.array<float>();
+  check(of.described("scale_gradient"), file.array<float>(), [&](float* out, Run run) {
+    const GuardedLatents w(of, run.edge);
+    const Guarded<float> g(gradient, run.edge);
+    scale_gradient(w.latents, of.map, g.get(), out, run.threads);
+  });
+}
+
+void check_quantize_and_mark(CaseFile& file) {
+  const LatentCase of(file);
+  const float mu = file.array<float>()[0];
+  const auto expected = file.array<std::uint16_t>();
+  const auto values = file.array<float>();
+  const std::string what = of.described("quantize_and_mark");
+  check(what, values, [&](float* out, Run run) {
+    const Guarded<float> x(of.values, run.edge);
+    const Guarded<std::uint16_t> inside(std::vector<std::uint16_t>(expected.size()), run.edge);
+    quantize_and_mark(x.get(), x.size(), of.map, mu, out, inside.get(), run.threads);
+    expect(same(inside.values(), expected), what + " marks others");
+  });
+}
+
+void check_scale_marked(CaseFile& file) {
+  const auto marks = file.array<std::uint16_t>();
+  const float mu = file.array<float>()[0];
+  const auto gradient = file.array<float>();
+  check(described("scale_marked", 1, 0, static_cast<int64_t>(gradient.size())), file.array<float>(),
+        [&](float* out, Run run) {
+          const Guarded<std::uint16_t> inside(marks, run.edge);
+          const Guarded<float> g(gradient, run.edge);
+          scale_marked(inside.get(), g.size(), mu, g.get(), out, run.threads);
+        });
+}
+
+void check_scale_outputs(CaseFile& file) {
+  const int64_t rows = file.number();
+  const int64_t columns = file.number();
+  const auto before = file.array<float>();
+  const auto scale = file.array<float>();
+  const auto bias = file.array<float>();
+  check(described("scale_outputs", rows, 0, columns), file.array<float>(), [&](float* y, Run run) {
+    const Guarded<float> scales(scale, run.edge);
+    const Guarded<float> biases(bias, run.edge);
+    std::memcpy(y, before.data(), before.size() * sizeof(float));
+    scale_outputs(y, rows, columns, scales.get(), biases.or_null(), run.threads);
+  });
+}
+
+}  // namespace
+
+Checks latent_checks() {
+  return {{"mean_magnitudes", check_mean_magnitudes},     {"quantize", check_quantize},
+          {"scale_gradient", check_scale_gradient},       {"quantize_and_mark", check_quantize_and_mark},
+          {"scale_marked", check_scale_marked},           {"scale_outputs", check_scale_outputs}};
+}

@@ -1,0 +1,161 @@
+"""The maps of training as the kernels compute them: numpy in float32, operation by operation.
+
+``proxconnect.quantizers`` states what they approximate; here are the bits that every set gives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from kernel_reference import Array, sign
+
+F = np.float32
+TURN = F(1.1996786402577338)
+
+
+def at_least(x: Array, low: float) -> Array:
+    return np.where(x < low, F(low), x)
+
+
+def at_most(x: Array, high: float) -> Array:
+    return np.where(x > high, F(high), x)
+
+
+def clipped(x: Array, low: float, high: float) -> Array:
+    return at_most(at_least(x, low), high)
+
+
+def polynomial(x: Array, *coefficients: float) -> Array:
+    y = np.full_like(x, F(coefficients[0]))
+    for c in coefficients[1:]:
+        y = y * x + F(c)
+    return y
+
+
+def exponential(x: Array) -> Array:
+    x = clipped(x, F(-87), F(88))
+    shifted = x * F(1.44269504) + F(12582912)
+    n = shifted - F(12582912)
+    r = (x - n * F(0.693359375)) - n * F(-2.12194440e-4)
+    y = polynomial(
+        *(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2),
+        *(1.6666665459e-1, 5.0000001201e-1),
+    )
+    y = y * (r * r) + r + F(1)
+    return (y.view(np.int32) + (shifted.view(np.int32) << 23)).view(F)
+
+
+def logarithm(x: Array) -> Array:
+    half = np.int32(0x3F3504F3)
+    offset = x.view(np.int32) - half
+    power = (offset >> 23).astype(F)
+    m = ((offset & 0x007FFFFF) + half).view(F) - F(1)
+    z = m * m
+    y = polynomial(
+        *(m, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1),
+        *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
+    )
+    y = y * m * z + power * F(-2.12194440e-4) - z * F(0.5)
+    return m + y + power * F(0.693359375)
+
+
+def tanh_below_one(x: Array) -> Array:
+    return F(2) / (exponential(x + x) + F(1))
+
+
+def tanh(x: Array) -> Array:
+    z = x * x
+    y = polynomial(
+        z, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1
+    )
+    large = F(1) - tanh_below_one(np.abs(x))
+    return np.where(np.abs(x) < F(0.625), y * z * x + x, np.where(x < 0, -large, large))
+
+
+def logistic(x: Array) -> Array:
+    e = exponential(x)
+    return e / (F(1) + e)
+
+
+def swish(h: Array) -> Array:
+    d = tanh_below_one(np.abs(h))
+    return d * (F(2) - d) * h + tanh(h)
+
+
+def quarter_of_swish_slope(minus_size: Array) -> Array:
+    p = logistic(minus_size)
+    return ((F(0.5) - p) * minus_size + F(1)) * (p - p * p)
+
+
+class Map:
+    """The map number `kind` of csrc/maps.h."""
+
+    def __init__(self, kind: int, mu: float, a: float, b: float) -> None:
+        self.kind = kind
+        names = ("identity", "sign", "ramp", "binary_relax", "polynomial", "tanh", "sign_swish")
+        self.name = (*names, "monotone_sign_swish", "reste")[kind]
+        self.constants = np.array([mu, a, b], F)
+        self.mu, self.a, self.b = self.constants
+
+    def value(self, w: Array) -> Array:
+        return getattr(self, self.name)(w)[0]
+
+    def slope(self, w: Array) -> Array:
+        return getattr(self, self.name)(w)[1]
+
+    def identity(self, w: Array) -> tuple[Array, Array]:
+        return w, np.ones_like(w)
+
+    def sign(self, w: Array) -> tuple[Array, Array]:
+        return sign(w), np.zeros_like(w)
+
+    def ramp(self, w: Array) -> tuple[Array, Array]:
+        mu = max(self.mu, self.a)
+        return clipped(mu * w, -1, 1), np.where(np.abs(mu * w) <= 1, mu, F(0))
+
+    def binary_relax(self, w: Array) -> tuple[Array, Array]:
+        q = sign(w)
+        return (w - q) / (F(1) + self.mu) + q, np.full_like(w, F(1) / (F(1) + self.mu))
+
+    def polynomial(self, w: Array) -> tuple[Array, Array]:
+        u = clipped(self.mu * w, -1, 1)
+        return (F(2) - np.abs(u)) * u, (F(1) - at_most(np.abs(self.mu * w), 1)) * (F(2) * self.mu)
+
+    def tanh(self, w: Array) -> tuple[Array, Array]:
+        size = max(F(1) / self.mu, F(1))
+        p = logistic(F(-2) * np.abs(self.mu * w))
+        return size * tanh(self.mu * w), size * self.mu * ((p - p * p) * F(4))
+
+    def sign_swish(self, w: Array) -> tuple[Array, Array]:
+        slope = quarter_of_swish_slope(at_least(np.abs(w) * -self.mu, -800)) * (F(4) * self.mu)
+        return swish(clipped(F(0.5) * self.mu * w, -400, 400)), slope
+
+    def monotone_sign_swish(self, w: Array) -> tuple[Array, Array]:
+        peak = TURN * F(1 - 2.0**-21)
+        minus_size = np.abs(w) * -self.mu
+        slope = at_least(quarter_of_swish_slope(at_least(minus_size, -800)), 0) * (F(4) * self.mu / TURN)
+        value = clipped(swish(clipped(F(0.5) * self.mu * w, -TURN, TURN)) / peak, -1, 1)
+        return value, np.where(minus_size > F(-2) * TURN, slope, F(0))
+
+    def reste(self, w: Array) -> tuple[Array, Array]:
+        m, t, root, size = self.a, self.b, F(1) / max(self.mu, F(1)), np.abs(w)
+
+        def power(exponent: F) -> Array:
+            return exponential(logarithm(clipped(size, m, t)) * exponent)
+
+        slope = power(root - F(1))
+        slope = np.where(size <= m, slope, np.where(size <= t, root * slope, F(0)))
+        return clipped(w / m, -1, 1) * power(root), slope
+
+
+def mean_magnitudes(values: Array) -> Array:
+    """The sums of every sixty-fourth, added in quarters of sixteen and then lane by lane."""
+    rows, columns = values.shape
+    parts = np.abs(np.pad(values, ((0, 0), (0, -columns % 64)))).reshape(rows, -1, 4, 16)
+    sums = np.zeros((rows, 4, 16), F)
+    for part in np.moveaxis(parts, 1, 0):
+        sums += part
+    lanes = (sums[:, 0] + sums[:, 1]) + (sums[:, 2] + sums[:, 3])
+    total = np.zeros(rows, F)
+    for lane in lanes.T:
+        total += lane
+    return total / F(columns)
