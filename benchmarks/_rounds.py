@@ -92,6 +92,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def machine() -> str:
+    """Where the numbers come from."""
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0].partition(':')[2].strip()}, {len(names)} cores"
+
+
 def _seconds(run: Run, repeats: int) -> float:
     pause = PAUSE if torch.get_num_threads() > 1 else PAUSE_OF_ONE_THREAD
     start = time.perf_counter()

@@ -19,7 +19,18 @@ from typing import Any
 import torch
 from _bars import Bar, bars_table
 from _product_peers import PEERS
-from _rounds import ROUNDS, Ceiling, Run, ceilings, median_interval, ratio, rounds, versions, with_kernels
+from _rounds import (
+    ROUNDS,
+    Ceiling,
+    Run,
+    ceilings,
+    machine,
+    median_interval,
+    ratio,
+    rounds,
+    versions,
+    with_kernels,
+)
 from torch import Tensor
 
 from proxconnect._files import written_whole
@@ -110,7 +121,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Products with 1-bit weights",
         "",
-        f"Kernel set {result['kernels']}; medians of {ROUNDS} interleaved rounds, ratios as 95 % intervals. "
+        f"{result['machine']}; kernel set {result['kernels']}; medians of {ROUNDS} interleaved rounds, ratios as 95 % intervals. "
         f"{', '.join(f'{name} {number}' for name, number in result['versions'].items())}. "
         "Made by `benchmarks/kernels.py`.",
         "",
@@ -131,7 +142,11 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     arguments = parser.parse_args()
     of = ceilings(*INSTRUCTIONS.values(), "level_2", "level_3")
-    result: dict[str, Any] = {"kernels": kernels.active_kernels(), "versions": versions()}
+    result: dict[str, Any] = {
+        "machine": machine(),
+        "kernels": kernels.active_kernels(),
+        "versions": versions(),
+    }
     result["rows"] = [row for threads in arguments.threads for row in measure(threads, of)]
     print(*bars_table(BARS, result["rows"]), sep="\n")
     if arguments.dry:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from _rounds import ROUNDS, Run, median_interval, ratio, rounds
+from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
 
 import proxconnect as pc
 from proxconnect._files import written_whole
@@ -107,7 +107,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Latency of packed networks",
         "",
-        f"Kernel set {result['kernels']}, PyTorch {result['torch']}; one image; medians of "
+        f"{result['machine']}; kernel set {result['kernels']}, PyTorch {result['torch']}; one image; medians of "
         f"{result['rounds']} interleaved rounds, ratios as 95 % intervals. *Unpacked* is the same file with "
         '`kernels="reference"`, *torch float32* the network before it is binarized, in PyTorch\'s default '
         "memory format. First and last layer stay float32; in `bwa` the ResNets have Bi-Real blocks and "
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     arguments = parser.parse_args()
     result: dict[str, Any] = {
+        "machine": machine(),
         "kernels": active_kernels(),
         "torch": torch.__version__,
         "rounds": arguments.rounds,
