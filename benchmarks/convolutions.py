@@ -121,7 +121,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# 3x3 convolutions of one bit",
         "",
-        f"{result['machine']}; kernel set {result['kernels']}; as many outputs as channels, stride 1, zero padding, batch 1; "
+        f"{result['machine']}; kernel set {result['kernels']}; "
+        "as many outputs as channels, stride 1, zero padding, batch 1; "
         f"medians of {ROUNDS} interleaved rounds, ratios as 95 % intervals. {peers_used}. "
         "Made by `benchmarks/convolutions.py`.",
         "",

@@ -121,7 +121,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Products with 1-bit weights",
         "",
-        f"{result['machine']}; kernel set {result['kernels']}; medians of {ROUNDS} interleaved rounds, ratios as 95 % intervals. "
+        f"{result['machine']}; kernel set {result['kernels']}; "
+        f"medians of {ROUNDS} interleaved rounds, ratios as 95 % intervals. "
         f"{', '.join(f'{name} {number}' for name, number in result['versions'].items())}. "
         "Made by `benchmarks/kernels.py`.",
         "",

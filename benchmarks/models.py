@@ -107,7 +107,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Latency of packed networks",
         "",
-        f"{result['machine']}; kernel set {result['kernels']}, PyTorch {result['torch']}; one image; medians of "
+        f"{result['machine']}; kernel set {result['kernels']}, "
+        f"PyTorch {result['torch']}; one image; medians of "
         f"{result['rounds']} interleaved rounds, ratios as 95 % intervals. *Unpacked* is the same file with "
         '`kernels="reference"`, *torch float32* the network before it is binarized, in PyTorch\'s default '
         "memory format. First and last layer stay float32; in `bwa` the ResNets have Bi-Real blocks and "
