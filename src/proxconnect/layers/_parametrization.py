@@ -45,10 +45,12 @@ class BinaryWeight(Sharp):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
-        if self._takes_latent():
-            return latent
+        return latent if self._takes_latent() else self._quantized(latent, self.exact_scale(latent))
+
+    def with_scale(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """The weight and its :meth:`exact_scale`, which is taken once."""
         alpha = self.exact_scale(latent)
-        return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
+        return latent if self._takes_latent() else self._quantized(latent, alpha), alpha
 
     def codes(self, latent: Tensor) -> Tensor:
         """The weight without ``alpha``, a constant for the gradient: ``F_mu(w*/s)``."""
@@ -73,6 +75,9 @@ class BinaryWeight(Sharp):
     def normalized(self, latent: Tensor) -> Tensor:
         """The argument ``w*/s`` of F and B, detached."""
         return latent.detach() / self.latent_scale
+
+    def _quantized(self, latent: Tensor, alpha: Tensor) -> Tensor:
+        return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
 
     def _takes_latent(self) -> bool:
         return not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training)

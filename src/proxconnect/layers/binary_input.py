@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers._parametrization import binary_weight, latent_weight
+from proxconnect.layers._parametrization import BinaryWeight, binary_weight, latent_weight
 from proxconnect.layers._scaled_product import Convolution, LinearMap, MatrixProduct, scaled_product
 from proxconnect.layers.accumulator import Accumulator
 from proxconnect.layers.activations import BinaryActivation, SignActivation
@@ -34,25 +34,27 @@ class BinaryInput(nn.Module):
         """The layer's output, in the dtype of its weight, with its linear map ``product``."""
         if input.ndim == self.spatial + 1 > 1:
             return self.output(input.unsqueeze(0), product).squeeze(0)
-        weight = cast(Tensor, self.weight)
+        quantizer = binary_weight(self)
+        weight = cast(Tensor, self.weight) if quantizer is None else latent_weight(self)
         with torch.autocast(input.device.type, enabled=False):
             wide = torch.promote_types(weight.dtype, torch.float32)
-            return _cast(self._scaled(_cast(input, wide), weight, product), weight.dtype)
+            return _cast(self._scaled(_cast(input, wide), weight, quantizer, product), weight.dtype)
 
-    def _scaled(self, input: Tensor, weight: Tensor, product: LinearMap) -> Tensor:
-        wide, bias = _cast(weight, input.dtype), cast(Tensor | None, self.bias)
-        quantizer = binary_weight(self)
+    def _scaled(
+        self, input: Tensor, weight: Tensor, quantizer: BinaryWeight | None, product: LinearMap
+    ) -> Tensor:
+        bias = cast(Tensor | None, self.bias)
         if quantizer is None:
             # Plus or minus the scale: it need not be kept beside the weight, in a graph least of all.
-            sums, scale = product(input, wide.sign()).round(), self._hardened_scale(weight)
+            scale = self._hardened_scale(weight)
+            sums = product(input, _cast(weight, input.dtype).sign()).round()
         else:
-            latent = latent_weight(self)
-            scale = _cast(quantizer.exact_scale(latent), input.dtype)
+            quantized, scale = (_cast(each, input.dtype) for each in quantizer.with_scale(weight))
             if self.accumulator is None:
-                codes = _cast(quantizer.codes(latent), input.dtype)
-                return scaled_product(input, wide, codes, scale.detach(), bias, product)
+                codes = _cast(quantizer.codes(weight), input.dtype)
+                return scaled_product(input, quantized, codes, scale.detach(), bias, product)
             spread = quantizer.rows.spread(scale)
-            codes = wide / spread.where(spread != 0, 1)
+            codes = quantized / spread.where(spread != 0, 1)
             sums = _rounded(product(input, codes), input, codes)
         if self.accumulator is not None:
             sums = self.accumulator(sums)
