@@ -49,7 +49,7 @@ def brevitas_weights(network: nn.Module) -> Optimizer:
         parent, _, attribute = name.rpartition(".")
         setattr(network.get_submodule(parent), attribute, quantized)
     network.to(memory_format=torch.channels_last)
-    return torch.optim.Adam(network.parameters(), lr=1e-3)
+    return torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
 
 def torchao_parq(network: nn.Module) -> Optimizer:
@@ -60,7 +60,8 @@ def torchao_parq(network: nn.Module) -> Optimizer:
     quantized = [layer.weight for _, layer in chosen_layers(network)]
     own = {id(weight) for weight in quantized}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in own]
-    base = torch.optim.Adam([{"params": quantized, "quant_bits": 1}, {"params": rest}], lr=1e-3)
+    groups = [{"params": quantized, "quant_bits": 1}, {"params": rest}]
+    base = torch.optim.Adam(groups, lr=1e-3, fused=True)
     return QuantOptimizer(base, LSBQuantizer(), ProxPARQ(0, 10_000), quant_per_channel=True)
 
 
