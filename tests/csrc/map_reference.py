@@ -31,31 +31,36 @@ def polynomial(x: Array, *coefficients: float) -> Array:
     return y
 
 
+def power_of_two_times_exponential(shifted: Array, r: Array) -> Array:
+    z = r * r
+    low = (r * F(1.6666665459e-1) + F(5.0000001201e-1)) + (r * F(8.3334519073e-3) + F(4.1665795894e-2)) * z
+    high = r * F(1.9875691500e-4) + F(1.3981999507e-3)
+    y = (low + high * (z * z)) * z + r + F(1)
+    return (y.view(np.int32) + (shifted.view(np.int32) << 23)).view(F)
+
+
 def exponential(x: Array) -> Array:
     x = clipped(x, F(-87), F(88))
     shifted = x * F(1.44269504) + F(12582912)
     n = shifted - F(12582912)
     r = (x - n * F(0.693359375)) - n * F(-2.12194440e-4)
-    y = polynomial(
-        *(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2),
-        *(1.6666665459e-1, 5.0000001201e-1),
-    )
-    y = y * (r * r) + r + F(1)
-    return (y.view(np.int32) + (shifted.view(np.int32) << 23)).view(F)
+    return power_of_two_times_exponential(shifted, r)
 
 
-def logarithm(x: Array) -> Array:
+def power(x: Array, exponent: F) -> Array:
     half = np.int32(0x3F3504F3)
     offset = x.view(np.int32) - half
-    power = (offset >> 23).astype(F)
     m = ((offset & 0x007FFFFF) + half).view(F) - F(1)
     z = m * m
-    y = polynomial(
-        *(m, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1),
-        *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
-    )
-    y = y * m * z + power * F(-2.12194440e-4) - z * F(0.5)
-    return m + y + power * F(0.693359375)
+    z2 = z * z
+    low = m * F(-2.4999993993e-1) + F(3.3333331174e-1)
+    low = low + (m * F(-1.6668057665e-1) + F(2.0000714765e-1)) * z
+    high = m * F(-1.2420140846e-1) + F(1.4249322787e-1)
+    high = high + (m * F(-1.1514610310e-1) + F(1.1676998740e-1)) * z
+    y = (low + (high + z2 * F(7.0376836292e-2)) * z2) * (m * z) - z * F(0.5)
+    binary = ((m + y) * F(1.44269504) + (offset >> 23).astype(F)) * exponent
+    shifted = binary + F(12582912)
+    return power_of_two_times_exponential(shifted, (binary - (shifted - F(12582912))) * F(0.693147182))
 
 
 def tanh_below_one(x: Array) -> Array:
@@ -139,12 +144,12 @@ class Map:
     def reste(self, w: Array) -> tuple[Array, Array]:
         m, t, root, size = self.a, self.b, F(1) / max(self.mu, F(1)), np.abs(w)
 
-        def power(exponent: F) -> Array:
-            return exponential(logarithm(clipped(size, m, t)) * exponent)
+        def held_power(exponent: F) -> Array:
+            return power(clipped(size, m, t), exponent)
 
-        slope = power(root - F(1))
+        slope = held_power(root - F(1))
         slope = np.where(size <= m, slope, np.where(size <= t, root * slope, F(0)))
-        return clipped(w / m, -1, 1) * power(root), slope
+        return clipped(w / m, -1, 1) * held_power(root), slope
 
 
 def mean_magnitudes(values: Array) -> Array:

@@ -94,13 +94,11 @@ struct Reste {
   float m;
   float t;
   float root() const { return 1.0f / std::max(mu, 1.0f); }
-  Floats power(Floats size, float exponent) const {
-    return exponential(logarithm(clipped(size, m, t)) * exponent);
-  }
-  Floats value(Floats w) const { return clipped(w / m, -1.0f, 1.0f) * power(magnitude(w), root()); }
+  Floats held_power(Floats size, float exponent) const { return power(clipped(size, m, t), exponent); }
+  Floats value(Floats w) const { return clipped(w / m, -1.0f, 1.0f) * held_power(magnitude(w), root()); }
   Floats slope(Floats w) const {
     const Floats size = magnitude(w);
-    const Floats slope = power(size, root() - 1.0f);
+    const Floats slope = held_power(size, root() - 1.0f);
     return size <= m ? slope : size <= t ? root() * slope : Floats{};
   }
 };
