@@ -1,106 +1,16 @@
 # The compiled module. Addresses are integers that proxconnect.engine has validated, 0 for a tensor that is
 # not given; see csrc/products.h, csrc/convolutions.h and csrc/latents.h.
 
+_Rows = tuple[int, int, int]  # address of signs or floats; stride, rows
+_SignImages = tuple[int, int, int, int]  # address; count, height, width
+_Images = tuple[int, tuple[int, ...], tuple[int, ...]]  # address; sizes and strides of (N, C, H, W)
+_Panels = tuple[int, int, int]  # address of words; outputs, inputs
+_ConvPanels = tuple[int, int, int, int, int, int, int]  # addresses of words, tap sums; n, C, (kh, kw), groups
+_Geometry = tuple[int, int, int, int, int, int, int]  # stride, padding, dilation, each (y, x); fill
+_Affine = tuple[int, int, int, int]  # addresses of residual, scale, bias, slope
+_Thresholds = tuple[int, int]  # addresses of threshold, flip
+
 def pack_signs(x: int, rows: int, columns: int, bits: int, threads: int) -> int: ...
-def unpack_weights(
-    signs: int, nonzero: int, scale: int, rows: int, columns: int, group: int, weights: int, threads: int
-) -> None: ...
-def padding_is_clear(bits: int, stride: int, m: int, k: int) -> bool: ...
-def make_panels(bits: int, stride: int, n: int, k: int, words: int) -> None: ...
-def w1a1_sums(
-    a: int, stride: int, m: int, words: int, n: int, k: int, wrap: bool, out: int, threads: int
-) -> None: ...
-def w1a1_affine(
-    a: int,
-    stride: int,
-    m: int,
-    words: int,
-    n: int,
-    k: int,
-    wrap: bool,
-    out: int,
-    residual: int,
-    scale: int,
-    bias: int,
-    slope: int,
-    threads: int,
-) -> None: ...
-def w1a1_signs(
-    a: int,
-    stride: int,
-    m: int,
-    words: int,
-    n: int,
-    k: int,
-    wrap: bool,
-    out: int,
-    threshold: int,
-    flip: int,
-    threads: int,
-) -> None: ...
-def w1a8(
-    x: int,
-    stride: int,
-    m: int,
-    words: int,
-    n: int,
-    k: int,
-    group: int,
-    greatest: int,
-    out: int,
-    residual: int,
-    scale: int,
-    bias: int,
-    slope: int,
-    threads: int,
-) -> bool: ...
-def w1a32(
-    x: int,
-    stride: int,
-    m: int,
-    words: int,
-    n: int,
-    k: int,
-    out: int,
-    residual: int,
-    scale: int,
-    bias: int,
-    slope: int,
-    threads: int,
-) -> None: ...
-def w1a32_conv(
-    x: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    words: int,
-    n: int,
-    groups: int,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    output: tuple[int, int],
-    out: int,
-    residual: int,
-    scale: int,
-    bias: int,
-    slope: int,
-    threads: int,
-) -> None: ...
-def make_conv_panels(bits: int, stride: int, weight: tuple[int, ...]) -> None: ...
-def w1a8_conv(
-    x: int,
-    sizes: tuple[int, ...],
-    strides: tuple[int, ...],
-    weight: tuple[int, ...],
-    geometry: tuple[int, ...],
-    out: int,
-    residual: int,
-    scale: int,
-    bias: int,
-    slope: int,
-    threads: int,
-) -> bool: ...
 def pack_planes(
     x: int,
     count: int,
@@ -111,35 +21,47 @@ def pack_planes(
     bits: int,
     threads: int,
 ) -> bool: ...
+def unpack_weights(
+    signs: int, nonzero: int, scale: int, rows: int, columns: int, group: int, weights: int, threads: int
+) -> None: ...
+def padding_is_clear(rows: _Rows, k: int) -> bool: ...
+def make_panels(rows: _Rows, k: int, words: int) -> None: ...
+def make_conv_panels(rows: _Rows, panels: _ConvPanels) -> None: ...
+def w1a1_sums(a: _Rows, weight: _Panels, wrap: bool, out: int, threads: int) -> None: ...
+def w1a1_affine(a: _Rows, weight: _Panels, wrap: bool, out: int, affine: _Affine, threads: int) -> None: ...
+def w1a1_signs(
+    a: _Rows, weight: _Panels, wrap: bool, out: int, thresholds: _Thresholds, threads: int
+) -> None: ...
+def w1a8(
+    x: _Rows, weight: _Panels, group: int, greatest: int, out: int, affine: _Affine, threads: int
+) -> bool: ...
+def w1a32(x: _Rows, weight: _Panels, out: int, affine: _Affine, threads: int) -> None: ...
 def w1a1_conv_sums(
-    a: tuple[int, ...],
-    weight: tuple[int, ...],
-    geometry: tuple[int, ...],
-    wrap: bool,
-    out: int,
-    threads: int,
+    a: _SignImages, weight: _ConvPanels, geometry: _Geometry, wrap: bool, out: int, threads: int
 ) -> None: ...
 def w1a1_conv_affine(
-    a: tuple[int, ...],
-    weight: tuple[int, ...],
-    geometry: tuple[int, ...],
+    a: _SignImages,
+    weight: _ConvPanels,
+    geometry: _Geometry,
     wrap: bool,
     out: int,
-    residual: int,
-    scale: int,
-    bias: int,
-    slope: int,
+    affine: _Affine,
     threads: int,
 ) -> None: ...
 def w1a1_conv_signs(
-    a: tuple[int, ...],
-    weight: tuple[int, ...],
-    geometry: tuple[int, ...],
+    a: _SignImages,
+    weight: _ConvPanels,
+    geometry: _Geometry,
     wrap: bool,
     out: int,
-    threshold: int,
-    flip: int,
+    thresholds: _Thresholds,
     threads: int,
+) -> None: ...
+def w1a8_conv(
+    x: _Images, weight: _ConvPanels, geometry: _Geometry, out: int, affine: _Affine, threads: int
+) -> bool: ...
+def w1a32_conv(
+    x: _Images, weight: _ConvPanels, geometry: _Geometry, out: int, affine: _Affine, threads: int
 ) -> None: ...
 def mean_magnitudes(values: int, rows: int, columns: int, mean: int, threads: int) -> None: ...
 def quantize(

@@ -7,16 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 from case_parts import Case, Cases, finish, numbers, or_empty
-from kernel_reference import (
-    Array,
-    Geometry,
-    finished,
-    pack,
-    sign,
-    w1a1_conv,
-    w1a8_conv,
-    w1a32_conv,
-)
+from kernel_reference import Array, finished, pack, sign, w1a1_conv, w1a8_conv, w1a32_conv
+
+from proxconnect.engine.kernels import Geometry
 
 # Outputs and channels are those of a group. The lengths of the lists share no divisor.
 OUTPUTS = [1, 8, 15, 17, 33]
@@ -45,7 +38,7 @@ def shapes_of_convolutions() -> Iterator[tuple[tuple[int, ...], tuple[int, ...],
 
 
 def sizes(x: Array, w: Array, groups: int, at: Geometry) -> Case:
-    return [*x.shape, len(w), *w.shape[2:], groups, *at.numbers(), pack(w.reshape(len(w), -1))]
+    return [*x.shape, len(w), *w.shape[2:], groups, *at.arguments(), pack(w.reshape(len(w), -1))]
 
 
 def convolutions(random: np.random.Generator) -> Cases:

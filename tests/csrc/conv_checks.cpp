@@ -145,18 +145,11 @@ void check_w1a32_conv(CaseFile& file) {
   const bool dense_channels = file.number() != 0;
   const auto x = file.array<float>();
   const Affine affine(file);
-  const auto axis = [](int64_t size, int64_t taps, int64_t stride, int64_t padding, int64_t dilation) {
-    return ConvAxis{size, output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation};
-  };
-  const Geometry& at = conv.at;
-  const ConvAxis vertical = axis(conv.height, conv.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
-  const ConvAxis horizontal = axis(conv.width, conv.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
   check(conv.described("w1a32_conv"), file.array<float>(), [&](float* out, Run run) {
     const GuardedPanels b(conv, run.edge);
     const FloatOperand from(x, dense_channels, conv, run.edge);
     const GuardedAffine finish(affine, run.edge);
-    convolve(W1A32Conv{from.images, b.panels, vertical, horizontal, finish.output(out), nullptr, nullptr},
-             run.threads);
+    convolve(W1A32Conv{from.images, b.panels, conv.at, finish.output(out)}, run.threads);
   });
 }
 

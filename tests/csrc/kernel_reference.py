@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
 from functools import reduce
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from proxconnect.engine.kernels import Geometry
 
 Array = np.ndarray
+
+
+def same(result: ArrayLike, expected: Array) -> bool:
+    """Whether both have the same numbers, of one dtype."""
+    found = np.asarray(result)
+    return found.dtype == expected.dtype and np.array_equal(found, expected)
 
 
 def sign(x: Array) -> Array:
@@ -29,12 +37,12 @@ def w1a1(a: Array, w: Array, *, wrap: bool) -> Array:
     return wrapped(sums) if wrap else sums
 
 
-def finished(y: Array, bias: Array, residual: Array | None, slope: Array | None) -> Array:
+def finished(y: Array, bias: ArrayLike, residual: ArrayLike | None, slope: ArrayLike | None) -> Array:
     """What follows the scale."""
-    y = y + bias
+    y = y + np.asarray(bias)
     if residual is not None:
-        y = y + residual
-    return y if slope is None else np.where(y < 0, y * slope, y)
+        y = y + np.asarray(residual)
+    return y if slope is None else np.where(y < 0, y * np.asarray(slope), y)
 
 
 def w1a8(x: Array, w: Array, scale: Array, group: int, greatest: int = 127) -> Array:
@@ -61,20 +69,6 @@ def w1a32(x: Array, w: Array) -> Array:
             block += five
         y += block
     return y
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How a convolution moves; pairs are (y, x)."""
-
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    fill: int = 0
-
-    def numbers(self) -> list[int]:
-        *pairs, fill = astuple(self)
-        return [*(number for pair in pairs for number in pair), fill]
 
 
 def taps(x: Array, kernel: tuple[int, int], at: Geometry) -> Array:

@@ -53,6 +53,8 @@ ONES = Affine(torch.ones(2))
         (lambda: kernels.w1a8(X, WEIGHT, ONES, group=48), "group is 48.*multiple of 32"),
         (lambda: kernels.w1a8(X, WEIGHT, ONES, group=0), "group is 0"),
         (lambda: kernels.w1a8(X, WEIGHT, Affine(torch.ones(2, 2)), group=32), "2 groups.*expected 1"),
+        (lambda: kernels.w1a8(X, WEIGHT, ONES, bits=9), "bits is 9; expected 2 to 8"),
+        (lambda: kernels.w1a8(X, WEIGHT, ONES, bits=1), "bits is 1"),
         (lambda: Affine(torch.ones(1, 2, 3)), r"expected \(n,\) or \(groups, n\)"),
         (lambda: Affine(torch.ones(2), torch.ones(3)), r"bias has shape \(3,\); expected \(2,\)"),
         (lambda: Affine(torch.ones(2), slope=torch.ones(1)), r"slope has shape \(1,\); expected \(2,\)"),

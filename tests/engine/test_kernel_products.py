@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import kernel_reference
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_reference import Array, sign, wrapped
+from kernel_reference import Array, finished, same, sign, wrapped
 from torch import Tensor
 
 from proxconnect.engine import kernels
 from proxconnect.engine.kernels import Affine, Panels, Thresholds, pack_signs
+
+pytestmark = pytest.mark.usefixtures("every_kernel_set")
 
 rows = st.integers(0, 27)
 outputs = st.sampled_from([0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 53])
 inputs = st.one_of(st.integers(0, 70), st.sampled_from([127, 160, 161, 319, 509, 576, 1031]))
 seeds = st.integers(0, 2**31)
 drawn = settings(max_examples=40, deadline=None)
-
-
-@pytest.fixture(params=kernels.kernel_sets(), autouse=True, scope="module")
-def every_kernel_set(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = kernels.active_kernels()
-    kernels.use_kernels(request.param)
-    yield
-    kernels.use_kernels(before)
-
-
-def finished(y: Array, affine: Affine, residual: Tensor | None) -> Array:
-    given = (affine.bias, residual, affine.slope)
-    return kernel_reference.finished(y, *(part if part is None else part.numpy() for part in given))
-
-
-def w1a8_reference(x: Array, w: Array, affine: Affine, residual: Tensor | None, group: int) -> Array:
-    scale = affine.scale.numpy().reshape(affine.groups, -1)
-    return finished(kernel_reference.w1a8(x, w, scale, group), affine, residual)
-
-
-def w1a32_reference(x: Array, w: Array, affine: Affine, residual: Tensor | None) -> Array:
-    return finished(kernel_reference.w1a32(x, w) * affine.scale.numpy(), affine, residual)
 
 
 class Case:
@@ -63,9 +41,8 @@ class Case:
         slope = None if plain else normal(n)
         self.affine = Affine(normal(groups, n) if groups else self.scale, self.bias, slope)
 
-
-def same(result: Tensor, expected: Array) -> bool:
-    return result.numpy().dtype == expected.dtype and np.array_equal(result.numpy(), expected)
+    def finished(self, y: Array) -> Array:
+        return finished(y, self.affine.bias, self.residual, self.affine.slope)
 
 
 @drawn
@@ -81,9 +58,8 @@ def test_w1a1_sums(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
 def test_w1a1_affine(m: int, n: int, k: int, wrap: bool, plain: bool, seed: int) -> None:
     case = Case(m, n, k, seed, plain=plain)
     sums = wrapped(case.sums) if wrap else case.sums
-    expected = finished(sums.astype(np.float32) * case.scale.numpy(), case.affine, case.residual)
     result = kernels.w1a1_affine(case.a, case.weight, case.affine, case.residual, wrap=wrap)
-    assert same(result, expected)
+    assert same(result, case.finished(sums.astype(np.float32) * case.scale.numpy()))
 
 
 @drawn
@@ -98,14 +74,23 @@ def test_w1a1_signs(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
     assert torch.equal(result, pack_signs(decided))
 
 
-@drawn
-@given(rows, outputs, inputs, st.sampled_from([0, 32, 64, 96]), st.booleans(), seeds)
-def test_w1a8(m: int, n: int, k: int, group: int, plain: bool, seed: int) -> None:
+@settings(max_examples=60, deadline=None)
+@given(
+    rows,
+    outputs,
+    inputs,
+    st.sampled_from([0, 32, 64, 96]),
+    st.one_of(st.just(8), st.integers(2, 7)),
+    st.booleans(),
+    seeds,
+)
+def test_w1a8(m: int, n: int, k: int, group: int, bits: int, plain: bool, seed: int) -> None:
     groups = max(-(-k // group), 1) if group else 0
     case = Case(m, n, k, seed, plain=plain, groups=groups)
-    result = kernels.w1a8(case.x, case.weight, case.affine, case.residual, group=group or None)
-    expected = w1a8_reference(case.x.numpy(), case.w, case.affine, case.residual, group or max(k, 1))
-    assert same(result, expected)
+    result = kernels.w1a8(case.x, case.weight, case.affine, case.residual, group=group or None, bits=bits)
+    scale = case.affine.scale.numpy().reshape(case.affine.groups, n)
+    y = kernel_reference.w1a8(case.x.numpy(), case.w, scale, group or max(k, 1), 2 ** (bits - 1) - 1)
+    assert same(result, case.finished(y))
 
 
 @drawn
@@ -113,7 +98,8 @@ def test_w1a8(m: int, n: int, k: int, group: int, plain: bool, seed: int) -> Non
 def test_w1a32(m: int, n: int, k: int, plain: bool, seed: int) -> None:
     case = Case(m, n, k, seed, plain=plain)
     result = kernels.w1a32(case.x, case.weight, case.affine, case.residual)
-    assert same(result, w1a32_reference(case.x.numpy(), case.w, case.affine, case.residual))
+    y = kernel_reference.w1a32(case.x.numpy(), case.w) * case.scale.numpy()
+    assert same(result, case.finished(y))
 
 
 @pytest.mark.parametrize("k", [768, 4096])
@@ -138,6 +124,21 @@ def test_w1a8_of_rows_too_small_to_quantize_is_zero() -> None:
     assert y.flatten().tolist() == [0.0, 0.0, 2.0]
 
 
+@pytest.mark.parametrize("value", [1.0, -1.0])
+@pytest.mark.parametrize("m", [1, 3, 9])
+@pytest.mark.parametrize("bits", [6, 7, 8])
+def test_the_greatest_inputs_of_w1a8_do_not_overflow(value: float, m: int, bits: int) -> None:
+    k = 9000  # beyond what the weights are spread out for at a time
+    x = torch.full((m, k), value)
+    x[:, ::3] *= -1
+    weight = torch.where(torch.arange(k) % 3 == 0, -1.0, 1.0).repeat(2, 1)
+    weight[1] *= -1
+    y = kernels.w1a8(x, Panels(pack_signs(weight), k), Affine(torch.ones(2)), bits=bits)
+    greatest = 2 ** (bits - 1) - 1
+    expected = np.float32(k * greatest) * (np.float32(1) / np.float32(greatest)) * value
+    assert same(y, np.array([[expected, -expected]] * m, np.float32))
+
+
 def results(case: Case) -> list[Tensor]:
     return [
         kernels.w1a1_sums(case.a, case.weight, wrap=True),
@@ -153,15 +154,11 @@ def results(case: Case) -> list[Tensor]:
 @pytest.mark.parametrize(("m", "n", "k"), [(67, 70, 1001), (2, 1030, 2080), (1200, 33, 130)])
 def test_results_do_not_depend_on_the_number_of_threads(m: int, n: int, k: int) -> None:
     case = Case(m, n, k, seed=0)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = results(case)
-        for threads in (2, 3, 7):
-            torch.set_num_threads(threads)
-            assert all(torch.equal(a, b) for a, b in zip(results(case), alone, strict=True))
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(1)
+    alone = results(case)
+    for threads in (2, 3, 7):
+        torch.set_num_threads(threads)
+        assert all(torch.equal(a, b) for a, b in zip(results(case), alone, strict=True))
 
 
 def test_rows_may_lie_apart_and_anywhere() -> None:

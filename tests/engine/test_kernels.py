@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,18 +13,12 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.format import BinaryTensor, unpack_weight
 from proxconnect.format.bits import pack_bits, unpack_bits
 
+pytestmark = pytest.mark.usefixtures("every_kernel_set")
+
 SPECIAL = torch.tensor([0.0, -0.0, 1e-45, -1e-45, math.inf, -math.inf])
 
 lengths = st.one_of(st.integers(0, 20), st.sampled_from([63, 64, 65, 127, 128, 129, 576, 577]))
 seeds = st.integers(0, 2**31)
-
-
-@pytest.fixture(params=kernels.kernel_sets(), autouse=True, scope="module")
-def every_kernel_set(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = kernels.active_kernels()
-    kernels.use_kernels(request.param)
-    yield
-    kernels.use_kernels(before)
 
 
 def matrix(rows: int, columns: int, seed: int) -> torch.Tensor:

@@ -24,7 +24,6 @@ void convolve(const W1A1Conv<AffineOutput>& conv, std::int64_t threads);
 void convolve(const W1A1Conv<SignsOutput>& conv, std::int64_t threads);
 // Returns whether every image is finite; otherwise the output is unspecified.
 bool convolve(const W1A8Conv& conv, std::int64_t threads);
-// The planes are made here, and where the taps are in them.
-void convolve(W1A32Conv conv, std::int64_t threads);
+void convolve(const W1A32Conv& conv, std::int64_t threads);
 
 }  // namespace proxconnect

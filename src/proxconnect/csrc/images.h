@@ -88,7 +88,7 @@ struct W1A8Image {
 // phase, and each tap reads a single phase, `shift` further than the output is. A phase is as long as the outputs and
 // shifts ask; what lies outside of the image is zero.
 struct ConvAxis {
-  std::int64_t input, output, taps, stride, padding, dilation;
+  std::int64_t output, taps, stride, padding, dilation;
 
   std::int64_t period() const { return stride / std::gcd(stride, dilation); }
   std::int64_t phases() const { return std::min(taps, period()); }
@@ -99,14 +99,21 @@ struct ConvAxis {
   std::int64_t start(std::int64_t phase) const { return phase * dilation % stride - padding; }
 };
 
-// W1A32 of images, in the order of the product: the inputs of a tap go by fives of channels, taps follow
-// each other in order, and blocks are of 32 fives of this sequence. Zero padding; outputs are rows (image, y, x).
+// W1A32 of images, with zeros around them, in the order of the product: the inputs of a tap go by fives of channels,
+// taps follow each other in order, and blocks are of 32 fives of this sequence; rows are (image, y, x).
 struct W1A32Conv {
   Images x;
   ConvPanels b;
-  ConvAxis vertical, horizontal;
+  Geometry geometry;
   AffineOutput output;
-  float* planes;             // of one image, plane_floats() of them
+};
+
+// One of its images, and the planes that it is copied to.
+struct W1A32Image {
+  const W1A32Conv& conv;
+  std::int64_t index;
+  ConvAxis vertical, horizontal;
+  float* planes;             // plane_floats() of them
   const std::int64_t* taps;  // tap_offset(tap) of each tap
 
   // The phases of a channel of an image are planes whose rows follow each other without a gap, so that the inputs of
@@ -116,14 +123,14 @@ struct W1A32Conv {
   std::int64_t channel_floats() const { return vertical.phases() * horizontal.phases() * plane(); }
   // From an output's position to where in a channel's planes the tap's input for it is.
   std::int64_t tap_offset(std::int64_t tap) const {
-    const std::int64_t y = tap / b.kernel_x;
-    const std::int64_t x_tap = tap % b.kernel_x;
-    return (vertical.phase(y) * horizontal.phases() + horizontal.phase(x_tap)) * plane() +
-           vertical.shift(y) * pitch() + horizontal.shift(x_tap);
+    const std::int64_t y = tap / horizontal.taps;
+    const std::int64_t x = tap % horizontal.taps;
+    return (vertical.phase(y) * horizontal.phases() + horizontal.phase(x)) * plane() + vertical.shift(y) * pitch() +
+           horizontal.shift(x);
   }
   std::int64_t positions() const { return (vertical.output - 1) * pitch() + horizontal.output; }
   // One more than there are channels, of zeros, stands for those that fill up a five.
-  std::int64_t plane_floats() const { return (b.channels + 1) * channel_floats() + panel_width; }
+  std::int64_t plane_floats() const { return (conv.b.channels + 1) * channel_floats() + panel_width; }
 };
 
 }  // namespace proxconnect

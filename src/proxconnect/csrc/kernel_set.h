@@ -92,8 +92,8 @@ struct KernelSet {
   void (*w1a32)(const W1A32&, Range rows, Range panels);
   // The planes of some channels of an image are made, then, of those of all channels, the outputs at some positions,
   // which begin at a multiple of 16.
-  void (*w1a32_planes)(const W1A32Conv&, std::int64_t image, Range channels);
-  void (*w1a32_conv)(const W1A32Conv&, std::int64_t image, Range positions, Range panels);
+  void (*w1a32_planes)(const W1A32Image&, Range channels);
+  void (*w1a32_conv)(const W1A32Image&, Range positions, Range panels);
 
   // The functions of latents.h, for the given rows, or for elements that begin at a multiple of 16, alone.
 

@@ -9,30 +9,41 @@
 
 namespace proxconnect {
 
-void convolve(W1A32Conv product, std::int64_t threads) {
-  const ConvPanels& b = product.b;
-  const std::int64_t positions = product.positions();
+void convolve(const W1A32Conv& conv, std::int64_t threads) {
+  const ConvPanels& b = conv.b;
+  const Geometry& at = conv.geometry;
+  const auto axis = [](std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
+                       std::int64_t dilation) {
+    return ConvAxis{output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation};
+  };
+  W1A32Image image{conv,
+                   0,
+                   axis(conv.x.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y),
+                   axis(conv.x.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x),
+                   nullptr,
+                   nullptr};
+  const std::int64_t positions = image.positions();
   const std::int64_t blocks = (positions + panel_width - 1) / panel_width;
   const std::int64_t useful = worthwhile(threads, positions * b.n * b.taps() * b.group_channels());
-  const std::unique_ptr<float[]> planes(new float[static_cast<std::size_t>(product.plane_floats())]);
+  const std::unique_ptr<float[]> planes(new float[static_cast<std::size_t>(image.plane_floats())]);
   std::vector<std::int64_t> taps(static_cast<std::size_t>(b.taps()));
   for (std::size_t tap = 0; tap < taps.size(); ++tap) {
-    taps[tap] = product.tap_offset(static_cast<std::int64_t>(tap));
+    taps[tap] = image.tap_offset(static_cast<std::int64_t>(tap));
   }
-  std::fill_n(planes.get() + b.channels * product.channel_floats(), product.channel_floats() + panel_width, 0.0f);
-  product.planes = planes.get();
-  product.taps = taps.data();
-  for (std::int64_t image = 0; image < product.x.count; ++image) {
-    parallel_ranges(b.channels, worthwhile(threads, product.plane_floats()),
-                    [&](Range channels) { active_kernels().w1a32_planes(product, image, channels); });
+  std::fill_n(planes.get() + b.channels * image.channel_floats(), image.channel_floats() + panel_width, 0.0f);
+  image.planes = planes.get();
+  image.taps = taps.data();
+  for (; image.index < conv.x.count; ++image.index) {
+    parallel_ranges(b.channels, worthwhile(threads, image.plane_floats()),
+                    [&](Range channels) { active_kernels().w1a32_planes(image, channels); });
     if (blocks >= 2 * useful) {
       parallel_ranges(blocks, useful, [&](Range some) {
         const Range part{some.begin * panel_width, std::min(some.end * panel_width, positions)};
-        active_kernels().w1a32_conv(product, image, part, Range{0, b.panels()});
+        active_kernels().w1a32_conv(image, part, Range{0, b.panels()});
       });
     } else {
       parallel_ranges(b.panels(), useful, [&](Range some) {
-        active_kernels().w1a32_conv(product, image, Range{0, positions}, some);
+        active_kernels().w1a32_conv(image, Range{0, positions}, some);
       });
     }
   }

@@ -76,9 +76,7 @@ constexpr W1A32Tiles tiles[] = {with<4>, with<2>, with<1>};
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
   constexpr std::int64_t many = 3;
-  const std::int64_t end = lane_rows_end(rows, many);
-  w1a32_many_rows(product, Range{rows.begin, end}, panels);
-  w1a32_few_rows<split_size>(tiles, make_table, product, Range{end, rows.end}, panels);
+  w1a32_rows<split_size>(tiles, make_table, many, product, rows, panels);
 }
 
 }  // namespace proxconnect::avx2

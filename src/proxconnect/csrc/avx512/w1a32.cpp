@@ -126,9 +126,11 @@ void w1a32(const W1A32& product, Range rows, Range panels) {
   // Tables in registers are looked up as fast as those in memory, but take longer to make.
   constexpr std::int64_t few_panels = 32;
   constexpr std::int64_t many = 12;
-  const std::int64_t end = panels.end - panels.begin <= few_panels ? lane_rows_end(rows, many) : rows.begin;
-  w1a32_many_rows(product, Range{rows.begin, end}, panels);
-  w1a32_few_rows<table_size>(tiles, make_table, product, Range{end, rows.end}, panels);
+  if (panels.end - panels.begin > few_panels) {
+    w1a32_few_rows<table_size>(tiles, make_table, product, rows, panels);
+  } else {
+    w1a32_rows<table_size>(tiles, make_table, many, product, rows, panels);
+  }
 }
 
 }  // namespace proxconnect::avx512

@@ -61,13 +61,13 @@ std::int64_t steps_to(std::int64_t least, std::int64_t start, std::int64_t step,
 // The fives of a group of channels, one after the other: tap by tap, and in each the channels.
 class TapFives {
  public:
-  TapFives(const W1A32Conv& product, std::int64_t group)
-      : product_(product),
-        channels_(product.b.group_channels()),
-        words_(product.b.channel_words()),
-        channel_floats_(product.channel_floats()),
-        planes_(product.planes + group * channels_ * channel_floats_),
-        zeros_(product.planes + product.b.channels * channel_floats_) {}
+  TapFives(const W1A32Image& image, std::int64_t group)
+      : taps_(image.taps),
+        channels_(image.conv.b.group_channels()),
+        words_(image.conv.b.channel_words()),
+        channel_floats_(image.channel_floats()),
+        planes_(image.planes + group * channels_ * channel_floats_),
+        zeros_(image.planes + image.conv.b.channels * channel_floats_) {}
 
   // Of the next `count` fives, where the inputs of the output at position 0 are, and where their signs are in a panel.
   void next(std::int64_t count, const float** x, FivePlace* places) {
@@ -75,7 +75,7 @@ class TapFives {
       const float* first = planes_ + five_ * five * channel_floats_;
       const std::int64_t left = channels_ - five_ * five;
       for (std::int64_t i = 0; i < five; ++i) {
-        x[f * five + i] = (i < left ? first + i * channel_floats_ : zeros_) + product_.taps[tap_];
+        x[f * five + i] = (i < left ? first + i * channel_floats_ : zeros_) + taps_[tap_];
       }
       places[f] = FivePlace(five_, tap_ * words_, words_);
       if (left > five) {
@@ -88,7 +88,7 @@ class TapFives {
   }
 
  private:
-  const W1A32Conv& product_;
+  const std::int64_t* taps_;
   std::int64_t channels_;
   std::int64_t words_;
   std::int64_t channel_floats_;
@@ -99,13 +99,13 @@ class TapFives {
 };
 
 // The rows of the output, counted in its image, that the lanes from `position` on belong to; -1 for none.
-void find_rows(const W1A32Conv& product, std::int64_t position, std::int64_t end, std::int64_t (&rows)[lanes]) {
-  const std::int64_t width = product.horizontal.output;
-  std::int64_t y = position / product.pitch();
-  std::int64_t column = position % product.pitch();
+void find_rows(const W1A32Image& image, std::int64_t position, std::int64_t end, std::int64_t (&rows)[lanes]) {
+  const std::int64_t width = image.horizontal.output;
+  std::int64_t y = position / image.pitch();
+  std::int64_t column = position % image.pitch();
   for (int lane = 0; lane < lanes; ++lane) {
     rows[lane] = column < width && position + lane < end ? y * width + column : -1;
-    if (++column == product.pitch()) {
+    if (++column == image.pitch()) {
       column = 0;
       ++y;
     }
@@ -114,10 +114,10 @@ void find_rows(const W1A32Conv& product, std::int64_t position, std::int64_t end
 
 }  // namespace
 
-void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) {
-  const ConvAxis& vertical = product.vertical;
-  const ConvAxis& horizontal = product.horizontal;
-  const Images& x = product.x;
+void w1a32_planes(const W1A32Image& image, Range channels) {
+  const ConvAxis& vertical = image.vertical;
+  const ConvAxis& horizontal = image.horizontal;
+  const Images& x = image.conv.x;
   for (std::int64_t phase = 0; phase < vertical.phases() * horizontal.phases(); ++phase) {
     const std::int64_t top = vertical.start(phase / horizontal.phases());
     const std::int64_t left = horizontal.start(phase % horizontal.phases());
@@ -127,12 +127,12 @@ void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) 
       row.length = horizontal.length();
       row.step = horizontal.stride * x.column_stride;
       row.apart = x.channel_stride;
-      row.plane = product.channel_floats();
-      row.to = product.planes + phase * product.plane() + i * product.pitch();
+      row.plane = image.channel_floats();
+      row.to = image.planes + phase * image.plane() + i * image.pitch();
       if (y >= 0 && y < x.height) {
         row.first = steps_to(0, left, horizontal.stride, row.length);
         row.end = std::max(row.first, steps_to(x.width, left, horizontal.stride, row.length));
-        row.from = x.values + image * x.image_stride + y * x.row_stride +
+        row.from = x.values + image.index * x.image_stride + y * x.row_stride +
                    (left + row.first * horizontal.stride) * x.column_stride;
       }
       if (row.apart == 1) {
@@ -146,8 +146,8 @@ void w1a32_planes(const W1A32Conv& product, std::int64_t image, Range channels) 
   }
 }
 
-void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, Range panels) {
-  const ConvPanels& b = product.b;
+void w1a32_conv(const W1A32Image& image, Range positions, Range panels) {
+  const ConvPanels& b = image.conv.b;
   const std::int64_t fives = b.taps() * fives_of(b.group_channels());
   const std::int64_t group_outputs = b.n / b.groups;
   const std::int64_t group_panels = panels_of(group_outputs);
@@ -162,7 +162,7 @@ void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, R
       part.end = std::min(part.begin + sums.most_turns() * lanes, positions.end);
       const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
       sums.clear(turns);
-      TapFives all(product, group);
+      TapFives all(image, group);
       for (std::int64_t first = 0, count; first < fives; first += count) {
         count = sums.next_fives(first, fives);
         all.next(count, x, places);
@@ -174,12 +174,12 @@ void w1a32_conv(const W1A32Conv& product, std::int64_t image, Range positions, R
 
       for (std::int64_t turn = 0; turn < turns; ++turn) {
         std::int64_t rows[lanes];
-        find_rows(product, part.begin + turn * lanes, part.end, rows);
+        find_rows(image, part.begin + turn * lanes, part.end, rows);
         for (std::int64_t panel = some.begin; panel < some.end; ++panel) {
           const std::int64_t j = (panel - group * group_panels) * panel_width;
-          const Place place(image * product.vertical.output * product.horizontal.output, group * group_outputs + j, b.n,
-                            group_outputs - j);
-          const AffineWriter write(product.output, place);
+          const Place place(image.index * image.vertical.output * image.horizontal.output, group * group_outputs + j,
+                            b.n, group_outputs - j);
+          const AffineWriter write(image.conv.output, place);
           sums.take(turn, panel - some.begin, lanes, [&](int lane, const Floats& row) {
             if (rows[lane] >= 0) write(rows[lane], row);
           });

@@ -90,5 +90,15 @@ void w1a32_few_rows(const W1A32Tiles (&tiles)[kinds], const Make& make, const W1
   }
 }
 
+// All rows: by lanes, and by tiles those left over where they are fewer than `many`.
+template <int table_size, int kinds, typename Make>
+void w1a32_rows(const W1A32Tiles (&tiles)[kinds], const Make& make, std::int64_t many, const W1A32& product, Range rows,
+                Range panels) {
+  const std::int64_t rest = (rows.end - rows.begin) % lanes;
+  const std::int64_t end = rest < many ? rows.end - rest : rows.end;
+  w1a32_many_rows(product, Range{rows.begin, end}, panels);
+  w1a32_few_rows<table_size>(tiles, make, product, Range{end, rows.end}, panels);
+}
+
 }  // namespace
 }  // namespace proxconnect

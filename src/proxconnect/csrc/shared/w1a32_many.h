@@ -181,12 +181,6 @@ inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row,
   }
 }
 
-// Up to where rows are taken by so many lanes, where `many` rows left over are worth it.
-inline std::int64_t lane_rows_end(Range rows, std::int64_t many) {
-  const std::int64_t rest = (rows.end - rows.begin) % lanes;
-  return rest < many ? rows.end - rest : rows.end;
-}
-
 inline void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
   const Panels& b = product.b;
   const std::int64_t fives = fives_of(b.k);

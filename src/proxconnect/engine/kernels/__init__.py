@@ -13,15 +13,10 @@ from __future__ import annotations
 from proxconnect._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.engine.kernels._epilogues import Affine, Thresholds
-from proxconnect.engine.kernels._packing import pack_signs, unpack_weights
+from proxconnect.engine.kernels._packing import pack_pixels, pack_signs, unpack_weights
 from proxconnect.engine.kernels._panels import Panels
 from proxconnect.engine.kernels._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
-from proxconnect.engine.kernels._w1a1_conv import (
-    pack_pixels,
-    w1a1_conv_affine,
-    w1a1_conv_signs,
-    w1a1_conv_sums,
-)
+from proxconnect.engine.kernels._w1a1_conv import w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
 from proxconnect.engine.kernels._w1a8 import w1a8
 from proxconnect.engine.kernels._w1a8_conv import w1a8_conv
 from proxconnect.engine.kernels._w1a32 import w1a32

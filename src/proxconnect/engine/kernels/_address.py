@@ -18,14 +18,22 @@ def address(
     Raises:
         ProxConnectError: wrong dtype, device, number of dimensions or strides.
     """
-    if not tensor.is_cpu or tensor.dtype != dtype or tensor.ndim != dimensions:
-        raise ProxConnectError(
-            f"{name} is a {tensor.dtype} tensor of shape {tuple(tensor.shape)} on {tensor.device}; "
-            f"expected {dtype} with {dimensions} dimensions on cpu"
-        )
+    check_kind(tensor, name, dtype, dimensions)
     if tensor.is_contiguous() or (rows_apart and (tensor.stride(-1) == 1 or tensor.shape[-1] <= 1)):
         return tensor.data_ptr()
     raise ProxConnectError(f"{name} is not contiguous (strides {tensor.stride()}); call .contiguous() first")
+
+
+def check_kind(tensor: Tensor, name: str, dtype: torch.dtype, dimensions: int, layout: str = "") -> None:
+    """Raise :class:`ProxConnectError` unless ``tensor`` is of this dtype and rank, on the CPU.
+
+    ``layout`` names the dimensions, in parentheses.
+    """
+    if not tensor.is_cpu or tensor.dtype != dtype or tensor.ndim != dimensions:
+        raise ProxConnectError(
+            f"{name} is a {tensor.dtype} tensor of shape {tuple(tensor.shape)} on {tensor.device}; "
+            f"expected {dtype} with {dimensions} dimensions{layout and ' ' + layout} on cpu"
+        )
 
 
 def sign_rows(bits: Tensor, name: str, k: int) -> tuple[int, int, int]:
@@ -44,13 +52,13 @@ def sign_rows(bits: Tensor, name: str, k: int) -> tuple[int, int, int]:
             f"expected {packed_width(k)} bytes"
         )
     rows = bits_address, bits.stride(0), m
-    check_padding(name, *rows, k)
+    check_padding(name, rows, k)
     return rows
 
 
-def check_padding(name: str, address: int, stride: int, rows: int, k: int) -> None:
+def check_padding(name: str, rows: tuple[int, int, int], k: int) -> None:
     """Raise :class:`ProxConnectError` if a bit is set after the ``k`` signs of a row."""
-    if k % 8 and not _native.padding_is_clear(address, stride, rows, k):
+    if k % 8 and not _native.padding_is_clear(rows, k):
         raise ProxConnectError(
             f"{name} has padding bits set after the {k} signs of a row; expected zeros, as pack_signs makes"
         )

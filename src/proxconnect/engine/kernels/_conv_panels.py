@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,15 +57,17 @@ class ConvPanels:
         self.channels, self.groups = group_channels * groups, groups
         taps = kernel[0] * kernel[1]
         self.k = group_channels * taps
-        address, stride, rows = sign_rows(bits, "bits", self.k)
-        if rows != self.n:
-            raise ProxConnectError(f"bits has {rows} rows; expected {self.n}, one for each output of {shape}")
+        rows = sign_rows(bits, "bits", self.k)
+        if bits.shape[0] != self.n:
+            raise ProxConnectError(
+                f"bits has {bits.shape[0]} rows; expected {self.n}, one for each output of {shape}"
+            )
         panels = groups * -(-self.n // groups // PANEL_WIDTH)
         self.words = torch.empty(
             panels, taps, -(-group_channels // WORD_BITS), PANEL_WIDTH, dtype=torch.int32
         )
         self.tap_sums = torch.empty(panels, kernel[0] + 1, kernel[1] + 1, PANEL_WIDTH, dtype=torch.int32)
-        _native.make_conv_panels(address, stride, self.arguments())
+        _native.make_conv_panels(rows, self.arguments())
 
     def arguments(self) -> tuple[int, int, int, int, int, int, int]:
         """What compiled code takes for this weight."""
@@ -124,7 +125,6 @@ class Geometry:
             )
         return height, width
 
-    @cached_property
     def arguments(self) -> tuple[int, int, int, int, int, int, int]:
-        """What compiled code takes."""
+        """What compiled code takes for this geometry."""
         return *self.stride, *self.padding, *self.dilation, self.fill

@@ -41,23 +41,30 @@ class Affine:
         self.slope = None if slope is None else _constant(slope, "slope", (self.n,))
 
     def arguments(
-        self, weight: Panels | ConvPanels, residual: Tensor | None, m: int, groups: int = 1
+        self, weight: Panels | ConvPanels, rows: tuple[int, ...], residual: Tensor | None, groups: int = 1
     ) -> tuple[int, int, int, int]:
         """What compiled code takes: addresses of residual, scale, bias and slope, 0 for what is absent.
 
+        Args:
+            weight: what the sums are of.
+            rows: the shape of the output before the n outputs, which come last.
+            residual: float32 of the output's shape, contiguous.
+            groups: groups of inputs, each with a scale of its own.
+
         Raises:
             ProxConnectError: the outputs are not those of ``weight``, the groups are not ``groups``, or the
-                residual is not float32 of shape (m, n) and contiguous.
+                residual is not as described.
         """
         _check_outputs("affine", self.n, weight)
         if self.groups != groups:
             raise ProxConnectError(f"affine has scales for {self.groups} groups of inputs; expected {groups}")
         residual_address = 0
         if residual is not None:
-            residual_address = address(residual, "residual", torch.float32, dimensions=2)
-            if residual.shape != (m, self.n):
+            residual_address = address(residual, "residual", torch.float32, dimensions=len(rows) + 1)
+            if residual.shape != (*rows, self.n):
                 raise ProxConnectError(
-                    f"residual has shape {tuple(residual.shape)}; expected {(m, self.n)}, that of the output"
+                    f"residual has shape {tuple(residual.shape)}; expected {(*rows, self.n)}, "
+                    "that of the output"
                 )
         slope = 0 if self.slope is None else self.slope.data_ptr()
         return residual_address, self.scale.data_ptr(), self.bias.data_ptr(), slope

@@ -11,6 +11,7 @@ from torch import Tensor
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
 from proxconnect.engine.kernels._address import address
+from proxconnect.engine.kernels._images import check_float_images
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 
@@ -40,6 +41,40 @@ def pack_signs(x: Tensor) -> Tensor:
         raise ProxConnectError(
             f"cannot pack: NaN at row {row}, element {column}; a NaN has no sign, find where it arises"
         )
+    return bits
+
+
+def pack_pixels(x: Tensor) -> Tensor:
+    """Pack the signs of images pixel by pixel; both zeros count as +1.
+
+    Args:
+        x: float32 of shape (N, C, H, W) on the CPU. Contiguous and channels_last tensors are read as they
+            lie, others copied first.
+
+    Returns:
+        uint8 of shape (N, H, W, packed_width(C)).
+
+    Raises:
+        ProxConnectError: ``x`` is not such a tensor, or holds a NaN.
+
+    >>> pack_pixels(torch.tensor([1.0, -1.0, -0.0]).reshape(1, 3, 1, 1))
+    tensor([[[[5]]]], dtype=torch.uint8)
+    """
+    check_float_images(x)
+    count, channels, height, width = x.shape
+    pixels, threads = height * width, torch.get_num_threads()
+    bits = torch.empty(count, height, width, packed_width(channels), dtype=torch.uint8)
+    apply_environment()
+    if x.is_contiguous(memory_format=torch.channels_last):
+        nan = _native.pack_signs(x.data_ptr(), count * pixels, channels, bits.data_ptr(), threads) >= 0
+    else:
+        x = x.contiguous()
+        nan = _native.pack_planes(
+            x.data_ptr(), count, channels * pixels, pixels, channels, pixels, bits.data_ptr(), threads
+        )
+    if nan:
+        place = tuple(x.isnan().nonzero()[0].tolist())
+        raise ProxConnectError(f"cannot pack: NaN at {place}; a NaN has no sign, find where it arises")
     return bits
 
 

@@ -39,7 +39,7 @@ class Panels:
         self.n, self.k = bits.shape[0], k
         panels, words = -(-self.n // PANEL_WIDTH), -(-k // WORD_BITS)
         self.words = torch.empty(panels, words, PANEL_WIDTH, dtype=torch.int32)
-        _native.make_panels(*rows, k, self.words.data_ptr())
+        _native.make_panels(rows, k, self.words.data_ptr())
 
     def arguments(self) -> tuple[int, int, int]:
         """What compiled code takes for this weight."""

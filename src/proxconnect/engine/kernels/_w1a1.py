@@ -36,10 +36,10 @@ def w1a1_sums(a: Tensor, weight: Panels, *, wrap: bool = False) -> Tensor:
     >>> w1a1_sums(a, weight)
     tensor([[ 1, -3]], dtype=torch.int32)
     """
-    address, stride, m = sign_rows(a, "a", weight.k)
+    rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     out = torch.empty(m, weight.n, dtype=torch.int32)
     apply_environment()
-    _native.w1a1_sums(address, stride, m, *weight.arguments(), wrap, out.data_ptr(), torch.get_num_threads())
+    _native.w1a1_sums(rows, weight.arguments(), wrap, out.data_ptr(), torch.get_num_threads())
     return out
 
 
@@ -66,13 +66,11 @@ def w1a1_affine(
     >>> w1a1_affine(a, weight, Affine(torch.tensor([0.5, 2.0]), torch.tensor([0.0, -7.0])))
     tensor([[ 1.5000, -1.0000]])
     """
-    address, stride, m = sign_rows(a, "a", weight.k)
-    steps = affine.arguments(weight, residual, m)
+    rows, m = sign_rows(a, "a", weight.k), a.shape[0]
+    steps = affine.arguments(weight, (m,), residual)
     out = torch.empty(m, weight.n)
     apply_environment()
-    _native.w1a1_affine(
-        address, stride, m, *weight.arguments(), wrap, out.data_ptr(), *steps, torch.get_num_threads()
-    )
+    _native.w1a1_affine(rows, weight.arguments(), wrap, out.data_ptr(), steps, torch.get_num_threads())
     return out
 
 
@@ -96,11 +94,9 @@ def w1a1_signs(a: Tensor, weight: Panels, thresholds: Thresholds, *, wrap: bool 
     >>> w1a1_signs(a, weight, Thresholds(torch.ones(2), torch.tensor([-3.0, -4.0]), k=3))
     tensor([[1]], dtype=torch.uint8)
     """
-    address, stride, m = sign_rows(a, "a", weight.k)
+    rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     steps = thresholds.arguments(weight)
     out = torch.empty(m, packed_width(weight.n), dtype=torch.uint8)
     apply_environment()
-    _native.w1a1_signs(
-        address, stride, m, *weight.arguments(), wrap, out.data_ptr(), *steps, torch.get_num_threads()
-    )
+    _native.w1a1_signs(rows, weight.arguments(), wrap, out.data_ptr(), steps, torch.get_num_threads())
     return out

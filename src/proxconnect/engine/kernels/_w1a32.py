@@ -35,9 +35,9 @@ def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = N
     >>> w1a32(torch.tensor([[1.5, 0.25]]), weight, Affine(torch.ones(1)))
     tensor([[1.2500]])
     """
-    address, stride, m = float_rows(x, "x", weight.k)
-    steps = affine.arguments(weight, residual, m)
+    rows, m = float_rows(x, "x", weight.k), x.shape[0]
+    steps = affine.arguments(weight, (m,), residual)
     out = torch.empty(m, weight.n)
     apply_environment()
-    _native.w1a32(address, stride, m, *weight.arguments(), out.data_ptr(), *steps, torch.get_num_threads())
+    _native.w1a32(rows, weight.arguments(), out.data_ptr(), steps, torch.get_num_threads())
     return out

@@ -12,7 +12,7 @@ from proxconnect.engine.kernels._epilogues import Affine
 from proxconnect.engine.kernels._panels import WORD_BITS, Panels
 from proxconnect.errors import ProxConnectError
 
-W1A8_MOST_INPUTS = 2**24  # 127 times as much still fits int32
+MOST_INPUTS = 2**24  # 127 times as much still fits int32
 
 
 def w1a8(
@@ -50,35 +50,35 @@ def w1a8(
     >>> w1a8(torch.tensor([[12.7, -3.1]]), weight, Affine(torch.ones(1)))
     tensor([[15.8000]])
     """
-    address, stride, m = float_rows(x, "x", weight.k)
-    if weight.k > W1A8_MOST_INPUTS:
-        raise ProxConnectError(
-            f"k is {weight.k}; expected at most 2**24 for 8-bit activations, as sums are int32"
-        )
+    rows, m = float_rows(x, "x", weight.k), x.shape[0]
+    check_inputs(weight.k)
     if group is None:
         group = WORD_BITS * max(weight.words.shape[1], 1)
     elif group <= 0 or group % WORD_BITS:
         raise ProxConnectError(f"group is {group}; expected a positive multiple of {WORD_BITS}")
     greatest = _greatest(bits)
     groups = max(-(-weight.k // group), 1)
-    steps = affine.arguments(weight, residual, m, groups)
+    steps = affine.arguments(weight, (m,), residual, groups)
     out = torch.empty(m, weight.n)
     apply_environment()
     finite = _native.w1a8(
-        address,
-        stride,
-        m,
-        *weight.arguments(),
-        group,
-        greatest,
-        out.data_ptr(),
-        *steps,
-        torch.get_num_threads(),
+        rows, weight.arguments(), group, greatest, out.data_ptr(), steps, torch.get_num_threads()
     )
     if not finite:
-        row = int((~x.isfinite()).any(1).nonzero()[0])
-        raise ProxConnectError(f"cannot quantize: row {row} of x holds an infinity or a NaN")
+        raise not_finite(x, "row")
     return out
+
+
+def check_inputs(k: int) -> None:
+    """Raise :class:`ProxConnectError` if the sums of so many 8-bit activations might not fit."""
+    if k > MOST_INPUTS:
+        raise ProxConnectError(f"k is {k}; expected at most 2**24 for 8-bit activations, as sums are int32")
+
+
+def not_finite(x: Tensor, part: str) -> ProxConnectError:
+    """The error that names the first of x[0], x[1], ... which cannot be quantized."""
+    index = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
+    return ProxConnectError(f"cannot quantize: {part} {index} of x holds an infinity or a NaN")
 
 
 def _greatest(bits: int) -> int:

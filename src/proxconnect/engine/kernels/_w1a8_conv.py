@@ -7,11 +7,10 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
-from proxconnect.engine.kernels._address import address
 from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.engine.kernels._epilogues import Affine
-from proxconnect.engine.kernels._w1a8 import W1A8_MOST_INPUTS
-from proxconnect.errors import ProxConnectError
+from proxconnect.engine.kernels._images import float_images
+from proxconnect.engine.kernels._w1a8 import check_inputs, not_finite
 
 
 def w1a8_conv(
@@ -27,7 +26,7 @@ def w1a8_conv(
         x: float32 of shape (N, C, H, W) on the CPU, finite. Contiguous and channels_last images are read as
             they lie, others copied first.
         weight: the signs of the weight, of at most 2**24 inputs to an output.
-        geometry: stride, padding and dilation; its fill must be 0.
+        geometry: stride, padding and dilation; ``fill`` 0.
         affine: of n outputs and one group.
         residual: float32 of shape (N, Ho, Wo, n), contiguous.
 
@@ -46,54 +45,20 @@ def w1a8_conv(
              [[508.],
               [508.]]]])
     """
-    x = _images(x, weight, geometry)
-    count, channels, height, width = x.shape
-    rows = (count, *geometry.output_size((height, width), weight.kernel))
-    if residual is not None:
-        address(residual, "residual", torch.float32, dimensions=4)
-        if residual.shape != (*rows, weight.n):
-            raise ProxConnectError(
-                f"residual has shape {tuple(residual.shape)}; expected {(*rows, weight.n)}, "
-                "that of the output"
-            )
-        residual = residual.view(-1, weight.n)
-    steps = affine.arguments(weight, residual, rows[0] * rows[1] * rows[2])
+    rows = float_images(x, weight, geometry)
+    check_inputs(weight.k)
+    steps = affine.arguments(weight, rows, residual)
+    x = x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
     out = torch.empty(*rows, weight.n)
     apply_environment()
     finite = _native.w1a8_conv(
-        x.data_ptr(),
-        (count, channels, height, width),
-        x.stride(),
+        (x.data_ptr(), tuple(x.shape), x.stride()),
         weight.arguments(),
-        geometry.arguments,
+        geometry.arguments(),
         out.data_ptr(),
-        *steps,
+        steps,
         torch.get_num_threads(),
     )
     if not finite:
-        image = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
-        raise ProxConnectError(f"cannot quantize: image {image} of x holds an infinity or a NaN")
+        raise not_finite(x, "image")
     return out
-
-
-def _images(x: Tensor, weight: ConvPanels, geometry: Geometry) -> Tensor:
-    """The images, dense, or one clear error."""
-    if not x.is_cpu or x.dtype != torch.float32 or x.ndim != 4:
-        raise ProxConnectError(
-            f"x is a {x.dtype} tensor of shape {tuple(x.shape)} on {x.device}; "
-            "expected torch.float32 with 4 dimensions (N, C, H, W) on cpu"
-        )
-    if x.shape[1] != weight.channels:
-        raise ProxConnectError(
-            f"x has {x.shape[1]} channels; expected {weight.channels}, the inputs of the weight"
-        )
-    if weight.k > W1A8_MOST_INPUTS:
-        raise ProxConnectError(
-            f"k is {weight.k}; expected at most 2**24 for 8-bit activations, as sums are int32"
-        )
-    if geometry.fill:
-        raise ProxConnectError(
-            f"fill is {geometry.fill}; expected 0, as only images of signs can be filled with +1 or -1"
-        )
-    x = x.detach()
-    return x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()

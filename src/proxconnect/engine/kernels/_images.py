@@ -1,0 +1,56 @@
+"""Where images are validated before compiled code sees them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from proxconnect.engine.kernels._address import check_kind, check_padding
+from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.errors import ProxConnectError
+from proxconnect.format.bits import packed_width
+
+
+def sign_images(a: Tensor, weight: ConvPanels, geometry: Geometry) -> tuple[Tensor, tuple[int, int, int]]:
+    """The images dense in memory, and (N, Ho, Wo).
+
+    Raises:
+        ProxConnectError: ``a`` does not hold images of the weight's channels that the kernel fits into.
+    """
+    check_kind(a, "a", torch.uint8, 4, "(N, H, W, packed_width(channels))")
+    a = a.contiguous()
+    count, height, width, pixel = a.shape
+    if pixel != packed_width(weight.channels):
+        raise ProxConnectError(
+            f"a has pixels of {pixel} bytes, which do not hold {weight.channels} channels; "
+            f"expected {packed_width(weight.channels)} bytes"
+        )
+    check_padding("a", (a.data_ptr(), pixel, count * height * width), weight.channels)
+    return a, (count, *geometry.output_size((height, width), weight.kernel))
+
+
+def float_images(x: Tensor, weight: ConvPanels, geometry: Geometry) -> tuple[int, int, int]:
+    """(N, Ho, Wo) of images in float32, which have zeros around them.
+
+    Raises:
+        ProxConnectError: ``x`` does not hold images of the weight's channels that the kernel fits into, or
+            the fill is not 0.
+    """
+    check_float_images(x, weight.channels)
+    if geometry.fill:
+        raise ProxConnectError(
+            f"fill is {geometry.fill}; expected 0, as only images of signs have other than fill 0"
+        )
+    count, _, height, width = x.shape
+    return count, *geometry.output_size((height, width), weight.kernel)
+
+
+def check_float_images(x: Tensor, channels: int | None = None) -> None:
+    """Raise :class:`ProxConnectError` unless ``x`` is float32 (N, C, H, W), of so many channels if given."""
+    layout = f"(images, {'channels' if channels is None else channels}, height, width)"
+    check_kind(x, "x", torch.float32, 4, layout)
+    if channels is not None and x.shape[1] != channels:
+        raise ProxConnectError(
+            f"shape {tuple(x.shape)} of x has {x.shape[1]} channels; expected {channels}, "
+            f"the inputs of the weight: {layout}"
+        )
