@@ -127,8 +127,8 @@ def test_w1a8_of_rows_too_small_to_quantize_is_zero() -> None:
 @pytest.mark.parametrize("value", [1.0, -1.0])
 @pytest.mark.parametrize("m", [1, 3, 9])
 @pytest.mark.parametrize("bits", [6, 7, 8])
-def test_the_greatest_inputs_of_w1a8_do_not_overflow(value: float, m: int, bits: int) -> None:
-    k = 9000  # beyond what the weights are spread out for at a time
+@pytest.mark.parametrize("k", [9000, 70_000])  # beyond what is spread out at a time, and what is looked up
+def test_the_greatest_inputs_of_w1a8_do_not_overflow(value: float, m: int, bits: int, k: int) -> None:
     x = torch.full((m, k), value)
     x[:, ::3] *= -1
     weight = torch.where(torch.arange(k) % 3 == 0, -1.0, 1.0).repeat(2, 1)

@@ -48,9 +48,8 @@ bool pack_planes(const float* x, std::int64_t count, std::int64_t image_stride, 
   constexpr std::int64_t block = 256;  // pixels
   const std::int64_t blocks = (pixels + block - 1) / block;
   const std::int64_t width = packed_width(channels);
-  constexpr std::int64_t products = 32;  // that take as long as one element, which comes from memory
   std::atomic<bool> nan{false};
-  parallel_ranges(count * blocks, worthwhile(threads, products * count * channels * pixels), [&](Range part) {
+  parallel_ranges(count * blocks, worthwhile(threads, products_of_sign * count * channels * pixels), [&](Range part) {
     for (std::int64_t i = part.begin; i < part.end; ++i) {
       const std::int64_t image = i / blocks, first = i % blocks * block;
       if (active_kernels().pack_planes(x + image * image_stride + first, channel_stride, channels,

@@ -5,6 +5,7 @@
 #include <sched.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -74,20 +75,37 @@ class Pool {
       helpers_.store(threads - 1, std::memory_order_relaxed);
       work_ = work;
       context_ = context;
+      count_ = count;
       unfinished_.store(count, std::memory_order_relaxed);
       job_ = (job_ + 1) & 0xffffffff;
-      parts_.store(job_ << 32 | static_cast<std::uint64_t>(count), std::memory_order_release);
+      for (std::int64_t share = shares() - 1; share >= 0; --share) {  // the first, which workers watch, comes last
+        const std::int64_t parts = end_of(share) - end_of(share - 1);
+        shares_[share].parts.store(job_ << 32 | static_cast<std::uint64_t>(parts), std::memory_order_release);
+      }
     }
     begun_.notify_all();
-    take_part();
+    take_part(0);
     wait(mutex_, finished_, [this] { return unfinished_.load(std::memory_order_acquire) == 0; });
   }
 
   std::mutex in_use;
 
  private:
+  // Parts that follow each other, for one thread to do in their order before it helps the others with theirs: memory
+  // that a job and the next have in common is then in the caches of the processor that needs it. The word is the number
+  // of the job, and below it how many of the parts nobody has begun. They are taken without the lock: threads that wait
+  // for each other's lock end up on one processor.
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> parts{0};
+  };
+  static constexpr std::int64_t most_shares = 64;  // further threads only help
+
   static std::uint64_t job_of(std::uint64_t parts) { return parts >> 32; }
   static std::uint64_t left_of(std::uint64_t parts) { return parts & 0xffffffff; }
+
+  std::uint64_t newest_job() const { return job_of(shares_[0].parts.load(std::memory_order_acquire)); }
+  std::int64_t shares() const { return std::min(helpers_.load(std::memory_order_relaxed) + 1, most_shares); }
+  std::int64_t end_of(std::int64_t share) const { return count_ * (share + 1) / shares(); }
 
   // Workers live as long as the process. Where no more can be had, those there are do the work.
   void grow(std::int64_t workers) {
@@ -112,39 +130,44 @@ class Pool {
     for (;;) {
       wait(mutex_, begun_, [&] {
         worker->processor.store(this_processor(), std::memory_order_relaxed);
-        return job_of(parts_.load(std::memory_order_acquire)) != seen;
+        return newest_job() != seen;
       });
-      seen = job_of(parts_.load(std::memory_order_acquire));
+      seen = newest_job();
       // More workers may live than this job is for.
-      if (index < helpers_.load(std::memory_order_relaxed)) take_part();
+      if (index < helpers_.load(std::memory_order_relaxed)) take_part(index + 1);
     }
   }
 
-  void take_part() {
-    std::uint64_t parts = parts_.load(std::memory_order_acquire);
+  void take_part(std::int64_t thread) {
+    const std::int64_t all = shares();
+    for (std::int64_t i = 0; i < all; ++i) take_from((thread + i) % all);
+  }
+
+  void take_from(std::int64_t share) {
+    std::atomic<std::uint64_t>& left = shares_[share].parts;
+    std::uint64_t parts = left.load(std::memory_order_acquire);
     while (left_of(parts) > 0) {
       // Whoever takes a part keeps the job from ending, so that what belongs to the job stays as it is.
-      if (!parts_.compare_exchange_weak(parts, parts - 1, std::memory_order_acq_rel)) continue;
-      work_(context_, static_cast<std::int64_t>(left_of(parts) - 1));
+      if (!left.compare_exchange_weak(parts, parts - 1, std::memory_order_acq_rel)) continue;
+      work_(context_, end_of(share) - static_cast<std::int64_t>(left_of(parts)));
       if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         // Under the lock, or the caller could miss it between looking and falling asleep.
         const std::lock_guard finished(mutex_);
         finished_.notify_one();
       }
-      parts = parts_.load(std::memory_order_acquire);
+      parts = left.load(std::memory_order_acquire);
     }
   }
 
   std::mutex mutex_;
   std::condition_variable begun_;
   std::condition_variable finished_;
-  // The number of the job, and below it how many of its parts nobody has begun. One word, taken from without the lock:
-  // threads that wait for each other's lock end up on one processor.
-  std::atomic<std::uint64_t> parts_{0};
+  Share shares_[most_shares];
   std::atomic<std::int64_t> unfinished_{0};
   std::atomic<std::int64_t> helpers_{0};  // workers that the job is for
   void (*work_)(void*, std::int64_t) = nullptr;
   void* context_ = nullptr;
+  std::int64_t count_ = 0;
   // Of the caller alone.
   std::uint64_t job_ = 0;
   std::deque<Worker> workers_;

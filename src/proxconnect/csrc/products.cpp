@@ -80,7 +80,7 @@ void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words) {
 std::int64_t pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits,
                         std::int64_t threads) {
   std::atomic<bool> nan{false};
-  parallel_ranges(rows, worthwhile(threads, rows * columns), [&](Range part) {
+  parallel_ranges(rows, worthwhile(threads, products_of_sign * rows * columns), [&](Range part) {
     if (active_kernels().pack_signs(x + part.begin * columns, part.end - part.begin, columns,
                                     bits + part.begin * packed_width(columns))) {
       nan.store(true, std::memory_order_relaxed);

@@ -9,6 +9,9 @@ namespace proxconnect {
 // Below this many products of a sign and an input, handing work to another thread costs more than it saves.
 constexpr std::int64_t least_work = std::int64_t{1} << 20;
 
+// Products that take as long as packing the sign of one float, which comes from memory.
+constexpr std::int64_t products_of_sign = 32;
+
 inline std::int64_t worthwhile(std::int64_t threads, std::int64_t work, std::int64_t least = least_work) {
   return std::clamp<std::int64_t>(work / least, 1, std::max<std::int64_t>(threads, 1));
 }

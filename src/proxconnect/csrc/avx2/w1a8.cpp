@@ -4,7 +4,9 @@
 #include <immintrin.h>
 
 #include "avx2/kernels.h"
+#include "avx2/w1a8_look_up.h"
 #include "shared/w1a8_conv.h"
+#include "shared/w1a8_look_up.h"
 #include "shared/w1a8_loop.h"
 
 namespace proxconnect::avx2 {
@@ -112,7 +114,11 @@ constexpr W1A8Tiles<6, 1> tiles{spread, {{tile<1>, tile<2>, tile<3>, tile<4>, ti
 
 }  // namespace
 
-bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
+bool w1a8(const W1A8& product, Range rows, Range panels) {
+  // To look up takes fewer operations than to multiply bytes.
+  if (product.b.k <= most_looked_up) return w1a8_look_up(product, rows, panels);
+  return w1a8_loop(tiles, product, rows, panels);
+}
 
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
 

@@ -5,6 +5,7 @@
 #include "avx512/kernels.h"
 #include "avx512/w1a8_look_up.h"
 #include "shared/w1a8_conv.h"
+#include "shared/w1a8_look_up.h"
 #include "shared/w1a8_loop.h"
 
 namespace proxconnect::avx512 {

@@ -1,21 +1,15 @@
 // Four signs are an index into a table of what four inputs then add up to, so that one vpermb and one vpdpbusd do
-// 256 products. An entry counts from the least of its table: E = sum of |q| over the inputs whose weight has their
-// sign; a sum of signs times inputs is 2 E less the sum of all |q|. Inputs of 7 bits keep E in a byte; for 8 bits,
-// a second table holds its lowest bit.
+// 256 products. Inputs of 7 bits keep an entry in a byte; for 8 bits, a second table holds its lowest bit.
 
 #include "avx512/w1a8_look_up.h"
 
 #include <immintrin.h>
 
-#include "shared/quantize.h"
-#include "shared/w1a8_groups.h"
-#include "shared/w1a8_tiles.h"
+#include "shared/w1a8_look_up.h"
 
 namespace proxconnect::avx512 {
 namespace {
 
-constexpr int most_rows = 8;
-constexpr int most_panels = 2;
 constexpr std::int64_t table_bytes = 64;  // four tables of 16, for one half of each byte of a word
 
 // Tables of a word: [half][plane][4][16].
@@ -32,49 +26,6 @@ __m512i indices(const Index& index) {
   for (int l = 0; l < 64; ++l) bytes[l] = static_cast<std::uint8_t>(index(l));
   return _mm512_load_si512(bytes);
 }
-
-// Tables of the 32 inputs of a word. Returns, in 16 parts, the sum of their magnitudes.
-template <int planes>
-class Builder {
- public:
-  Builder() {
-    for (int i = 0; i < 2; ++i) {
-      // Entry e of pair p takes input 2 p + i where its bit is set, otherwise its negative.
-      of_pair_[i] = indices([&](int l) { return l / 4 * 2 + i + (l >> i & 1 ? 0 : 32); });
-      // Entry e of four 2 f + half takes entries of its two pairs.
-      for (int half = 0; half < 2; ++half) {
-        of_four_[half][i] = indices([&](int l) { return ((l / 16 * 2 + half) * 2 + i) * 4 + (l >> 2 * i & 3); });
-      }
-    }
-  }
-
-  __m512i operator()(const std::uint8_t* q, std::uint8_t* tables) const {
-    const __m256i inputs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q));
-    const __m256i negative = _mm256_sub_epi8(_mm256_setzero_si256(), inputs);
-    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(inputs), negative, 1);
-    const __m512i parts = _mm512_max_epi8(both, _mm512_setzero_si512());
-    const __m512i pairs =
-        _mm512_add_epi8(_mm512_permutexvar_epi8(of_pair_[0], parts), _mm512_permutexvar_epi8(of_pair_[1], parts));
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const __m512i a = _mm512_permutexvar_epi8(of_four_[half][0], pairs);
-      const __m512i b = _mm512_permutexvar_epi8(of_four_[half][1], pairs);
-      if constexpr (planes == 1) {
-        _mm512_store_si512(tables, _mm512_add_epi8(a, b));
-      } else {
-        const __m512i odd = _mm512_and_si512(_mm512_xor_si512(a, b), _mm512_set1_epi8(1));
-        _mm512_store_si512(tables, _mm512_sub_epi8(_mm512_avg_epu8(a, b), odd));
-        _mm512_store_si512(tables + table_bytes, odd);
-      }
-      tables += planes * table_bytes;
-    }
-    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), parts, _mm512_set1_epi8(1));
-  }
-
- private:
-  __m512i of_pair_[2];
-  __m512i of_four_[2][2];
-};
 
 // sums[r][p] = starts[r] + 2 E; tables: [words][rows].
 template <int rows, int panels, int planes>
@@ -125,73 +76,69 @@ void tile(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t p
   }
 }
 
-using Tile = void (*)(const std::uint8_t*, const std::uint32_t*, std::int64_t, std::int64_t, const std::int32_t*,
-                      Integers*);
-
-template <int planes, int panels>
-constexpr Tile tiles_of[most_rows] = {tile<1, panels, planes>, tile<2, panels, planes>, tile<3, panels, planes>,
-                                      tile<4, panels, planes>, tile<5, panels, planes>, tile<6, panels, planes>,
-                                      tile<7, panels, planes>, tile<8, panels, planes>};
-
 template <int planes>
-bool look_up(const W1A8& product, Range rows, Range panels) {
-  const Builder<planes> build;
-  const Panels& b = product.b;
-  const std::int64_t words = words_of(b.k);
-  const Pieces groups(b.k, product.group, words);
-  const Parts tiles(rows.end - rows.begin, most_rows);
-  auto* const q = scratch<Scratch::inputs, std::uint8_t>(words * word_bits);
-  auto* const tables = scratch<Scratch::weights, Integers>(words * tiles.greatest() * tables_of_word(planes) / 64);
-  auto* const bytes = reinterpret_cast<std::uint8_t*>(tables);
-  const std::int64_t group_count = words > 0 ? (words - 1) / groups.greatest() + 1 : 1;
-  auto* const starts = scratch<Scratch::starts, std::int32_t>(group_count * most_rows);
-  float steps[most_rows];
-  Integers sums[most_rows * most_panels];
-  Floats y[most_rows * most_panels];
-  bool finite = true;
+class Tables {
+ public:
+  static constexpr std::int64_t of_word = tables_of_word(planes);
+  static constexpr LookUpTile tiles[2][8] = {
+      {tile<1, 1, planes>, tile<2, 1, planes>, tile<3, 1, planes>, tile<4, 1, planes>, tile<5, 1, planes>,
+       tile<6, 1, planes>, tile<7, 1, planes>, tile<8, 1, planes>},
+      {tile<1, 2, planes>, tile<2, 2, planes>, tile<3, 2, planes>, tile<4, 2, planes>, tile<5, 2, planes>,
+       tile<6, 2, planes>, tile<7, 2, planes>, tile<8, 2, planes>}};
 
-  for (std::int64_t i = 0; i < tiles.count(); ++i) {
-    const std::int64_t first_row = rows.begin + tiles[i].begin;
-    const int count = static_cast<int>(tiles[i].end - tiles[i].begin);
-    for (int r = 0; r < count; ++r) {
-      const float* x = product.x.values + (first_row + r) * product.x.stride;
-      const Step by(greatest_magnitude(x, b.k), product.greatest);
-      finite &= by.finite;
-      steps[r] = by.step;
-      quantize(x, b.k, by, 0, words * word_bits, q);
-      for (Piece group = groups.first();; group = groups.after(group)) {
-        __m512i magnitudes = _mm512_setzero_si512();
-        for (std::int64_t word = group.word; word < group.word + group.words; ++word) {
-          magnitudes = _mm512_add_epi32(
-              magnitudes, build(q + word * word_bits, bytes + (word * count + r) * tables_of_word(planes)));
-        }
-        starts[group.group * most_rows + r] = -_mm512_reduce_add_epi32(magnitudes);
-        if (group.is_last) break;
+  Tables() {
+    for (int i = 0; i < 2; ++i) {
+      // Entry e of pair p takes input 2 p + i where its bit is set, otherwise its negative.
+      of_pair_[i] = indices([&](int l) { return l / 4 * 2 + i + (l >> i & 1 ? 0 : 32); });
+      // Entry e of four 2 f + half takes entries of its two pairs.
+      for (int half = 0; half < 2; ++half) {
+        of_four_[half][i] = indices([&](int l) { return ((l / 16 * 2 + half) * 2 + i) * 4 + (l >> 2 * i & 3); });
       }
-    }
-
-    for (std::int64_t panel = panels.begin; panel < panels.end;) {
-      const int together = panels.end - panel < most_panels ? 1 : most_panels;
-      for (Piece group = groups.first();; group = groups.after(group)) {
-        const Tile of = together == 1 ? tiles_of<planes, 1>[count - 1] : tiles_of<planes, most_panels>[count - 1];
-        of(bytes + group.word * count * tables_of_word(planes), b.panel(panel) + group.word * panel_width,
-           b.panel_words(), group.words, starts + group.group * most_rows, sums);
-        for (int p = 0; p < together; ++p) {
-          const GroupWriter write(product.output, Place(first_row, panel + p, b.n), group);
-          for (int r = 0; r < count; ++r) write(r, sums[r * together + p], steps[r], y[r * together + p]);
-        }
-        if (group.is_last) break;
-      }
-      panel += together;
     }
   }
-  return finite;
-}
+
+  std::int32_t operator()(const std::uint8_t* q, std::int64_t words, std::int64_t between, std::uint8_t* tables) const {
+    __m512i magnitudes = _mm512_setzero_si512();
+    for (std::int64_t word = 0; word < words; ++word) {
+      magnitudes = _mm512_add_epi32(magnitudes, build(q + word * word_bits, tables + word * between));
+    }
+    return _mm512_reduce_add_epi32(magnitudes);
+  }
+
+ private:
+  // Those of a word. Returns, in 16 parts, the sum of the magnitudes of its inputs.
+  __m512i build(const std::uint8_t* q, std::uint8_t* tables) const {
+    const __m256i inputs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q));
+    const __m256i negative = _mm256_sub_epi8(_mm256_setzero_si256(), inputs);
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(inputs), negative, 1);
+    const __m512i parts = _mm512_max_epi8(both, _mm512_setzero_si512());
+    const __m512i pairs =
+        _mm512_add_epi8(_mm512_permutexvar_epi8(of_pair_[0], parts), _mm512_permutexvar_epi8(of_pair_[1], parts));
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m512i a = _mm512_permutexvar_epi8(of_four_[half][0], pairs);
+      const __m512i b = _mm512_permutexvar_epi8(of_four_[half][1], pairs);
+      if constexpr (planes == 1) {
+        _mm512_store_si512(tables, _mm512_add_epi8(a, b));
+      } else {
+        const __m512i odd = _mm512_and_si512(_mm512_xor_si512(a, b), _mm512_set1_epi8(1));
+        _mm512_store_si512(tables, _mm512_sub_epi8(_mm512_avg_epu8(a, b), odd));
+        _mm512_store_si512(tables + table_bytes, odd);
+      }
+      tables += planes * table_bytes;
+    }
+    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), parts, _mm512_set1_epi8(1));
+  }
+
+  __m512i of_pair_[2];
+  __m512i of_four_[2][2];
+};
 
 }  // namespace
 
 bool w1a8_look_up(const W1A8& product, Range rows, Range panels) {
-  return product.greatest <= most_in_a_byte ? look_up<1>(product, rows, panels) : look_up<2>(product, rows, panels);
+  return product.greatest <= most_in_a_byte ? look_up<Tables<1>>(product, rows, panels)
+                                            : look_up<Tables<2>>(product, rows, panels);
 }
 
 }  // namespace proxconnect::avx512

@@ -4,9 +4,6 @@
 
 namespace proxconnect::avx512 {
 
-// Inputs to a row beyond which its tables no longer stay in a cache.
-constexpr std::int64_t most_looked_up = std::int64_t{1} << 16;
-
 // Inputs of which four add up to at most a byte: they take half as many tables.
 constexpr std::int32_t most_in_a_byte = 63;
 
