@@ -11,6 +11,8 @@ import torch
 from _rounds import Run
 from torch import Tensor
 
+Peer = Callable[[Tensor, Tensor, int], dict[str, Run]]
+
 
 def torch_products(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
     """torch in float32, its product of int8 alone, and its dynamic int8 by each of its engines."""
@@ -114,7 +116,7 @@ def openvino_product(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
     return {"OpenVINO float32": lambda: request.infer()}
 
 
-PEERS: tuple[Callable[[Tensor, Tensor, int], dict[str, Run]], ...] = (
+PEERS: tuple[Peer, ...] = (
     torch_products,
     onnxruntime_products,
     openvino_product,

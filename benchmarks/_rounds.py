@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,11 +15,24 @@ from pathlib import Path
 import torch
 
 from proxconnect.engine import kernels
+from proxconnect.trainer import origin
 
 ROUNDS = 25
 LEAST_SECONDS = 2e-3  # of one measurement
 # Before each measurement, awake: threads of others, where there are two, spin on for milliseconds.
 PAUSE, PAUSE_OF_ONE_THREAD = 20e-3, 1e-3
+
+
+class SelfTimed(ABC):
+    """A run whose time is not simply that of a call."""
+
+    @abstractmethod
+    def seconds(self, repeats: int) -> float:
+        """Of one run, after one that is not timed."""
+
+    def __call__(self) -> float:
+        return self.seconds(1)
+
 
 Run = Callable[[], object]
 Interval = tuple[float, float, float]
@@ -59,6 +73,15 @@ def with_kernels(name: str, run: Run) -> Run:
     return other
 
 
+def repeated(run: Run, repeats: int) -> float:
+    """Seconds of one call, after one that is not timed."""
+    run()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - start) / repeats
+
+
 def rounds(runs: dict[str, Run], count: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds of each, measured in turn."""
     repeats = {name: max(1, round(LEAST_SECONDS / _seconds(run, 3))) for name, run in runs.items()}
@@ -81,21 +104,21 @@ def ratio(slower: list[float], faster: list[float]) -> Interval:
     return median_interval([a / b for a, b in zip(slower, faster, strict=True)])
 
 
-def versions() -> dict[str, str]:
-    """Of the peers; those that are not installed are named on the terminal."""
-    found = {}
-    for name in ("torch", "onnxruntime", "openvino", "larq-compute-engine"):
+def versions(names: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """Those of the libraries that are installed, and why the others are skipped."""
+    found, skipped = {}, {}
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            print(f"{name} is not installed: skipped")
-    return found
+            skipped[name] = "not installed"
+    return found, skipped
 
 
 def machine() -> str:
     """Where the numbers come from."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0].partition(':')[2].strip()}, {len(names)} cores"
+    where = origin()
+    return f"{where['processor']}, {where['cores']} cores"
 
 
 def _seconds(run: Run, repeats: int) -> float:
@@ -103,8 +126,6 @@ def _seconds(run: Run, repeats: int) -> float:
     start = time.perf_counter()
     while time.perf_counter() < start + pause:
         pass
-    run()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return (time.perf_counter() - start) / repeats
+    if isinstance(run, SelfTimed):
+        return run.seconds(repeats)
+    return repeated(run, repeats)

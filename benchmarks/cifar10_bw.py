@@ -16,10 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import proxconnect as pc
 from proxconnect._files import written_whole
+from proxconnect.trainer import origin
 
 RUNS = Path("runs/cifar10")
 RESULTS = Path("docs/results/data/cifar10_bw.json")
@@ -69,12 +68,6 @@ def row(name: str, data: str) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {"processor": names[0].partition(":")[2].strip(), "cores": len(names), "torch": torch.__version__}
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
@@ -105,7 +98,7 @@ def main() -> None:
     report = {
         "data": arguments.data_name,
         "model": "resnet20",
-        "machine": machine(),
+        "machine": origin(),
         "rows": rows,
     }
     with written_whole(RESULTS) as file:
