@@ -35,8 +35,8 @@ SUBJECT = Subject(
     share="of the ceiling",
     protocol="As many outputs as channels, stride 1, zero padding, batch 1, channels last in and out unless "
     "the row says NCHW. W1A8 and W1A32 run from float32 to float32, quantization included, int8 peers from 8 "
-    f"bits to 8 bits. OpenVINO's binary convolution is one of a chain of {CHAIN} with one weight, its time "
-    f"divided by {CHAIN}: at most 2 % above the slope over the length. larq-compute-engine runs from float32 "
+    f"bits to 8 bits. OpenVINO's binary convolution is one of a chain of {CHAIN} with one weight, the "
+    f"chain's time, ends included, divided by {CHAIN}. larq-compute-engine runs from float32 "
     "to float32, with BatchNorm and its indirect BGEMM, the fastest of its kernels here; it pads with +1 and "
     "is timed in a process of its own, in the same rounds.",
     bars=(

@@ -9,6 +9,8 @@ _ConvPanels = tuple[int, int, int, int, int, int, int]  # addresses of words, ta
 _Geometry = tuple[int, int, int, int, int, int, int]  # stride, padding, dilation, each (y, x); fill
 _Affine = tuple[int, int, int, int]  # addresses of residual, scale, bias, slope
 _Thresholds = tuple[int, int]  # addresses of threshold, flip
+_Latents = tuple[int, int, int, int, int, int]  # address; rows, columns; addresses of s, alpha; step
+_Map = tuple[int, float, float, float]  # kind; mu, a, b
 
 def pack_signs(x: int, rows: int, columns: int, bits: int, threads: int) -> int: ...
 def pack_planes(
@@ -64,46 +66,10 @@ def w1a32_conv(
     x: _Images, weight: _ConvPanels, geometry: _Geometry, out: int, affine: _Affine, threads: int
 ) -> None: ...
 def mean_magnitudes(values: int, rows: int, columns: int, mean: int, threads: int) -> None: ...
-def quantize(
-    values: int,
-    rows: int,
-    columns: int,
-    s: int,
-    alpha: int,
-    step: int,
-    map: int,
-    mu: float,
-    a: float,
-    b: float,
-    out: int,
-    threads: int,
-) -> None: ...
-def scale_gradient(
-    values: int,
-    rows: int,
-    columns: int,
-    s: int,
-    alpha: int,
-    step: int,
-    map: int,
-    mu: float,
-    a: float,
-    b: float,
-    g: int,
-    out: int,
-    threads: int,
-) -> None: ...
+def quantize(latents: _Latents, map: _Map, out: int, codes: int, threads: int) -> None: ...
+def scale_gradient(latents: _Latents, map: _Map, g: int, out: int, threads: int) -> None: ...
 def quantize_and_mark(
-    x: int,
-    size: int,
-    map: int,
-    map_mu: float,
-    a: float,
-    b: float,
-    mu: float,
-    out: int,
-    inside: int,
-    threads: int,
+    x: int, size: int, map: _Map, mu: float, out: int, inside: int, threads: int
 ) -> None: ...
 def scale_marked(inside: int, size: int, mu: float, g: int, out: int, threads: int) -> None: ...
 def scale_outputs(y: int, rows: int, columns: int, scale: int, bias: int, threads: int) -> None: ...

@@ -28,7 +28,8 @@ def latent_cases(random: np.random.Generator) -> Cases:
             size = [rows, columns, kind, map_.constants, w]
             one = np.ones((1, 1), np.float32)
             by_s, by_alpha = (s, alpha) if number_of_scales else (one, one)
-            yield ["quantize", *size, s, alpha, by_alpha * map_.value(w / by_s)]
+            codes = map_.value(w / by_s)
+            yield ["quantize", *size, s, alpha, codes, by_alpha * codes]
             slope = map_.slope(w / by_s)
             yield ["scale_gradient", *size, s, alpha, g, slope * g * (by_alpha / by_s)]
 

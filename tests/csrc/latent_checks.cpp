@@ -47,9 +47,18 @@ void check_mean_magnitudes(CaseFile& file) {
 
 void check_quantize(CaseFile& file) {
   const LatentCase of(file);
-  check(of.described("quantize"), file.array<float>(), [&](float* out, Run run) {
+  const auto expected_codes = file.array<float>();
+  const auto expected = file.array<float>();
+  const std::string what = of.described("quantize");
+  check(what, expected, [&](float* out, Run run) {
     const GuardedLatents w(of, run.edge);
-    quantize(w.latents, of.map, out, run.threads);
+    quantize(w.latents, of.map, out, nullptr, run.threads);
+  });
+  check(what + " with codes", expected, [&](float* out, Run run) {
+    const GuardedLatents w(of, run.edge);
+    const Guarded<float> codes(std::vector<float>(expected_codes.size()), run.edge);
+    quantize(w.latents, of.map, out, codes.get(), run.threads);
+    expect(same(codes.values(), expected_codes), what + " makes other codes");
   });
 }
 

@@ -136,3 +136,17 @@ def test_autograd_keeps_one_tensor_for_each_binarized_weight(kind: str, config: 
         extra.remove(numbers)
     assert all(numbers <= max(scales) for numbers in extra)
     assert sum(extra) <= 2 * sum(scales)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("method", METHODS)
+def test_parts_are_what_the_weight_is_made_of(method: str, dtype: torch.dtype) -> None:
+    found = binarized(nn.Linear(40, 9), dtype, method=method)
+    weight, codes, scale = found.quantizer.parts(found.latent)
+    assert torch.equal(weight, found.module.weight)
+    assert torch.equal(weight, found.quantizer.rows.spread(scale) * codes)
+    assert not codes.requires_grad
+    g = torch.randn_like(weight)
+    (of_latent,) = torch.autograd.grad(weight, found.latent, g)
+    (expected,) = torch.autograd.grad(found.module.weight, found.latent, g)
+    assert torch.equal(of_latent, expected)

@@ -24,6 +24,7 @@ namespace {
 using proxconnect::AffineOutput;
 using proxconnect::convolve;
 using proxconnect::ConvPanels;
+using proxconnect::ElementwiseMap;
 using proxconnect::FloatRows;
 using proxconnect::Geometry;
 using proxconnect::Images;
@@ -61,6 +62,8 @@ using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Siz
 using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
 using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
 using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
+using LatentsTuple = std::tuple<Address, Size, Size, Address, Address, Size>;  // rows, columns; s, alpha, step
+using MapTuple = std::tuple<int, float, float, float>;                         // kind; mu, a, b
 
 SignRows signs_at(const RowsTuple& rows) {
   const auto [bits, stride, m] = rows;
@@ -194,31 +197,32 @@ void w1a32_conv(const ImagesTuple& x, const ConvPanelsTuple& weight, const Geome
   convolve(W1A32Conv{floats_at(x), panels_at(weight), geometry_of(geometry), affine_into(out, affine)}, threads);
 }
 
-Latents latents_at(Address values, Size rows, Size columns, Address s, Address alpha, Size step) {
+Latents latents_at(const LatentsTuple& latents) {
+  const auto [values, rows, columns, s, alpha, step] = latents;
   return {pointer<const float>(values), rows, columns, pointer<const float>(s), pointer<const float>(alpha), step};
+}
+
+ElementwiseMap map_of(const MapTuple& map) {
+  const auto [kind, mu, a, b] = map;
+  return {static_cast<MapKind>(kind), mu, a, b};
 }
 
 void mean_magnitudes(Address values, Size rows, Size columns, Address mean, Size threads) {
   proxconnect::mean_magnitudes(pointer<const float>(values), rows, columns, pointer<float>(mean), threads);
 }
 
-void quantize(Address values, Size rows, Size columns, Address s, Address alpha, Size step, int map, float mu, float a,
-              float b, Address out, Size threads) {
-  proxconnect::quantize(latents_at(values, rows, columns, s, alpha, step), {static_cast<MapKind>(map), mu, a, b},
-                        pointer<float>(out), threads);
+void quantize(const LatentsTuple& latents, const MapTuple& map, Address out, Address codes, Size threads) {
+  proxconnect::quantize(latents_at(latents), map_of(map), pointer<float>(out), pointer<float>(codes), threads);
 }
 
-void scale_gradient(Address values, Size rows, Size columns, Address s, Address alpha, Size step, int map, float mu,
-                    float a, float b, Address g, Address out, Size threads) {
-  proxconnect::scale_gradient(latents_at(values, rows, columns, s, alpha, step),
-                              {static_cast<MapKind>(map), mu, a, b}, pointer<const float>(g), pointer<float>(out),
-                              threads);
+void scale_gradient(const LatentsTuple& latents, const MapTuple& map, Address g, Address out, Size threads) {
+  proxconnect::scale_gradient(latents_at(latents), map_of(map), pointer<const float>(g), pointer<float>(out), threads);
 }
 
-void quantize_and_mark(Address x, Size size, int map, float map_mu, float a, float b, float mu, Address out,
-                       Address inside, Size threads) {
-  proxconnect::quantize_and_mark(pointer<const float>(x), size, {static_cast<MapKind>(map), map_mu, a, b}, mu,
-                                 pointer<float>(out), pointer<std::uint16_t>(inside), threads);
+void quantize_and_mark(Address x, Size size, const MapTuple& map, float mu, Address out, Address inside,
+                       Size threads) {
+  proxconnect::quantize_and_mark(pointer<const float>(x), size, map_of(map), mu, pointer<float>(out),
+                                 pointer<std::uint16_t>(inside), threads);
 }
 
 void scale_marked(Address inside, Size size, float mu, Address g, Address out, Size threads) {
@@ -274,12 +278,10 @@ NB_MODULE(_native, module) {
   module.def("w1a32_conv", &w1a32_conv, "x"_a, "weight"_a, "geometry"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("mean_magnitudes", &mean_magnitudes, "values"_a, "rows"_a, "columns"_a, "mean"_a, "threads"_a,
              released());
-  module.def("quantize", &quantize, "values"_a, "rows"_a, "columns"_a, "s"_a, "alpha"_a, "step"_a, "map"_a, "mu"_a,
-             "a"_a, "b"_a, "out"_a, "threads"_a, released());
-  module.def("scale_gradient", &scale_gradient, "values"_a, "rows"_a, "columns"_a, "s"_a, "alpha"_a, "step"_a, "map"_a,
-             "mu"_a, "a"_a, "b"_a, "g"_a, "out"_a, "threads"_a, released());
-  module.def("quantize_and_mark", &quantize_and_mark, "x"_a, "size"_a, "map"_a, "map_mu"_a, "a"_a, "b"_a, "mu"_a,
-             "out"_a, "inside"_a, "threads"_a, released());
+  module.def("quantize", &quantize, "latents"_a, "map"_a, "out"_a, "codes"_a, "threads"_a, released());
+  module.def("scale_gradient", &scale_gradient, "latents"_a, "map"_a, "g"_a, "out"_a, "threads"_a, released());
+  module.def("quantize_and_mark", &quantize_and_mark, "x"_a, "size"_a, "map"_a, "mu"_a, "out"_a, "inside"_a,
+             "threads"_a, released());
   module.def("scale_marked", &scale_marked, "inside"_a, "size"_a, "mu"_a, "g"_a, "out"_a, "threads"_a, released());
   module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
              released());

@@ -98,7 +98,7 @@ struct KernelSet {
   // The functions of latents.h, for the given rows, or for elements that begin at a multiple of 16, alone.
 
   void (*mean_magnitudes)(const float* values, std::int64_t columns, float* mean, Range rows);
-  void (*quantize)(const Latents&, const ElementwiseMap&, float* out, Range elements);
+  void (*quantize)(const Latents&, const ElementwiseMap&, float* out, float* codes, Range elements);
   void (*scale_gradient)(const Latents&, const ElementwiseMap&, const float* g, float* out, Range elements);
   void (*quantize_and_mark)(const float* x, const ElementwiseMap&, float mu, float* out, std::uint16_t* inside,
                             Range elements);

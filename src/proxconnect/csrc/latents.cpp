@@ -65,9 +65,9 @@ void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t column
                 [&](Range part) { active_kernels().mean_magnitudes(values, columns, mean, part); });
 }
 
-void quantize(const Latents& w, const ElementwiseMap& map, float* out, std::int64_t threads) {
+void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads) {
   parallel_elements(w.rows * w.columns, threads,
-                    [&](Range part) { active_kernels().quantize(w, map, out, part); });
+                    [&](Range part) { active_kernels().quantize(w, map, out, codes, part); });
 }
 
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads) {

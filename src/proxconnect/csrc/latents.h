@@ -11,8 +11,8 @@ namespace proxconnect {
 // mean[r] = mean of |values[r, columns]|: of the sums of every sixty-fourth, added in a fixed order.
 void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t columns, float* mean, std::int64_t threads);
 
-// out = alpha F(w / s).
-void quantize(const Latents& w, const ElementwiseMap& map, float* out, std::int64_t threads);
+// out = alpha F(w / s), and codes = F(w / s) unless they are null.
+void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads);
 
 // out = B(w / s) g (alpha / s), with B the map's slope.
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads);

@@ -46,8 +46,16 @@ class Compiled(NamedTuple):
         """``alpha F(w / s)``."""
         out = torch.empty_like(w)
         apply_environment()
-        _native.quantize(*_latents(w, s, alpha), *self._map(mu), out.data_ptr(), torch.get_num_threads())
+        _native.quantize(_latents(w, s, alpha), self._map(mu), out.data_ptr(), 0, torch.get_num_threads())
         return out
+
+    def value_and_codes(self, w: Tensor, mu: Sharpness, s: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """``alpha F(w / s)`` and ``F(w / s)``."""
+        out, codes = torch.empty_like(w), torch.empty_like(w)
+        addresses = out.data_ptr(), codes.data_ptr()
+        apply_environment()
+        _native.quantize(_latents(w, s, alpha), self._map(mu), *addresses, torch.get_num_threads())
+        return out, codes
 
     def gradient(
         self, w: Tensor, mu: Sharpness, g: Tensor, s: Tensor | None = None, alpha: Tensor | None = None
@@ -56,7 +64,7 @@ class Compiled(NamedTuple):
         out, g = torch.empty_like(w), laid_out(g, w.stride())
         addresses = g.data_ptr(), out.data_ptr()
         apply_environment()
-        _native.scale_gradient(*_latents(w, s, alpha), *self._map(mu), *addresses, torch.get_num_threads())
+        _native.scale_gradient(_latents(w, s, alpha), self._map(mu), *addresses, torch.get_num_threads())
         return out
 
     def marked_value(self, x: Tensor, mu: Sharpness, ramp: Compiled) -> tuple[Tensor, Tensor]:
@@ -67,7 +75,7 @@ class Compiled(NamedTuple):
         height = ramp.height(mu)
         apply_environment()
         _native.quantize_and_mark(
-            *(x.data_ptr(), x.numel(), *self._map(mu), height, *addresses, torch.get_num_threads())
+            x.data_ptr(), x.numel(), self._map(mu), height, *addresses, torch.get_num_threads()
         )
         return out, inside
 

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from proxconnect._rows import Rows
 from proxconnect.layers._compiled import mean_magnitudes
-from proxconnect.layers._quantize_weight import quantize_weight, quantized
+from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
@@ -45,20 +45,21 @@ class BinaryWeight(Sharp):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
-        return latent if self._takes_latent() else self._quantized(latent, self.exact_scale(latent))
-
-    def with_scale(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """The weight and its :meth:`exact_scale`, which is taken once."""
+        if self._takes_latent():
+            return latent
         alpha = self.exact_scale(latent)
-        return latent if self._takes_latent() else self._quantized(latent, alpha), alpha
+        return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
 
-    def codes(self, latent: Tensor) -> Tensor:
-        """The weight without ``alpha``, a constant for the gradient: ``F_mu(w*/s)``."""
-        with torch.no_grad():
-            if self._takes_latent():
-                alpha = self.scale(latent)
-                return latent / alpha.where(alpha != 0, 1)
-            return quantized(latent, None, self.latent_scale, self.mu, self.pair, self.rows)
+    def parts(self, latent: Tensor) -> WeightParts:
+        """:meth:`forward` together with what it is the product of."""
+        alpha = self.exact_scale(latent)
+        if self._takes_latent():
+            scale = self.rows.spread(alpha.detach())
+            return WeightParts(latent, latent.detach() / scale.where(scale != 0, 1), alpha)
+        weight, codes = quantize_weight_and_codes(
+            latent, alpha, self.latent_scale, self.mu, self.pair, self.rows
+        )
+        return WeightParts(weight, codes, alpha)
 
     def scale(self, latent: Tensor) -> Tensor:
         """``alpha``, as it broadcasts against ``w*``; the mean of ``|w*|`` is a constant for the gradient."""
@@ -76,9 +77,6 @@ class BinaryWeight(Sharp):
         """The argument ``w*/s`` of F and B, detached."""
         return latent.detach() / self.latent_scale
 
-    def _quantized(self, latent: Tensor, alpha: Tensor) -> Tensor:
-        return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
-
     def _takes_latent(self) -> bool:
         return not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training)
 
@@ -95,6 +93,14 @@ class BinaryWeight(Sharp):
             return latent.new_ones((1,) * latent.ndim)
         means = mean_magnitudes(self.rows.turned(latent.detach()))
         return means if self.config.scale == "channel" else means.mean(dim=0, keepdim=True)
+
+
+class WeightParts(NamedTuple):
+    """A quantized weight ``alpha F_mu(w*/s)``; ``F_mu(w*/s)``, a constant for the gradient; and ``alpha``."""
+
+    weight: Tensor
+    codes: Tensor
+    scale: Tensor
 
 
 class BinarizedWeight(NamedTuple):

@@ -49,9 +49,8 @@ class BinaryInput(nn.Module):
             scale = self._hardened_scale(weight)
             sums = product(input, _cast(weight, input.dtype).sign()).round()
         else:
-            quantized, scale = (_cast(each, input.dtype) for each in quantizer.with_scale(weight))
+            quantized, codes, scale = (_cast(each, input.dtype) for each in quantizer.parts(weight))
             if self.accumulator is None:
-                codes = _cast(quantizer.codes(weight), input.dtype)
                 return scaled_product(input, quantized, codes, scale.detach(), bias, product)
             spread = quantizer.rows.spread(scale)
             codes = quantized / spread.where(spread != 0, 1)

@@ -24,7 +24,7 @@ void w1a32(const W1A32& product, Range rows, Range panels);
 void w1a32_planes(const W1A32Image& image, Range channels);
 void w1a32_conv(const W1A32Image& image, Range positions, Range panels);
 void mean_magnitudes(const float* values, std::int64_t columns, float* mean, Range rows);
-void quantize(const Latents& w, const ElementwiseMap& map, float* out, Range elements);
+void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, Range elements);
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, Range elements);
 void quantize_and_mark(const float* x, const ElementwiseMap& map, float mu, float* out, std::uint16_t* inside,
                        Range elements);

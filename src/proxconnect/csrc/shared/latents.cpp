@@ -77,13 +77,15 @@ void mean_magnitudes(const float* values, std::int64_t columns, float* mean, Ran
   }
 }
 
-void quantize(const Latents& w, const ElementwiseMap& chosen, float* out, Range elements) {
+void quantize(const Latents& w, const ElementwiseMap& chosen, float* out, float* codes, Range elements) {
   with_map(chosen, [&](const auto& map) {
     by_rows(w, elements, [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
       const float s = w.s_of(row), alpha = w.alpha_of(row);
       for (std::int64_t i = begin; i < end; i += panel_width) {
         const int width = lanes_from(i, end);
-        store(alpha * map.value(load<Floats>(w.values + i, width) / s), out + i, width);
+        const Floats code = map.value(load<Floats>(w.values + i, width) / s);
+        store(alpha * code, out + i, width);
+        if (codes) store(code, codes + i, width);
       }
     });
   });
