@@ -50,13 +50,13 @@ WARM_UP = 6  # rounds; until then memory is still asked of the system
 PROTOCOL = """\
 A step is forward, backward, Adam and the schedule of mu, in float32: of ResNet-20 with 128 images of 32x32,
 of DeiT-Tiny with 16 of 224x224. Adam is `torch.optim.Adam(fused=True)` for all: the unfused one takes square
-roots of numbers that are exactly 0 where a backward quantizer is, which are 20 times slower than others. All
-networks of a table run in one process, one step each per round, in
-random order; *over full precision* is the median over the rounds of a step's time over that of `fp` in the
-same round, with its bootstrap interval. *Extra memory* is what autograd keeps for the backward pass beyond
-`fp`, without compilation; also in units of what is binarized: weights and, in setting `bwa`, the inputs of
-their layers. In `bwa` the inputs are binarized by `bnn`, and ResNet-20 has Bi-Real blocks and RPReLU, `fp`
-too.
+roots of numbers that are exactly 0 where a backward quantizer is, and these are slow on a CPU. All networks
+of a table run in one process, one step each per round, in random order; *over full precision* is the median
+over the rounds of a step's time over that of `fp` in the same round, with its bootstrap interval. *Extra
+memory* is what autograd keeps for the backward pass beyond `fp`, without compilation; also in units of what
+is binarized: weights and, in setting `bwa`, the inputs of their layers. In `bwa` the inputs are binarized by
+`bnn`, and ResNet-20 has Bi-Real blocks and RPReLU, `fp` too. An interval is that of one process: where memory
+comes to lie moves all ratios of a table by up to a hundredth or so from one run of the script to the next.
 """
 
 
