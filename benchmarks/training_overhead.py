@@ -5,9 +5,10 @@
 A step is forward, backward, optimizer and schedule of ResNet-20 (batch 128, 32x32) or DeiT-Tiny (batch 16,
 224x224). All networks of a part run in one process, one step each per round, in an order that changes from
 round to round. The overhead of a method is the median over the rounds of its time over that of full precision
-in the same round, with a 95 % bootstrap interval. Memory is what autograd keeps for the backward pass beyond
-full precision, also in units of what is binarized: the weights and, with binary activations, the inputs of
-their layers. ResNet-20 with binary activations has Bi-Real blocks and RPReLU, in full precision too.
+in the same round, the mean of two networks alike, with a 95 % bootstrap interval. Memory is what autograd
+keeps for the backward pass beyond full precision, also in units of what is binarized: the weights and, with
+binary activations, the inputs of their layers. ResNet-20 with binary activations has Bi-Real blocks and
+RPReLU, in full precision too.
 
 Writes ``docs/results/data/training_overhead.json`` part by part and ``docs/results/training_overhead.md``
 from it, and says which bars are met. Parts that are there already are kept unless ``--again``.
@@ -45,6 +46,7 @@ BARS = {  # upper end of the interval
     ("deit-tiny", "bwa"): 1.15,
 }
 EXTRA_MEMORY = 1.0
+CONTROL = "fp again"
 WARM_UP = 6  # rounds; until then memory is still asked of the system
 
 PROTOCOL = """\
@@ -52,11 +54,13 @@ A step is forward, backward, Adam and the schedule of mu, in float32: of ResNet-
 of DeiT-Tiny with 16 of 224x224. Adam is `torch.optim.Adam(fused=True)` for all: the unfused one takes square
 roots of numbers that are exactly 0 where a backward quantizer is, and these are slow on a CPU. All networks
 of a table run in one process, one step each per round, in random order; *over full precision* is the median
-over the rounds of a step's time over that of `fp` in the same round, with its bootstrap interval. *Extra
-memory* is what autograd keeps for the backward pass beyond `fp`, without compilation; also in units of what
-is binarized: weights and, in setting `bwa`, the inputs of their layers. In `bwa` the inputs are binarized by
-`bnn`, and ResNet-20 has Bi-Real blocks and RPReLU, `fp` too. An interval is that of one process: where memory
-comes to lie moves all ratios of a table by up to a hundredth or so from one run of the script to the next.
+over the rounds of a step's time over that of `fp` in the same round, with its bootstrap interval. In a table
+with `fp again`, a second network like `fp`, the time of full precision is the mean of the two; how far they
+are from 1 shows how well networks can be compared at all. *Extra memory* is what autograd keeps for the
+backward pass beyond `fp`, without compilation; also in units of what is binarized: weights and, in setting
+`bwa`, the inputs of their layers. In `bwa` the inputs are binarized by `bnn`, and ResNet-20 has Bi-Real
+blocks and RPReLU, `fp` too. An interval is that of one process: where memory comes to lie moves all ratios of
+a table by up to a hundredth or so from one run of the script to the next.
 """
 
 
@@ -127,7 +131,7 @@ class Step:
 
 def networks(model: str, setting: str, names: list[str], compiled: bool, peer: str | None) -> dict[str, Step]:
     """Full precision, the methods, and the peer's counterparts."""
-    steps = {"fp": Step(model, setting, None, compiled)}
+    steps = {name: Step(model, setting, None, compiled) for name in ("fp", CONTROL)}
     steps |= {name: Step(model, setting, name, compiled) for name in names}
     for name, make in (PEERS[peer] if peer else {}).items():
         steps[name] = Step(model, setting, None, compiled, make)
@@ -146,9 +150,10 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, Any]]:
         for name in order:
             taken[name].append(steps[name]())
     seconds = {name: times[WARM_UP:] for name, times in taken.items()}
+    references = [(a + b) / 2 for a, b in zip(seconds["fp"], seconds[CONTROL], strict=True)]
     report = {}
     for name, step in steps.items():
-        ratios = [t / reference for t, reference in zip(seconds[name], seconds["fp"], strict=True)]
+        ratios = [t / reference for t, reference in zip(seconds[name], references, strict=True)]
         binarized = step.binarized_bytes()
         report[name] = {
             "seconds": float(np.median(seconds[name])),
@@ -200,7 +205,7 @@ def verdicts(part: dict[str, Any]) -> list[str]:
         f"Upper end of the interval at most {bar:.2f}: {_met(slow, ours)}.",
         f"Extra memory at most one tensor for each that is binarized: {_met(large, ours)}.",
     ]
-    for peer in [name for name in part["networks"] if name not in ours and name != "fp"]:
+    for peer in [name for name in part["networks"] if name not in (*ours, "fp", CONTROL)]:
         low, high = part["networks"][peer]["interval"]
         faster = [name for name, row in ours.items() if row["interval"][1] < low]
         slower = [name for name, row in ours.items() if row["interval"][0] > high]

@@ -8,13 +8,14 @@ from map_reference import Map, mean_magnitudes
 
 
 def latent_cases(random: np.random.Generator) -> Cases:
+    nothing = np.empty(0, np.float32)
     for rows, columns in [(1, 1), (3, 15), (4, 16), (1, 17), (5, 100), (2, 64), (3, 130), (3, 11000)]:
         w = numbers(random, rows, columns) * np.float32(2)
         w[random.random(w.shape) < 0.05] = 1e-41
         yield ["mean_magnitudes", rows, columns, w, mean_magnitudes(w)]
         scale, bias = numbers(random, columns), numbers(random, columns)
         yield ["scale_outputs", rows, columns, w, scale, bias, w * scale + bias]
-        yield ["scale_outputs", rows, columns, w, scale, np.empty(0, np.float32), w * scale]
+        yield ["scale_outputs", rows, columns, w, scale, nothing, w * scale]
 
         w = w.copy()
         w[random.random(w.shape) < 0.05] = np.inf
@@ -30,6 +31,9 @@ def latent_cases(random: np.random.Generator) -> Cases:
             by_s, by_alpha = (s, alpha) if number_of_scales else (one, one)
             codes = map_.value(w / by_s)
             yield ["quantize", *size, s, alpha, codes, by_alpha * codes]
+            by_rows = np.abs(numbers(random, rows, 1)) + np.float32(0.1)
+            codes, means = map_.value(w / by_rows), mean_magnitudes(w)
+            yield ["quantize_by_means", *size, by_rows, nothing, codes, means, means.reshape(-1, 1) * codes]
             slope = map_.slope(w / by_s)
             yield ["scale_gradient", *size, s, alpha, g, slope * g * (by_alpha / by_s)]
 
@@ -37,7 +41,6 @@ def latent_cases(random: np.random.Generator) -> Cases:
             # Past the last element, all are marked.
             marks = np.pad(np.abs(height * w.ravel()) <= 1, (0, -w.size % 16), constant_values=True)
             inside = np.packbits(marks, bitorder="little").view(np.uint16)
-            nothing = np.empty(0, np.float32)
             yield ["quantize_and_mark", *size, nothing, nothing, np.array([height]), inside, map_.value(w)]
             marked = np.where(marks[: w.size], height * g.ravel(), np.float32(0))
             yield ["scale_marked", inside, np.array([height]), g, marked]

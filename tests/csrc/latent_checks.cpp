@@ -62,6 +62,22 @@ void check_quantize(CaseFile& file) {
   });
 }
 
+void check_quantize_by_means(CaseFile& file) {
+  const LatentCase of(file);
+  const auto expected_codes = file.array<float>();
+  const auto means = file.array<float>();
+  const auto expected = file.array<float>();
+  const std::string what = of.described("quantize_by_means");
+  check(what, expected, [&](float* out, Run run) {
+    const GuardedLatents w(of, run.edge);
+    const Guarded<float> alpha(std::vector<float>(means.size()), run.edge);
+    const Guarded<float> codes(std::vector<float>(expected_codes.size()), run.edge);
+    quantize_by_means(w.latents, of.map, alpha.get(), out, codes.get(), run.threads);
+    expect(same(alpha.values(), means), what + " takes other means");
+    expect(same(codes.values(), expected_codes), what + " makes other codes");
+  });
+}
+
 void check_scale_gradient(CaseFile& file) {
   const LatentCase of(file);
   const auto gradient = file.array<float>();
@@ -116,6 +132,7 @@ void check_scale_outputs(CaseFile& file) {
 
 Checks latent_checks() {
   return {{"mean_magnitudes", check_mean_magnitudes},     {"quantize", check_quantize},
-          {"scale_gradient", check_scale_gradient},       {"quantize_and_mark", check_quantize_and_mark},
-          {"scale_marked", check_scale_marked},           {"scale_outputs", check_scale_outputs}};
+          {"quantize_by_means", check_quantize_by_means}, {"scale_gradient", check_scale_gradient},
+          {"quantize_and_mark", check_quantize_and_mark}, {"scale_marked", check_scale_marked},
+          {"scale_outputs", check_scale_outputs}};
 }

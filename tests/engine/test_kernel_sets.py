@@ -52,9 +52,10 @@ from proxconnect.layers import _compiled
 from proxconnect.layers._scaled_product import scale_outputs_
 from proxconnect.quantizers import hard_tanh
 
-x, form = torch.ones(2**15, 1), _compiled.compiled_value(hard_tanh, torch.ones(1))
+x, form = torch.ones(2**15, 1), _compiled._COMPILED[hard_tanh]
 for run in (
     lambda: form.value(x, 1.0),
+    lambda: form.weight(x, 1.0, x, None, False),
     lambda: form.gradient(x, 1.0, x),
     lambda: form.marked_value(x, 1.0, form),
     lambda: _compiled.marked_gradient(torch.ones(2**11, dtype=torch.int16), 1.0, x),
@@ -72,7 +73,7 @@ for run in (
 @pytest.mark.parametrize(("value", "answer"), [("portable", "portable"), ("vax", "unknown kernel set 'vax'")])
 def test_the_passes_of_training_follow_the_environment_without_the_engine(value: str, answer: str) -> None:
     lines = run_with_kernels(value, PASSES).stdout.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(answer in line for line in lines)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import proxconnect as pc
 from proxconnect.engine.kernels import active_kernels, kernel_sets, use_kernels
-from proxconnect.layers import BinaryActivation, _compiled, activation_quantizers
-from proxconnect.layers._compiled import _COMPILED, compiled_slope, compiled_value, dense, mean_magnitudes
+from proxconnect.layers import BinaryActivation, activation_quantizers
+from proxconnect.layers._compiled import _COMPILED, compiled_pair, dense, mean_magnitudes
 from proxconnect.layers._scaled_product import scale_outputs_
 from proxconnect.quantizers import (
     ElementwiseMap,
@@ -87,18 +87,23 @@ def test_scales_go_by_rows(
     ones = (1,) * (len(shape) - 1)
     s, alpha = (torch.rand(1 if one_for_all else len(w), *ones) + 0.5 for _ in range(2))
     form = _COMPILED[hard_tanh]
-    value, gradient = form.value(w, 2.0, s, alpha), form.gradient(w, 2.0, g, s, alpha)
-    assert value.stride() == gradient.stride() == w.stride()
-    assert torch.equal(value, alpha * hard_tanh.value(w / s, 2.0))
+    gradient = form.gradient(w, 2.0, g, s, alpha)
+    value, codes, _ = form.weight(w, 2.0, s, alpha, with_codes=True)
+    assert value.stride() == codes.stride() == gradient.stride() == w.stride()
+    assert torch.equal(codes, hard_tanh.value(w / s, 2.0))
+    assert torch.equal(value, alpha * codes)
+    by_means, _, means = form.weight(w, 2.0, s.expand(len(w), *ones).contiguous(), None, with_codes=False)
+    assert torch.equal(means, mean_magnitudes(w))
+    assert torch.equal(by_means, means * codes)
     assert torch.equal(gradient, hard_tanh.slope(w / s, 2.0) * g * (alpha / s))
 
 
 def test_means_of_magnitudes(kernels: str) -> None:
     rows = torch.randn(5, 7001)
-    assert rows.numel() > _compiled._LARGE
     expected = rows.double().abs().mean(dim=1, keepdim=True)
     torch.testing.assert_close(mean_magnitudes(rows).double(), expected, rtol=2 * EPS, atol=0)
-    assert torch.equal(mean_magnitudes(rows[:, :70]), rows[:, :70].abs().mean(dim=1, keepdim=True))
+    for others in (rows[:, :70], rows[:, :7000]):  # small, or with gaps
+        assert torch.equal(mean_magnitudes(others), others.abs().mean(dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 17), (2, 3, 9, 9), (40, 1000)], ids=str)
@@ -149,14 +154,15 @@ def test_all_else_is_left_to_torch() -> None:
     others = [x.double(), x.half(), x.T, x[:, :3], x.to("meta"), x.expand(2, 4, 6)]
     assert dense(x)
     assert not any(map(dense, others))
-    assert compiled_value(hard_tanh, x) is not None
-    assert compiled_value(lambda w, mu: w, x) is None
-    assert compiled_slope(slope_of(hard_tanh), x) is not None
-    assert compiled_slope(lambda w, mu: w, x) is None
-    assert compiled_value(pc.method("pc", levels=(-1, 0, 1)).forward, x) is None
-    changed = ElementwiseMap("hard tanh", lambda w, mu: w, identity.slope)
-    assert compiled_value(changed, x) is None
-    assert compiled_value(sign, *others[:1]) is None
+    function = lambda w, mu: w  # noqa: E731
+    changed = ElementwiseMap("hard tanh", function, identity.slope)
+    none = (None, None)
+    assert compiled_pair(pc.ForwardBackward(function, function))[1:] == none
+    assert compiled_pair(pc.ForwardBackward(changed))[1:] == none
+    assert compiled_pair(pc.method("pc", levels=(-1, 0, 1))).value is None
+    form = _COMPILED[hard_tanh]
+    assert compiled_pair(pc.ForwardBackward(hard_tanh))[1:] == (form, form)
+    assert compiled_pair(pc.ForwardBackward(function, slope_of(hard_tanh)))[1:] == (None, form)
 
 
 def test_empty_tensors_stay_empty() -> None:

@@ -215,6 +215,12 @@ void quantize(const LatentsTuple& latents, const MapTuple& map, Address out, Add
   proxconnect::quantize(latents_at(latents), map_of(map), pointer<float>(out), pointer<float>(codes), threads);
 }
 
+void quantize_by_means(const LatentsTuple& latents, const MapTuple& map, Address alpha, Address out, Address codes,
+                       Size threads) {
+  proxconnect::quantize_by_means(latents_at(latents), map_of(map), pointer<float>(alpha), pointer<float>(out),
+                                 pointer<float>(codes), threads);
+}
+
 void scale_gradient(const LatentsTuple& latents, const MapTuple& map, Address g, Address out, Size threads) {
   proxconnect::scale_gradient(latents_at(latents), map_of(map), pointer<const float>(g), pointer<float>(out), threads);
 }
@@ -279,6 +285,8 @@ NB_MODULE(_native, module) {
   module.def("mean_magnitudes", &mean_magnitudes, "values"_a, "rows"_a, "columns"_a, "mean"_a, "threads"_a,
              released());
   module.def("quantize", &quantize, "latents"_a, "map"_a, "out"_a, "codes"_a, "threads"_a, released());
+  module.def("quantize_by_means", &quantize_by_means, "latents"_a, "map"_a, "alpha"_a, "out"_a, "codes"_a,
+             "threads"_a, released());
   module.def("scale_gradient", &scale_gradient, "latents"_a, "map"_a, "g"_a, "out"_a, "threads"_a, released());
   module.def("quantize_and_mark", &quantize_and_mark, "x"_a, "size"_a, "map"_a, "mu"_a, "out"_a, "inside"_a,
              "threads"_a, released());

@@ -70,6 +70,18 @@ void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* co
                     [&](Range part) { active_kernels().quantize(w, map, out, codes, part); });
 }
 
+void quantize_by_means(const Latents& w, const ElementwiseMap& map, float* alpha, float* out, float* codes,
+                       std::int64_t threads) {
+  const KernelSet& kernels = active_kernels();
+  const Latents by_means{w.values, w.rows, w.columns, w.s, alpha, w.step};
+  parallel_rows(w.rows, w.columns, threads, [&](Range part) {
+    for (std::int64_t row = part.begin; row < part.end; ++row) {  // read once from memory, then from the cache
+      kernels.mean_magnitudes(w.values, w.columns, alpha, Range{row, row + 1});
+      kernels.quantize(by_means, map, out, codes, Range{row * w.columns, (row + 1) * w.columns});
+    }
+  });
+}
+
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads) {
   parallel_elements(w.rows * w.columns, threads,
                     [&](Range part) { active_kernels().scale_gradient(w, map, g, out, part); });

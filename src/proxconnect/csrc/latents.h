@@ -14,6 +14,10 @@ void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t column
 // out = alpha F(w / s), and codes = F(w / s) unless they are null.
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads);
 
+// The same with the means of |w| for alpha, which they are written to; s has one number for each row.
+void quantize_by_means(const Latents& w, const ElementwiseMap& map, float* alpha, float* out, float* codes,
+                       std::int64_t threads);
+
 // out = B(w / s) g (alpha / s), with B the map's slope.
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads);
 

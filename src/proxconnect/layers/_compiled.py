@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
 from proxconnect.quantizers import (
+    ForwardBackward,
     binary_relax,
     hard_tanh,
     identity,
@@ -42,20 +43,29 @@ class Compiled(NamedTuple):
     a: float = 0.0
     b: float = 0.0
 
-    def value(self, w: Tensor, mu: Sharpness, s: Tensor | None = None, alpha: Tensor | None = None) -> Tensor:
-        """``alpha F(w / s)``."""
+    def value(self, w: Tensor, mu: Sharpness) -> Tensor:
+        """``F(w)``."""
         out = torch.empty_like(w)
         apply_environment()
-        _native.quantize(_latents(w, s, alpha), self._map(mu), out.data_ptr(), 0, torch.get_num_threads())
+        _native.quantize(_latents(w), self._map(mu), out.data_ptr(), 0, torch.get_num_threads())
         return out
 
-    def value_and_codes(self, w: Tensor, mu: Sharpness, s: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """``alpha F(w / s)`` and ``F(w / s)``."""
-        out, codes = torch.empty_like(w), torch.empty_like(w)
-        addresses = out.data_ptr(), codes.data_ptr()
+    def weight(
+        self, w: Tensor, mu: Sharpness, s: Tensor, alpha: Tensor | None, with_codes: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """``alpha F(w / s)``, ``F(w / s)`` if asked for, and ``alpha``: if None, the means of ``|w|``."""
+        out, codes = torch.empty_like(w), torch.empty_like(w) if with_codes else None
+        addresses = out.data_ptr(), 0 if codes is None else codes.data_ptr()
         apply_environment()
-        _native.quantize(_latents(w, s, alpha), self._map(mu), *addresses, torch.get_num_threads())
-        return out, codes
+        if alpha is None and w.numel() < _LARGE:
+            alpha = mean_magnitudes(w)
+        if alpha is not None:
+            _native.quantize(_latents(w, s, alpha), self._map(mu), *addresses, torch.get_num_threads())
+        else:
+            alpha = torch.empty_like(s)
+            by_means = _latents(w, s), self._map(mu), alpha.data_ptr()
+            _native.quantize_by_means(*by_means, *addresses, torch.get_num_threads())
+        return out, codes, alpha
 
     def gradient(
         self, w: Tensor, mu: Sharpness, g: Tensor, s: Tensor | None = None, alpha: Tensor | None = None
@@ -118,25 +128,34 @@ _COMPILED: dict[Elementwise, Compiled] = {
 }
 
 
-def compiled_value(map: Elementwise, *tensors: Tensor) -> Compiled | None:
-    """The compiled form of a forward quantizer, if there is one for these tensors."""
-    return _COMPILED.get(map) if isinstance(map, ElementwiseMap) and dense(*tensors) else None
+class CompiledPair(NamedTuple):
+    """A pair, with the compiled forms of ``F`` and of the map whose slope ``B`` is, where they have one."""
+
+    pair: ForwardBackward
+    value: Compiled | None
+    slope: Compiled | None
 
 
-def compiled_slope(map: Elementwise, *tensors: Tensor) -> Compiled | None:
-    """The compiled form whose slope is this backward quantizer, if there is one for these tensors."""
-    return compiled_value(map.map, *tensors) if isinstance(map, Slope) else None
+def compiled_pair(pair: ForwardBackward) -> CompiledPair:
+    """The pair with the compiled forms of its maps."""
+    slope = pair.backward.map if isinstance(pair.backward, Slope) else None
+    return CompiledPair(pair, _compiled(pair.forward), _compiled(slope))
+
+
+def _compiled(map: Elementwise | None) -> Compiled | None:
+    return _COMPILED.get(map) if isinstance(map, ElementwiseMap) else None
 
 
 def dense(*tensors: Tensor) -> bool:
     """Whether compiled code takes these tensors: float32, on the CPU, without gaps, dimension 0 outermost."""
-    return not torch.compiler.is_compiling() and all(
-        type(each) in (Tensor, nn.Parameter)
-        and each.is_cpu
-        and each.dtype == torch.float32
-        and (each.is_contiguous() or _channels_last(each))
-        for each in tensors
-    )
+    if torch.compiler.is_compiling():
+        return False
+    for each in tensors:
+        if type(each) not in (Tensor, nn.Parameter) or not each.is_cpu or each.dtype != torch.float32:
+            return False
+        if not each.is_contiguous() and not _channels_last(each):
+            return False
+    return True
 
 
 def mean_magnitudes(rows: Tensor) -> Tensor:
@@ -160,7 +179,9 @@ def _channels_last(x: Tensor) -> bool:
     return x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
 
 
-def _latents(w: Tensor, s: Tensor | None, alpha: Tensor | None) -> tuple[int, int, int, int, int, int]:
+def _latents(
+    w: Tensor, s: Tensor | None = None, alpha: Tensor | None = None
+) -> tuple[int, int, int, int, int, int]:
     rows = len(w) if w.ndim and w.numel() else 1
     one_for_all = s is None or s.numel() == 1
     scales = [0 if scale is None else scale.data_ptr() for scale in (s, alpha)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from proxconnect._rows import Rows
-from proxconnect.layers._compiled import mean_magnitudes
+from proxconnect.layers._compiled import compiled_pair, mean_magnitudes
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import read_weights_anew
@@ -34,6 +34,7 @@ class BinaryWeight(Sharp):
         super().__init__()
         self.config = config
         self.pair = config.pair
+        self.compiled = compiled_pair(config.pair)
         self.rows = rows
         self.rule = "pc"  # the step rule in charge; ProxOptimizer sets it
         mean = self._mean(weight)
@@ -47,19 +48,21 @@ class BinaryWeight(Sharp):
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
         if self._takes_latent():
             return latent
-        alpha = self.exact_scale(latent)
-        return quantize_weight(latent, alpha, self.latent_scale, self.mu, self.pair, self.rows)
+        return quantize_weight(
+            latent, self._scale_to_give(latent), self.latent_scale, self.mu, self.compiled, self.rows
+        )
 
     def parts(self, latent: Tensor) -> WeightParts:
         """:meth:`forward` together with what it is the product of."""
-        alpha = self.exact_scale(latent)
         if self._takes_latent():
+            alpha = self.exact_scale(latent)
             scale = self.rows.spread(alpha.detach())
             return WeightParts(latent, latent.detach() / scale.where(scale != 0, 1), alpha)
-        weight, codes = quantize_weight_and_codes(
-            latent, alpha, self.latent_scale, self.mu, self.pair, self.rows
+        return WeightParts(
+            *quantize_weight_and_codes(
+                latent, self._scale_to_give(latent), self.latent_scale, self.mu, self.compiled, self.rows
+            )
         )
-        return WeightParts(weight, codes, alpha)
 
     def scale(self, latent: Tensor) -> Tensor:
         """``alpha``, as it broadcasts against ``w*``; the mean of ``|w*|`` is a constant for the gradient."""
@@ -79,6 +82,12 @@ class BinaryWeight(Sharp):
 
     def _takes_latent(self) -> bool:
         return not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training)
+
+    def _scale_to_give(self, latent: Tensor) -> Tensor | None:
+        """:meth:`exact_scale`; None for the means of rows, which the quantizing pass takes."""
+        if self.config.scale == "channel" and self.learned_scale is None:
+            return None
+        return self.exact_scale(latent)
 
     def _mean(self, latent: Tensor) -> Tensor:
         """The present mean of ``|w*|`` for each number that is stored; ones where there is no scale."""

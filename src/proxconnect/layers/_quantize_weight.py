@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from proxconnect._rows import Rows
-from proxconnect.layers._compiled import compiled_slope, compiled_value
-from proxconnect.quantizers import ForwardBackward
+from proxconnect.layers._compiled import CompiledPair, dense, mean_magnitudes
 from proxconnect.quantizers.pair import held
 
 
 def quantize_weight(
-    latent: Tensor, alpha: Tensor, s: Tensor, mu: Tensor, pair: ForwardBackward, rows: Rows
+    latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
 ) -> Tensor:
     """``w = alpha F_mu(w*/s)``; ``dl/dw* = B_mu(w*/s) (alpha/s) g``, ``dl/dalpha = sum F_mu(w*/s) g``.
 
@@ -24,22 +23,24 @@ def quantize_weight(
 
     Args:
         latent: ``w*``.
-        alpha: one number for each scale, of one of the ``scale_shapes`` of ``rows``.
+        alpha: one number for each scale, of one of the ``scale_shapes`` of ``rows``; None takes the mean of
+            ``|w*|`` of each row, a constant for the gradient, in the same pass.
         s: what latents are normalised by; broadcasts against ``latent``.
         mu: sharpness, zero-dimensional.
         pair: ``F`` and ``B``.
         rows: which elements share a scale.
     """
-    (weight,) = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, False)  # type: ignore[no-untyped-call]
-    return cast(Tensor, weight)
+    weight: Tensor
+    weight, _, _ = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, False)  # type: ignore[no-untyped-call]
+    return weight
 
 
 def quantize_weight_and_codes(
-    latent: Tensor, alpha: Tensor, s: Tensor, mu: Tensor, pair: ForwardBackward, rows: Rows
-) -> tuple[Tensor, Tensor]:
-    """The same, and ``F_mu(w*/s)``, a constant for the gradient."""
-    weight, codes = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, True)  # type: ignore[no-untyped-call]
-    return weight, codes
+    latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, and ``F_mu(w*/s)``, a constant for the gradient, and ``alpha``."""
+    weight, codes, mean = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, True)  # type: ignore[no-untyped-call]
+    return weight, codes, mean if alpha is None else alpha
 
 
 class _QuantizeWeight(torch.autograd.Function):
@@ -47,39 +48,42 @@ class _QuantizeWeight(torch.autograd.Function):
     def forward(
         ctx: Any,
         latent: Tensor,
-        alpha: Tensor,
+        alpha: Tensor | None,
         s: Tensor,
         mu: Tensor,
-        pair: ForwardBackward,
+        pair: CompiledPair,
         rows: Rows,
         with_codes: bool,
-    ) -> tuple[Tensor, ...]:
-        ctx.pair, ctx.rows, ctx.mu = pair, rows, held(mu, latent.dtype)
-        ctx.save_for_backward(latent, alpha, s)
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        scales = (s,) if alpha is None else (s, alpha)
+        ctx.pair, ctx.rows, ctx.dense = pair, rows, rows.along_first and dense(latent, *scales)
         ctx.set_materialize_grads(False)  # there are none of codes
-        compiled = compiled_value(pair.forward, latent, alpha, s) if rows.along_first else None
-        if compiled and not with_codes:
-            return (compiled.value(latent, ctx.mu, s, alpha),)
-        if compiled:
-            weight, codes = compiled.value_and_codes(latent, ctx.mu, s, alpha)
+        if ctx.dense and pair.value:
+            ctx.mu = mu.item()
+            weight, codes, scale = pair.value.weight(latent, ctx.mu, s, alpha, with_codes)
         else:
-            codes = pair.forward(latent / s, ctx.mu)
-            weight = rows.spread(alpha) * codes
+            ctx.mu = held(mu, latent.dtype)
+            scale = mean_magnitudes(rows.turned(latent)) if alpha is None else alpha
+            codes = pair.pair.forward(latent / s, ctx.mu)
+            weight = rows.spread(scale) * codes
+        ctx.save_for_backward(latent, scale, s)
         if not with_codes:
-            return (weight,)
-        ctx.mark_non_differentiable(codes)
-        return weight, codes
+            return weight, None, None
+        means = scale if alpha is None else None
+        ctx.mark_non_differentiable(codes, *(() if means is None else (means,)))
+        return weight, codes, means
 
     @staticmethod
     @once_differentiable  # autograd does not see into compiled code
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         g, (latent, alpha, s) = gradients[0], ctx.saved_tensors
+        pair, rows, slope = ctx.pair.pair, ctx.rows, ctx.pair.slope
         of_latent = of_alpha = None
         if ctx.needs_input_grad[0]:
-            if ctx.rows.along_first and (compiled := compiled_slope(ctx.pair.backward, latent, alpha, s)):
-                of_latent = compiled.gradient(latent, ctx.mu, g, s, alpha)
+            if slope and ctx.dense and dense(latent):  # still: a module may have moved
+                of_latent = slope.gradient(latent, ctx.mu, g, s, alpha)
             else:
-                of_latent = (ctx.pair.backward(latent / s, ctx.mu) * g).mul_(ctx.rows.spread(alpha) / s)
+                of_latent = (pair.backward(latent / s, ctx.mu) * g).mul_(rows.spread(alpha) / s)
         if ctx.needs_input_grad[1]:
-            of_alpha = ctx.rows.summed(ctx.pair.forward(latent / s, ctx.mu) * g, alpha.shape)
+            of_alpha = rows.summed(pair.forward(latent / s, ctx.mu) * g, alpha.shape)
         return of_latent, of_alpha, None, None, None, None, None

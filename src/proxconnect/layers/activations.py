@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from proxconnect.layers._compiled import compiled_pair
 from proxconnect.layers._quantize_activation import quantize_activation
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.quantizers import ForwardBackward, sign
@@ -66,11 +67,12 @@ class BinaryActivation(Sharp, SignActivation):
     ) -> None:
         super().__init__(thresholds)
         self.pair = pair
+        self.compiled = compiled_pair(pair)
         self.register_mu(torch.device(device))
 
     def forward(self, x: Tensor) -> Tensor:
         """The quantized activations; like ``x``."""
-        return quantize_activation(self.shifted(x), self.mu, self.pair) if self.enabled else x
+        return quantize_activation(self.shifted(x), self.mu, self.compiled) if self.enabled else x
 
     def hardened(self) -> SignActivation:
         """The sign with the same thresholds."""
