@@ -113,8 +113,8 @@ def openvino_binary(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
 class OfChain(SelfTimed):
     """One convolution of a chain, whose layers hand bits to each other.
 
-    What a call costs besides, and the float32 at both ends, is spread over all of them: less than 2 %, as
-    chains twice as long show. To subtract a call of a single one instead leaves the noise of both.
+    What a call costs besides, and the float32 at both ends, is spread over all of them. To subtract a call of
+    a single one instead leaves the noise of both.
     """
 
     def __init__(self, chain: Run) -> None:

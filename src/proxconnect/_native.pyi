@@ -13,16 +13,7 @@ _Latents = tuple[int, int, int, int, int, int]  # address; rows, columns; addres
 _Map = tuple[int, float, float, float]  # kind; mu, a, b
 
 def pack_signs(x: int, rows: int, columns: int, bits: int, threads: int) -> int: ...
-def pack_planes(
-    x: int,
-    count: int,
-    image_stride: int,
-    channel_stride: int,
-    channels: int,
-    pixels: int,
-    bits: int,
-    threads: int,
-) -> bool: ...
+def pack_planes(x: int, count: int, channels: int, pixels: int, bits: int, threads: int) -> bool: ...
 def unpack_weights(
     signs: int, nonzero: int, scale: int, rows: int, columns: int, group: int, weights: int, threads: int
 ) -> None: ...

@@ -74,9 +74,8 @@ void check_pack_planes(CaseFile& file) {
   const auto expected = file.array<std::uint8_t>();
   const std::string what = described("pack_planes", count, pixels, channels);
   check(what, expected, [&](std::uint8_t* bits, Run run) {
-    const Guarded<float> planes(x, pixels, run.edge);
-    const int64_t plane = planes.stride();
-    const bool found = pack_planes(planes.get(), count, channels * plane, plane, channels, pixels, bits, run.threads);
+    const Guarded<float> planes(x, run.edge);
+    const bool found = pack_planes(planes.get(), count, channels, pixels, bits, run.threads);
     expect(found == nan, what + " takes numbers for NaNs, or the reverse");
     if (nan) std::memcpy(bits, expected.data(), expected.size());  // unspecified
   });

@@ -142,7 +142,7 @@ def test_autograd_keeps_one_tensor_for_each_binarized_weight(kind: str, config: 
 @pytest.mark.parametrize("method", METHODS)
 def test_parts_are_what_the_weight_is_made_of(method: str, dtype: torch.dtype) -> None:
     found = binarized(nn.Linear(40, 9), dtype, method=method)
-    weight, codes, scale = found.quantizer.parts(found.latent)
+    weight, codes, scale = found.quantizer(found.latent, in_parts=True)
     assert torch.equal(weight, found.module.weight)
     assert torch.equal(weight, found.quantizer.rows.spread(scale) * codes)
     assert not codes.requires_grad

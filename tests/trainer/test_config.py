@@ -62,6 +62,10 @@ def test_defaults(values: dict[str, object], expected: tuple[object, ...]) -> No
         ({"setting": "bwa", "activations": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
         ({"setting": "bwa", "nonlinearity": "relu"}, "behind nonlinearity 'relu' every binary activation is"),
         ({"setting": "bwa", "overflow_penalty": 0.1}, "overflow_penalty needs setting 'bwaa', not 'bwa'"),
+        (
+            {"setting": "bwaa", "overflow_penalty": 0.1, "compile": True},
+            "overflow_penalty looks into layers that",
+        ),
         ({"setting": "fp", "activations": "bnn"}, "activations needs setting 'bwa' or 'bwaa', not 'fp'"),
         ({"model": "vit-mini", "block": "bireal"}, "model 'vit-mini' has no block to choose"),
     ],

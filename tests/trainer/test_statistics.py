@@ -49,6 +49,16 @@ def test_gradient_killed_tells_methods_apart(method: str, killed: float) -> None
     assert layer_statistics(model, gradients)["weight"]["gradient_killed"] == pytest.approx(killed)
 
 
+@pytest.mark.parametrize("setting", ["bw", "bwa", "bwaa"])
+def test_gradients_of_weights_are_seen_in_every_setting(setting: str) -> None:
+    config = pc.BinarizeConfig.from_setting(setting, method="bc")
+    model = pc.binarize_(nn.Linear(3, 1, bias=False), config, lambda module, name: True)
+    x = torch.tensor([[1.0, -1.0, 1.0]])
+    with weight_gradients(model) as gradients:
+        model(x).sum().backward()
+    torch.testing.assert_close(gradients["weight"], x)
+
+
 def test_gradients_of_several_passes_add_up_and_no_hook_stays() -> None:
     model = layer("bc", [0.5, -0.5])
     with weight_gradients(model) as gradients:

@@ -119,10 +119,9 @@ Size pack_signs(Address x, Size rows, Size columns, Address bits, Size threads) 
   return proxconnect::pack_signs(pointer<const float>(x), rows, columns, pointer<std::uint8_t>(bits), threads);
 }
 
-bool pack_planes(Address x, Size count, Size image_stride, Size channel_stride, Size channels, Size pixels,
-                 Address bits, Size threads) {
-  return proxconnect::pack_planes(pointer<const float>(x), count, image_stride, channel_stride, channels, pixels,
-                                  pointer<std::uint8_t>(bits), threads);
+bool pack_planes(Address x, Size count, Size channels, Size pixels, Address bits, Size threads) {
+  return proxconnect::pack_planes(pointer<const float>(x), count, channels, pixels, pointer<std::uint8_t>(bits),
+                                  threads);
 }
 
 void unpack_weights(Address signs, Address nonzero, Address scale, Size rows, Size columns, Size group,
@@ -262,8 +261,8 @@ const char* active_kernels() { return proxconnect::active_kernels().name; }
 NB_MODULE(_native, module) {
   using released = nb::call_guard<nb::gil_scoped_release>;
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
-  module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "image_stride"_a, "channel_stride"_a, "channels"_a,
-             "pixels"_a, "bits"_a, "threads"_a, released());
+  module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
+             released());
   module.def("unpack_weights", &unpack_weights, "signs"_a, "nonzero"_a, "scale"_a, "rows"_a, "columns"_a,
              "group"_a, "weights"_a, "threads"_a, released());
   module.def("padding_is_clear", &padding_is_clear, "rows"_a, "k"_a);

@@ -43,8 +43,8 @@ void make_conv_panels(const std::uint8_t* bits, std::int64_t stride, const ConvP
   }
 }
 
-bool pack_planes(const float* x, std::int64_t count, std::int64_t image_stride, std::int64_t channel_stride,
-                 std::int64_t channels, std::int64_t pixels, std::uint8_t* bits, std::int64_t threads) {
+bool pack_planes(const float* x, std::int64_t count, std::int64_t channels, std::int64_t pixels, std::uint8_t* bits,
+                 std::int64_t threads) {
   constexpr std::int64_t block = 256;  // pixels
   const std::int64_t blocks = (pixels + block - 1) / block;
   const std::int64_t width = packed_width(channels);
@@ -52,7 +52,7 @@ bool pack_planes(const float* x, std::int64_t count, std::int64_t image_stride, 
   parallel_ranges(count * blocks, worthwhile(threads, products_of_sign * count * channels * pixels), [&](Range part) {
     for (std::int64_t i = part.begin; i < part.end; ++i) {
       const std::int64_t image = i / blocks, first = i % blocks * block;
-      if (active_kernels().pack_planes(x + image * image_stride + first, channel_stride, channels,
+      if (active_kernels().pack_planes(x + image * channels * pixels + first, pixels, channels,
                                        std::min(block, pixels - first), bits + (image * pixels + first) * width)) {
         nan.store(true, std::memory_order_relaxed);
       }

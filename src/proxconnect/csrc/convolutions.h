@@ -14,10 +14,10 @@ void make_conv_panels(const std::uint8_t* bits, std::int64_t stride, const ConvP
 std::int64_t output_size(std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
                          std::int64_t dilation);
 
-// Signs of float32 images whose rows of pixels are dense: bits [count, pixels, packed_width(channels)].
-// Returns whether there is a NaN.
-bool pack_planes(const float* x, std::int64_t count, std::int64_t image_stride, std::int64_t channel_stride,
-                 std::int64_t channels, std::int64_t pixels, std::uint8_t* bits, std::int64_t threads);
+// Signs of images [count, channels, pixels]: bits [count, pixels, packed_width(channels)]. Returns whether there is a
+// NaN.
+bool pack_planes(const float* x, std::int64_t count, std::int64_t channels, std::int64_t pixels, std::uint8_t* bits,
+                 std::int64_t threads);
 
 void convolve(const W1A1Conv<SumsOutput>& conv, std::int64_t threads);
 void convolve(const W1A1Conv<AffineOutput>& conv, std::int64_t threads);

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.engine.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds
-from proxconnect.engine.kernels._address import address
+from proxconnect.engine.kernels._address import address_of_shape
 from proxconnect.engine.kernels._panels import PANEL_WIDTH, WORD_BITS
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
@@ -32,7 +32,7 @@ class LinearOperand:
     @classmethod
     def of(cls, n: int, words: Tensor, k: int) -> Self:
         """The weight of these arguments, without a copy."""
-        check(words, "words", torch.int32, (-(-n // PANEL_WIDTH), -(-k // WORD_BITS), PANEL_WIDTH))
+        address_of_shape(words, "words", torch.int32, (-(-n // PANEL_WIDTH), -(-k // WORD_BITS), PANEL_WIDTH))
         panels = Panels.__new__(Panels)
         panels.words, panels.n, panels.k = words, n, k
         return cls(panels)
@@ -91,8 +91,10 @@ class ConvOperand:
         if outputs != n or n % groups:
             raise ProxConnectError(f"a weight of shape {tuple(shape)} in {groups} groups has not {n} outputs")
         panels = groups * -(-(n // groups) // PANEL_WIDTH)
-        check(words, "words", torch.int32, (panels, height * width, -(-inputs // WORD_BITS), PANEL_WIDTH))
-        check(tap_sums, "tap_sums", torch.int32, (panels, height + 1, width + 1, PANEL_WIDTH))
+        address_of_shape(
+            words, "words", torch.int32, (panels, height * width, -(-inputs // WORD_BITS), PANEL_WIDTH)
+        )
+        address_of_shape(tap_sums, "tap_sums", torch.int32, (panels, height + 1, width + 1, PANEL_WIDTH))
         conv = ConvPanels.__new__(ConvPanels)
         conv.tap_sums = tap_sums
         conv.words, conv.n, conv.kernel, conv.groups = words, n, (height, width), groups
@@ -138,7 +140,7 @@ def affine_of(scale: Tensor, bias: Tensor, slope: Tensor | None) -> Affine:
     """``prelu(s * scale + bias)`` over these tensors themselves."""
     n = scale.shape[0]
     for values in (scale, bias) if slope is None else (scale, bias, slope):
-        check(values, "scale, bias or slope", torch.float32, (n,))
+        address_of_shape(values, "scale, bias or slope", torch.float32, (n,))
     return unchecked_affine(scale, bias, slope)
 
 
@@ -153,18 +155,11 @@ def unchecked_affine(scale: Tensor, bias: Tensor, slope: Tensor | None) -> Affin
 def thresholds_of(threshold: Tensor, flip: Tensor) -> Thresholds:
     """``(s >= threshold) != flip`` over these tensors themselves."""
     n = threshold.shape[0]
-    check(threshold, "threshold", torch.int32, (n,))
-    check(flip, "flip", torch.uint8, (1, packed_width(n)))
+    address_of_shape(threshold, "threshold", torch.int32, (n,))
+    address_of_shape(flip, "flip", torch.uint8, (1, packed_width(n)))
     thresholds = Thresholds.__new__(Thresholds)
     thresholds.n, thresholds.threshold, thresholds.flip = n, threshold, flip
     return thresholds
-
-
-def check(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Raise :class:`ProxConnectError` unless compiled code may read ``tensor`` as of this dtype and shape."""
-    address(tensor, name, dtype, dimensions=len(shape))
-    if tensor.shape != shape:
-        raise ProxConnectError(f"{name} has shape {tuple(tensor.shape)}; expected {shape}")
 
 
 def _geometry(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Geometry:

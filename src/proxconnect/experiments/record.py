@@ -26,8 +26,8 @@ _HISTORY = (
     "overflow_rate",
     "epoch_seconds",
 )
-# Where a run computes, and what its folders are called, decides nothing of what it computes.
-_ELSEWHERE = ("data", "accelerator", "devices", "strategy")
+# Where and with what a run computes, and what its folders are called, decides nothing of what it computes.
+_ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile")
 # Of a long run, as many histograms of the latents are kept.
 _HISTOGRAMS = 6
 _SHARPNESS = ("mu_schedule", "mu_start", "mu_end", "mu_fraction")

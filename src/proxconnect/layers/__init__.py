@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxconnect.layers._parametrization import (
     BinarizedWeight,
     BinaryWeight,
+    WeightParts,
     binarized_weights,
     latent_weight,
     restore_latents,
@@ -41,6 +42,7 @@ __all__ = [
     "Hardened",
     "HardenedWeight",
     "SignActivation",
+    "WeightParts",
     "activation_quantizers",
     "binarization_of",
     "binarize_",

@@ -14,7 +14,7 @@ from proxconnect._rows import Rows
 from proxconnect.layers._compiled import compiled_pair, mean_magnitudes
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
 from proxconnect.layers._sharpness import Sharp
-from proxconnect.layers._tensors import read_weights_anew
+from proxconnect.layers._tensors import full_name, read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
 
 
@@ -44,16 +44,20 @@ class BinaryWeight(Sharp):
         self.register_mu(weight.device)
         self.learned_scale = nn.Parameter(mean) if config.learn_scale else None
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent."""
+    def forward(self, latent: Tensor, in_parts: bool = False) -> Tensor | WeightParts:
+        """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent.
+
+        With ``in_parts`` it comes with what it is the product of.
+        """
+        if in_parts:
+            return self._parts(latent)
         if self._takes_latent():
             return latent
         return quantize_weight(
             latent, self._scale_to_give(latent), self.latent_scale, self.mu, self.compiled, self.rows
         )
 
-    def parts(self, latent: Tensor) -> WeightParts:
-        """:meth:`forward` together with what it is the product of."""
+    def _parts(self, latent: Tensor) -> WeightParts:
         if self._takes_latent():
             alpha = self.exact_scale(latent)
             scale = self.rows.spread(alpha.detach())
@@ -123,7 +127,7 @@ class BinarizedWeight(NamedTuple):
     @property
     def name(self) -> str:
         """The tensor's fully qualified name."""
-        return f"{self.fqn}.{self.tensor_name}".lstrip(".")
+        return full_name(self.fqn, self.tensor_name)
 
     @property
     def latent(self) -> nn.Parameter:

@@ -40,6 +40,15 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
     return ()
 
 
+def full_name(fqn: str, tensor_name: str) -> str:
+    """The fully qualified name of a tensor of the module called ``fqn``, which is empty for the model itself.
+
+    >>> full_name("blocks.0", "weight"), full_name("", "weight")
+    ('blocks.0.weight', 'weight')
+    """
+    return f"{fqn}.{tensor_name}".lstrip(".")
+
+
 def rows_of(module: nn.Module, shape: Sequence[int], group: int | None = None) -> Rows:
     """How the output channels of a layer lie in its weight of this shape."""
     transposed = module.groups if isinstance(module, _TRANSPOSED) else None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from proxconnect._rows import Rows
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinarizedWeight, binarized_weights, restore_latents
+from proxconnect.layers._tensors import full_name
 from proxconnect.layers.binarize import Model
 from proxconnect.layers.binary_input import harden_input_, setting_of
 from proxconnect.quantizers import projector
@@ -45,7 +46,7 @@ class HardenedWeight(NamedTuple):
     @property
     def name(self) -> str:
         """The tensor's fully qualified name."""
-        return f"{self.fqn}.{self.tensor_name}".lstrip(".")
+        return full_name(self.fqn, self.tensor_name)
 
     @property
     def weight(self) -> nn.Parameter:

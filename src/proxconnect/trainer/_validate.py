@@ -110,6 +110,13 @@ def check_teacher(config: TrainConfig) -> None:
             raise TrainingError(f"{name} needs a teacher; pass --teacher CHECKPOINT")
 
 
+def check_compile(config: TrainConfig) -> None:
+    """Refuse to compile a training step that looks into the layers as they compute."""
+    for name in ("distill_features", "overflow_penalty"):
+        if config.compile and getattr(config, name):
+            raise TrainingError(f"{name} looks into layers that --compile hides; leave one of the two out")
+
+
 def _known(kind: str, name: str | None, known: Collection[str]) -> None:
     if name not in known:
         raise TrainingError(unknown_name(kind, name, known))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
@@ -44,6 +45,7 @@ class LayerStatistics(Callback):
         """Watch the epoch's last gradient."""
         if batch_index + 1 == trainer.num_training_batches:
             model = _model(module)
+            self._watching.enter_context(torch.compiler.set_stance("force_eager"))  # hooks are to see all
             self._gradients = self._watching.enter_context(weight_gradients(model))
             if any(isinstance(each, Accumulator) for each in model.modules()):
                 self._sums = self._watching.enter_context(collect_accumulators(model))

@@ -13,6 +13,7 @@ from proxconnect.optim import SCHEDULES
 from proxconnect.trainer._defaults import binarize_config, with_defaults
 from proxconnect.trainer._validate import (
     check_binarization,
+    check_compile,
     check_numbers,
     check_post_training,
     check_teacher,
@@ -160,6 +161,9 @@ class TrainConfig:
     accelerator: str = _option("auto", "Hardware", "As Lightning names it: auto, cpu, gpu, ...")
     devices: int = _option(1, "Hardware", "How many to use; each takes its part of every batch.")
     strategy: str = _option("auto", "Hardware", "As Lightning names it: auto, ddp, ...")
+    compile: bool = _option(
+        False, "Hardware", "Train with torch.compile: minutes at first, then faster steps, rounded otherwise."
+    )
 
     def resolved(self) -> TrainConfig:
         """A copy with every default filled in, checked.
@@ -172,6 +176,7 @@ class TrainConfig:
         check_binarization(config)
         check_teacher(config)
         check_post_training(config)
+        check_compile(config)
         _ = config.stage_list  # refuses what it cannot read
         return config
 

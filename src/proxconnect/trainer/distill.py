@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -78,13 +78,20 @@ class Distillation:
         with torch.no_grad():
             self(trial, images, torch.zeros(len(images), dtype=torch.long, device=images.device))
 
-    def __call__(self, student: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        student: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        answer: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Loss and student's logits of a batch.
 
         Args:
             student: the model that trains.
             images: what both models take.
             labels: int64 (B,).
+            answer: a compiled form of ``student`` to call instead; it hides ``features``.
 
         Raises:
             TrainingError: as for :meth:`check`.
@@ -92,7 +99,7 @@ class Distillation:
         with torch.no_grad(), _outputs(self.teacher, self.features, "teacher") as wanted:
             answers = self.teacher(images)
         with _outputs(student, self.features, "student") as found:
-            logits = student(images)
+            logits = (answer or student)(images)
         if logits.shape != answers.shape:
             raise TrainingError(
                 f"the teacher answers with shape {tuple(answers.shape)}, the student with "

@@ -51,6 +51,8 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
+        # A function: the module that torch.compile makes of one would be registered beside the model.
+        self.answer = torch.compile(lambda images: model(images)) if config.compile else model.__call__
         self.config = config
         self.steps_per_epoch = steps_per_epoch
         self.distillation = distillation
@@ -96,8 +98,8 @@ class Classifier(LightningModule):
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.distillation is not None:
-            return self.distillation(self.model, images, labels)
-        logits = self(images)
+            return self.distillation(self.model, images, labels, self.answer)
+        logits = self.answer(images)
         return functional.cross_entropy(logits, labels), logits
 
     def _not_finite(self, loss: float, batch_index: int) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinaryWeight, binarized_weights
+from proxconnect.layers import BinaryWeight, WeightParts, binarized_weights
 from proxconnect.quantizers import projector
 from proxconnect.theory import outside_exact_interval
 
@@ -116,7 +116,8 @@ def weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         def add(gradient: Tensor) -> None:
             gradients[name] = gradients[name] + gradient if name in gradients else gradient.detach()
 
-        def after_forward(quantizer: nn.Module, inputs: Any, weight: Tensor) -> None:
+        def after_forward(quantizer: nn.Module, inputs: Any, output: Tensor | WeightParts) -> None:
+            weight = output.weight if isinstance(output, WeightParts) else output
             if weight.requires_grad and not weight.is_leaf:
                 weight.register_hook(add)
 

@@ -24,6 +24,18 @@ def address(
     raise ProxConnectError(f"{name} is not contiguous (strides {tensor.stride()}); call .contiguous() first")
 
 
+def address_of_shape(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> int:
+    """The same for a dense tensor of this shape.
+
+    Raises:
+        ProxConnectError: also for another shape.
+    """
+    found = address(tensor, name, dtype, dimensions=len(shape))
+    if tensor.shape != shape:
+        raise ProxConnectError(f"{name} has shape {tuple(tensor.shape)}; expected {shape}")
+    return found
+
+
 def check_kind(tensor: Tensor, name: str, dtype: torch.dtype, dimensions: int, layout: str = "") -> None:
     """Raise :class:`ProxConnectError` unless ``tensor`` is of this dtype and rank, on the CPU.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from proxconnect.engine.kernels._address import address
+from proxconnect.engine.kernels._address import address_of_shape
 from proxconnect.engine.kernels._conv_panels import ConvPanels
 from proxconnect.engine.kernels._panels import Panels
 from proxconnect.errors import ProxConnectError
@@ -60,12 +60,7 @@ class Affine:
             raise ProxConnectError(f"affine has scales for {self.groups} groups of inputs; expected {groups}")
         residual_address = 0
         if residual is not None:
-            residual_address = address(residual, "residual", torch.float32, dimensions=len(rows) + 1)
-            if residual.shape != (*rows, self.n):
-                raise ProxConnectError(
-                    f"residual has shape {tuple(residual.shape)}; expected {(*rows, self.n)}, "
-                    "that of the output"
-                )
+            residual_address = address_of_shape(residual, "residual", torch.float32, (*rows, self.n))
         slope = 0 if self.slope is None else self.slope.data_ptr()
         return residual_address, self.scale.data_ptr(), self.bias.data_ptr(), slope
 
@@ -156,12 +151,10 @@ class Thresholds:
 
 def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
     """A copy that nobody else changes, in float32."""
-    if values.shape != shape:
-        raise ProxConnectError(f"{name} has shape {tuple(values.shape)}; expected {tuple(shape)}")
     if not values.is_floating_point():
         raise ProxConnectError(f"{name} is {values.dtype}; expected floating point")
     constant = values.detach().to(torch.float32, copy=True).contiguous()
-    address(constant, name, torch.float32, dimensions=len(shape))
+    address_of_shape(constant, name, torch.float32, tuple(shape))
     return constant
 
 

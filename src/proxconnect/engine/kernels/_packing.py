@@ -69,9 +69,7 @@ def pack_pixels(x: Tensor) -> Tensor:
         nan = _native.pack_signs(x.data_ptr(), count * pixels, channels, bits.data_ptr(), threads) >= 0
     else:
         x = x.contiguous()
-        nan = _native.pack_planes(
-            x.data_ptr(), count, channels * pixels, pixels, channels, pixels, bits.data_ptr(), threads
-        )
+        nan = _native.pack_planes(x.data_ptr(), count, channels, pixels, bits.data_ptr(), threads)
     if nan:
         place = tuple(x.isnan().nonzero()[0].tolist())
         raise ProxConnectError(f"cannot pack: NaN at {place}; a NaN has no sign, find where it arises")

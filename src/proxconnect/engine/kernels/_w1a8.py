@@ -36,8 +36,8 @@ def w1a8(
         affine: of n outputs; one group, or as many as ``group`` makes.
         residual: float32 of shape (m, n), contiguous.
         group: inputs that share a scale, a multiple of 32 (the last group may be shorter); all where absent.
-        bits: of a quantized activation, 2 to 8. From 7 down the AVX-512 kernels look sums of four inputs up,
-            which is faster than any product of bytes; each bit less doubles the rounding error of x.
+        bits: of a quantized activation, 2 to 8. Each bit less doubles the rounding error of x; from 7 down
+            kernels may look sums of inputs up rather than multiply.
 
     Returns:
         float32 of shape (m, n).
