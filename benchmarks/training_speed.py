@@ -1,6 +1,6 @@
 """Training speed of ResNet-20, one run alone and several at once.
 
-    python benchmarks/training_speed.py --data FOLDER [--accelerator gpu] [--processes 1 2 4] [--json]
+    python benchmarks/training_speed.py --data FOLDER [--accelerator gpu] [--compile] [--processes 1 2 4] [--json]
 
 Each process is a ``proxconnect train``, as those of ``proxconnect grid --jobs``. A rate is the sum over the
 processes of one over the median seconds of an epoch, without the first, in which others still start. Prints
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--method", default="bnn++")
     parser.add_argument("--epochs", type=int, default=4, help="at least 2")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--compile", action="store_true", help="with torch.compile")
     parser.add_argument("--limit-train-batches", help="a part of an epoch, for a trial")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -60,6 +61,8 @@ def main() -> None:
         parser.error("--epochs must be at least 2: the first one is left out")
     options = ["--model", "resnet20", "--data", given.data, "--method", given.method]
     options += ["--epochs", str(given.epochs), "--accelerator", given.accelerator]
+    if given.compile:
+        options.append("--compile")
     if given.limit_train_batches:
         options += ["--limit-train-batches", given.limit_train_batches]
     rates = {processes: model_epochs_per_second(processes, options) for processes in given.processes}

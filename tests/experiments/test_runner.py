@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,7 +108,10 @@ def test_what_starts_from_a_failure_is_not_run(
     assert "what it starts from failed" in lines[2]
 
 
-def test_interruption_ends_what_runs(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_ends_what_runs(
+    number: signal.Signals, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sleep = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(runner, "command", lambda *of: sleep)
     started: list[subprocess.Popen[bytes]] = []
@@ -118,13 +122,15 @@ def test_interruption_ends_what_runs(recipe: Path, tmp_path: Path, monkeypatch: 
         return started[-1]
 
     def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     monkeypatch.setattr(runner.subprocess, "Popen", remembered)
     monkeypatch.setattr(runner.time, "sleep", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
         run_cells(read_grid(recipe).cells, tmp_path, "digits", jobs=2, on_done=lambda cell: None)
     assert [process.returncode for process in started] == [-15, -15]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_run_of_another_configuration_is_refused(recipe: Path, tmp_path: Path, finish: Finish) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,7 +50,7 @@ def run_cells(
             elsewhere, or another process runs cells in ``runs``; nothing is run then.
     """
     failed: list[str] = []
-    with _alone(runs), _Processes(runs, data, jobs) as processes:
+    with _alone(runs), _terminable(), _Processes(runs, data, jobs) as processes:
         states = {cell.name: state_of(cell, runs / cell.name) for cell in cells}
         waiting = [cell for cell in cells if states[cell.name] != "done" and cell.name not in recorded]
         _check_starts(waiting, states, recorded, runs)
@@ -125,6 +127,23 @@ def _alone(runs: Path) -> Iterator[None]:
                 "with --runs"
             ) from None
         yield
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """``SIGTERM`` leaves the context as Ctrl-C does: what runs would otherwise go on, unseen."""
+    if threading.current_thread() is not threading.main_thread():  # which alone receives signals
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_starts(
