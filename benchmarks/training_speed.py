@@ -1,6 +1,6 @@
 """Training speed of ResNet-20, one run alone and several at once.
 
-    python benchmarks/training_speed.py --data FOLDER [--accelerator gpu] [--compile] [--processes 1 2 4] [--json]
+    python benchmarks/training_speed.py --data FOLDER [--accelerator gpu] [--compile] [--processes 1 2 4]
 
 Each process is a ``proxconnect train``, as those of ``proxconnect grid --jobs``. A rate is the sum over the
 processes of one over the median seconds of an epoch, without the first, in which others still start. Prints
