@@ -25,6 +25,12 @@ def test_a_page_is_what_the_script_writes(name: str) -> None:
     assert subject.page(result) == (ROOT / "docs" / "results" / f"{name}.md").read_text()
 
 
+def test_the_page_of_calls_is_what_the_script_writes() -> None:
+    page = runpy.run_path(str(ROOT / "benchmarks" / "calls.py"))["page"]
+    result = json.loads((ROOT / "docs" / "results" / "data" / "calls.json").read_text())
+    assert page(result) == (ROOT / "docs" / "results" / "calls.md").read_text()
+
+
 def row(threads: int, **faster_than: tuple[float, float, float]) -> dict[str, Any]:
     return {
         "kernel": "ours",

@@ -24,15 +24,19 @@ def address(
     raise ProxConnectError(f"{name} is not contiguous (strides {tensor.stride()}); call .contiguous() first")
 
 
-def address_of_shape(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> int:
-    """The same for a dense tensor of this shape.
+def address_of_shape(
+    tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...], reason: str = ""
+) -> int:
+    """The same for a dense tensor of this shape, which it has to have for this ``reason``.
 
     Raises:
         ProxConnectError: also for another shape.
     """
     found = address(tensor, name, dtype, dimensions=len(shape))
     if tensor.shape != shape:
-        raise ProxConnectError(f"{name} has shape {tuple(tensor.shape)}; expected {shape}")
+        raise ProxConnectError(
+            f"{name} has shape {tuple(tensor.shape)}; expected {shape}{reason and ', ' + reason}"
+        )
     return found
 
 

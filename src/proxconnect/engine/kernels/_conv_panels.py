@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -71,8 +72,9 @@ class ConvPanels:
 
     def arguments(self) -> tuple[int, int, int, int, int, int, int]:
         """What compiled code takes for this weight."""
+        height, width = self.kernel
         addresses = self.words.data_ptr(), self.tap_sums.data_ptr()
-        return *addresses, self.n, self.channels, *self.kernel, self.groups
+        return *addresses, self.n, self.channels, height, width, self.groups
 
     def __repr__(self) -> str:
         return f"ConvPanels(n={self.n}, channels={self.channels}, kernel={self.kernel}, groups={self.groups})"
@@ -125,6 +127,7 @@ class Geometry:
             )
         return height, width
 
+    @cached_property
     def arguments(self) -> tuple[int, int, int, int, int, int, int]:
         """What compiled code takes for this geometry."""
         return *self.stride, *self.padding, *self.dilation, self.fill

@@ -55,12 +55,16 @@ class Affine:
             ProxConnectError: the outputs are not those of ``weight``, the groups are not ``groups``, or the
                 residual is not as described.
         """
-        _check_outputs("affine", self.n, weight)
+        if self.n != weight.n:
+            raise _other_outputs("affine", self.n, weight)
         if self.groups != groups:
             raise ProxConnectError(f"affine has scales for {self.groups} groups of inputs; expected {groups}")
         residual_address = 0
         if residual is not None:
-            residual_address = address_of_shape(residual, "residual", torch.float32, (*rows, self.n))
+            shape = (*rows, self.n)
+            residual_address = address_of_shape(
+                residual, "residual", torch.float32, shape, "that of the output"
+            )
         slope = 0 if self.slope is None else self.slope.data_ptr()
         return residual_address, self.scale.data_ptr(), self.bias.data_ptr(), slope
 
@@ -142,7 +146,8 @@ class Thresholds:
         Raises:
             ProxConnectError: the outputs are not those of ``weight``.
         """
-        _check_outputs("thresholds", self.n, weight)
+        if self.n != weight.n:
+            raise _other_outputs("thresholds", self.n, weight)
         return self.threshold.data_ptr(), self.flip.data_ptr()
 
     def __repr__(self) -> str:
@@ -158,6 +163,5 @@ def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
     return constant
 
 
-def _check_outputs(name: str, n: int, weight: Panels | ConvPanels) -> None:
-    if n != weight.n:
-        raise ProxConnectError(f"{name} has {n} outputs; expected {weight.n}, those of the weight")
+def _other_outputs(name: str, n: int, weight: Panels | ConvPanels) -> ProxConnectError:
+    return ProxConnectError(f"{name} has {n} outputs; expected {weight.n}, those of the weight")

@@ -11,8 +11,10 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 
 
-def sign_images(a: Tensor, weight: ConvPanels, geometry: Geometry) -> tuple[Tensor, tuple[int, int, int]]:
-    """The images dense in memory, and (N, Ho, Wo).
+def sign_images(
+    a: Tensor, weight: ConvPanels, geometry: Geometry
+) -> tuple[Tensor, tuple[int, int, int, int], tuple[int, int, int]]:
+    """The images dense in memory, what compiled code takes for them, and (N, Ho, Wo).
 
     Raises:
         ProxConnectError: ``a`` does not hold images of the weight's channels that the kernel fits into.
@@ -25,24 +27,31 @@ def sign_images(a: Tensor, weight: ConvPanels, geometry: Geometry) -> tuple[Tens
             f"a has pixels of {pixel} bytes, which do not hold {weight.channels} channels; "
             f"expected {packed_width(weight.channels)} bytes"
         )
-    check_padding("a", (a.data_ptr(), pixel, count * height * width), weight.channels)
-    return a, (count, *geometry.output_size((height, width), weight.kernel))
+    if weight.channels % 8:
+        check_padding("a", (a.data_ptr(), pixel, count * height * width), weight.channels)
+    images = a.data_ptr(), count, height, width
+    return a, images, (count, *geometry.output_size((height, width), weight.kernel))
 
 
-def float_images(x: Tensor, weight: ConvPanels, geometry: Geometry) -> tuple[int, int, int]:
-    """(N, Ho, Wo) of images in float32, which have zeros around them.
+def float_images(
+    x: Tensor, weight: ConvPanels, geometry: Geometry
+) -> tuple[tuple[int, tuple[int, ...], tuple[int, ...]], tuple[int, int, int]]:
+    """What compiled code takes for images in float32, which have zeros around them, and (N, Ho, Wo).
 
     Raises:
         ProxConnectError: ``x`` does not hold images of the weight's channels that the kernel fits into, or
             the fill is not 0.
     """
-    check_float_images(x, weight.channels)
+    shape = x.shape
+    if not x.is_cpu or x.dtype != torch.float32 or len(shape) != 4 or shape[1] != weight.channels:
+        check_float_images(x, weight.channels)
+    count, _, height, width = shape
     if geometry.fill:
         raise ProxConnectError(
             f"fill is {geometry.fill}; expected 0, as only images of signs have other than fill 0"
         )
-    count, _, height, width = x.shape
-    return count, *geometry.output_size((height, width), weight.kernel)
+    images = x.data_ptr(), shape, x.stride()
+    return images, (count, *geometry.output_size((height, width), weight.kernel))
 
 
 def check_float_images(x: Tensor, channels: int | None = None) -> None:

@@ -41,13 +41,13 @@ def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: b
     >>> w1a1_conv_sums(a, weight, Geometry(padding=(1, 1), fill=-1)).flatten()
     tensor([-1, -1, -1, -1], dtype=torch.int32)
     """
-    a, rows = sign_images(a, weight, geometry)
+    a, images, rows = sign_images(a, weight, geometry)
     out = torch.empty(*rows, weight.n, dtype=torch.int32)
     apply_environment()
     _native.w1a1_conv_sums(
-        (a.data_ptr(), *a.shape[:3]),
+        images,
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         wrap,
         out.data_ptr(),
         torch.get_num_threads(),
@@ -86,14 +86,14 @@ def w1a1_conv_affine(
     >>> w1a1_conv_affine(a, weight, Geometry(), Affine(torch.tensor([0.5]))).flatten()
     tensor([4.5000])
     """
-    a, rows = sign_images(a, weight, geometry)
+    a, images, rows = sign_images(a, weight, geometry)
     steps = affine.arguments(weight, rows, residual)
     out = torch.empty(*rows, weight.n)
     apply_environment()
     _native.w1a1_conv_affine(
-        (a.data_ptr(), *a.shape[:3]),
+        images,
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         wrap,
         out.data_ptr(),
         steps,
@@ -126,14 +126,14 @@ def w1a1_conv_signs(
     >>> w1a1_conv_signs(a, weight, Geometry(), Thresholds(torch.ones(1), torch.tensor([-9.0]), k=9))
     tensor([[[[1]]]], dtype=torch.uint8)
     """
-    a, rows = sign_images(a, weight, geometry)
+    a, images, rows = sign_images(a, weight, geometry)
     steps = thresholds.arguments(weight)
     out = torch.empty(*rows, packed_width(weight.n), dtype=torch.uint8)
     apply_environment()
     _native.w1a1_conv_signs(
-        (a.data_ptr(), *a.shape[:3]),
+        images,
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         wrap,
         out.data_ptr(),
         steps,

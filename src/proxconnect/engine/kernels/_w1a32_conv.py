@@ -41,14 +41,14 @@ def w1a32_conv(
     >>> w1a32_conv(torch.tensor([[[[3.0, 1.0, 0.5]]]]), weight, Geometry(), Affine(torch.ones(1))).flatten()
     tensor([2.0000, 0.5000])
     """
-    rows = float_images(x, weight, geometry)
+    images, rows = float_images(x, weight, geometry)
     steps = affine.arguments(weight, rows, residual)
     out = torch.empty(*rows, weight.n)
     apply_environment()
     _native.w1a32_conv(
-        (x.data_ptr(), tuple(x.shape), x.stride()),
+        images,
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         out.data_ptr(),
         steps,
         torch.get_num_threads(),

@@ -45,16 +45,18 @@ def w1a8_conv(
              [[508.],
               [508.]]]])
     """
-    rows = float_images(x, weight, geometry)
+    images, rows = float_images(x, weight, geometry)
     check_inputs(weight.k)
     steps = affine.arguments(weight, rows, residual)
-    x = x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        x = x.contiguous()
+        images = x.data_ptr(), x.shape, x.stride()
     out = torch.empty(*rows, weight.n)
     apply_environment()
     finite = _native.w1a8_conv(
-        (x.data_ptr(), tuple(x.shape), x.stride()),
+        images,
         weight.arguments(),
-        geometry.arguments(),
+        geometry.arguments,
         out.data_ptr(),
         steps,
         torch.get_num_threads(),

@@ -1,0 +1,108 @@
+"""What a call of a kernel costs, apart from its work.
+
+    python benchmarks/calls.py
+
+The smallest product of each kernel, one row or pixel of 32 inputs and 16 outputs, on one thread: what takes
+the time are checks of arguments, the output's memory and the way into compiled code. Beside it torch's own.
+Writes ``docs/results/data/calls.json`` and the table ``docs/results/calls.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from _rounds import Run, machine, median_interval, rounds
+from torch.nn import functional
+
+from proxconnect._files import written_whole
+from proxconnect.engine import kernels
+from proxconnect.engine.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds, pack_signs
+
+RESULTS = Path("docs/results")
+INPUTS, OUTPUTS = 32, 16
+BAR = 5.0  # microseconds
+
+
+def calls() -> dict[str, Run]:
+    """The smallest call of each kernel."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, INPUTS), torch.randn(OUTPUTS, INPUTS)
+    bits, signs = pack_signs(x), pack_signs(weight)
+    panels, affine = Panels(signs, INPUTS), Affine(torch.ones(OUTPUTS))
+    thresholds = Thresholds(torch.ones(OUTPUTS), torch.zeros(OUTPUTS), INPUTS)
+    image, kernel = x.reshape(1, INPUTS, 1, 1), weight.reshape(OUTPUTS, INPUTS, 1, 1)
+    pixel = kernels.pack_pixels(image)
+    conv = ConvPanels(signs, (OUTPUTS, INPUTS, 1, 1)), Geometry()
+    return {
+        "w1a1_sums": lambda: kernels.w1a1_sums(bits, panels),
+        "w1a1_affine": lambda: kernels.w1a1_affine(bits, panels, affine),
+        "w1a1_signs": lambda: kernels.w1a1_signs(bits, panels, thresholds),
+        "w1a8": lambda: kernels.w1a8(x, panels, affine),
+        "w1a32": lambda: kernels.w1a32(x, panels, affine),
+        "w1a1_conv_sums": lambda: kernels.w1a1_conv_sums(pixel, *conv),
+        "w1a1_conv_affine": lambda: kernels.w1a1_conv_affine(pixel, *conv, affine),
+        "w1a1_conv_signs": lambda: kernels.w1a1_conv_signs(pixel, *conv, thresholds),
+        "w1a8_conv": lambda: kernels.w1a8_conv(image, *conv, affine),
+        "w1a32_conv": lambda: kernels.w1a32_conv(image, *conv, affine),
+        "pack_signs": lambda: pack_signs(x),
+        "pack_pixels": lambda: kernels.pack_pixels(image),
+        "torch linear": lambda: functional.linear(x, weight),
+        "torch conv2d": lambda: functional.conv2d(image, kernel),
+    }
+
+
+def page(result: dict[str, Any]) -> str:
+    """The results as a page."""
+    text = (
+        f"{result['machine']}, one thread; kernel set {result['kernels']}, PyTorch {result['torch']}; "
+        f"medians of {result['rounds']} interleaved rounds with 95 % intervals. One row or pixel of {INPUTS} "
+        f"inputs, {OUTPUTS} outputs: nearly all is checks of arguments, the output's memory and the way into "
+        "compiled code. Made by `benchmarks/calls.py`."
+    )
+    slow = [
+        name for name, (_, _, high) in result["microseconds"].items() if high > BAR and "torch" not in name
+    ]
+    lines = [
+        "# What a call of a kernel costs",
+        "",
+        text,
+        "",
+        "| call | us | 95 % interval |",
+        "| --- | --- | --- |",
+        *(
+            f"| {name} | {median:.2f} | {low:.2f} to {high:.2f} |"
+            for name, (median, low, high) in result["microseconds"].items()
+        ),
+        "",
+        f"At most {BAR:g} us: {'not ' + ', '.join(slow) if slow else 'every kernel'}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write."""
+    torch.set_num_threads(1)
+    times = rounds(calls())
+    result = {
+        "machine": machine(),
+        "kernels": kernels.active_kernels(),
+        "torch": torch.__version__,
+        "rounds": len(next(iter(times.values()))),
+        "microseconds": {
+            name: [value * 1e6 for value in median_interval(seconds)] for name, seconds in times.items()
+        },
+    }
+    for path, text in (
+        (RESULTS / "data" / "calls.json", json.dumps(result, indent=1) + "\n"),
+        (RESULTS / "calls.md", page(result)),
+    ):
+        with written_whole(path) as file:
+            file.write_text(text)
+    print(page(result))
+
+
+if __name__ == "__main__":
+    main()
