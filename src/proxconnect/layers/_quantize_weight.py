@@ -70,7 +70,7 @@ class _QuantizeWeight(torch.autograd.Function):
         if not with_codes:
             return weight, None, None
         means = scale if alpha is None else None
-        ctx.mark_non_differentiable(codes, *(() if means is None else (means,)))
+        ctx.mark_non_differentiable(*(each for each in (codes, means) if each is not None))
         return weight, codes, means
 
     @staticmethod
