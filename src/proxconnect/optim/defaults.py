@@ -16,7 +16,8 @@ class Schedule(NamedTuple):
 
 
 # A forward quantizer that is not a sign must have closed onto it by the end: at 300 bnn++, the last to close,
-# has but for latents within 3 % of 0 in units of their scale. The others keep the sharpness of their papers.
+# has but for latents within 3 % of 0 in units of their scale. reste+ never closes within m of 0, and at reste's own
+# end has not closed anywhere. The others keep the sharpness of their papers.
 # The lambda of pq suits Adam with latent_lr_relative: at 1 its prox moves as far as a step.
 _SCHEDULES = {
     "bc": Schedule("constant", 1),
@@ -33,7 +34,7 @@ _SCHEDULES = {
     "ede": Schedule("ede", 0.1, 10),
     "ede+": Schedule("ede", 0.1, 300),
     "reste": Schedule("reste", 1, 3),
-    "reste+": Schedule("reste", 1, 3),
+    "reste+": Schedule("exponential", 1, 300),
     "rpc": Schedule("exponential", 1, 300),
     "pq": Schedule("linear", 0, 10),
 }
