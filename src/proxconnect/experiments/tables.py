@@ -65,7 +65,8 @@ def _shared(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _in_words(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
+    words = {key.replace("_", " "): value for key, value in options.items()}
+    return ", ".join(key if value is True else f"{key} {value}" for key, value in words.items())
 
 
 def _row(results: Mapping[str, Any], label: str, cells: Sequence[Mapping[str, Any]]) -> list[str]:
