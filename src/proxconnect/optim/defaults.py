@@ -16,8 +16,8 @@ class Schedule(NamedTuple):
 
 
 # A forward quantizer that is not a sign must have closed onto it by the end: at 300 bnn++, the last to close,
-# has but for latents within 3 % of 0 in units of their scale. reste+ never closes within m of 0, and at reste's own
-# end has not closed anywhere. The others keep the sharpness of their papers.
+# has but for latents within 3 % of 0 in units of their scale. reste+ never closes within m of 0, and at the
+# end of reste has not closed anywhere. The others keep the sharpness of their papers.
 # The lambda of pq suits Adam with latent_lr_relative: at 1 its prox moves as far as a step.
 _SCHEDULES = {
     "bc": Schedule("constant", 1),
