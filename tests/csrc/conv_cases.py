@@ -38,7 +38,7 @@ def shapes_of_convolutions() -> Iterator[tuple[tuple[int, ...], tuple[int, ...],
 
 
 def sizes(x: Array, w: Array, groups: int, at: Geometry) -> Case:
-    return [*x.shape, len(w), *w.shape[2:], groups, *at.arguments(), pack(w.reshape(len(w), -1))]
+    return [*x.shape, len(w), *w.shape[2:], groups, *at.arguments, pack(w.reshape(len(w), -1))]
 
 
 def convolutions(random: np.random.Generator) -> Cases:
