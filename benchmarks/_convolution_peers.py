@@ -120,8 +120,8 @@ class OfChain(SelfTimed):
     def __init__(self, chain: Run) -> None:
         self.chain = chain
 
-    def seconds(self, repeats: int) -> float:
-        return repeated(self.chain, max(1, repeats // CHAIN)) / CHAIN
+    def seconds(self, repeats: int, warm_seconds: float = 0) -> float:
+        return repeated(self.chain, max(1, repeats // CHAIN), warm_seconds) / CHAIN
 
 
 PEERS: tuple[Peer, ...] = (

@@ -31,7 +31,7 @@ class LarqPeer:
         self.ask(channels=x.shape[1], size=x.shape[2], threads=threads)
         return {LARQ: Convolution(self)}
 
-    def ask(self, **request: int) -> Any:
+    def ask(self, **request: float) -> Any:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
@@ -59,5 +59,5 @@ class Convolution(SelfTimed):
     def __init__(self, peer: LarqPeer) -> None:
         self.peer = peer
 
-    def seconds(self, repeats: int) -> float:
-        return float(self.peer.ask(repeats=repeats))
+    def seconds(self, repeats: int, warm_seconds: float = 0) -> float:
+        return float(self.peer.ask(repeats=repeats, warm_seconds=warm_seconds))

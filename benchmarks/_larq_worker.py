@@ -1,7 +1,8 @@
 """Times larq-compute-engine's binary 3x3 convolution, as ``_larq_peer.py`` asks for it.
 
 Answers each line of JSON with one: ``{"size", "channels", "threads"}`` prepares a convolution with BatchNorm,
-``{"repeats"}`` runs it, once untimed, and gives the seconds of one run. Imports nothing of ProxConnect.
+``{"repeats", "warm_seconds"}`` runs it, for so long untimed, and gives the seconds of one run. Imports
+nothing of ProxConnect.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ def main() -> None:
             images = np.random.default_rng(0).standard_normal((1, size, size, channels), np.float32)
             answer(None)
             continue
+        start = time.perf_counter()
         interpreter.predict(images)
+        while time.perf_counter() < start + request["warm_seconds"]:
+            interpreter.predict(images)
         start = time.perf_counter()
         for _ in range(request["repeats"]):
             interpreter.predict(images)

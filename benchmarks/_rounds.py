@@ -18,17 +18,18 @@ from proxconnect.engine import kernels
 from proxconnect.trainer import origin
 
 ROUNDS = 25
-LEAST_SECONDS = 2e-3  # of one measurement
-# Before each measurement, awake: threads of others, where there are two, spin on for milliseconds.
-PAUSE, PAUSE_OF_ONE_THREAD = 20e-3, 1e-3
+LEAST_SECONDS = 4e-3  # of one measurement
+# Of untimed runs before it: the threads of others spin on for milliseconds, and a core that was idle takes
+# as long to come to speed.
+WARM_SECONDS = 20e-3
 
 
 class SelfTimed(ABC):
     """A run whose time is not simply that of a call."""
 
     @abstractmethod
-    def seconds(self, repeats: int) -> float:
-        """Of one run, after one that is not timed."""
+    def seconds(self, repeats: int, warm_seconds: float = 0) -> float:
+        """Of one run, after untimed ones: for that long, but one at least."""
 
     def __call__(self) -> float:
         return self.seconds(1)
@@ -38,24 +39,28 @@ Run = Callable[[], object]
 Interval = tuple[float, float, float]
 
 
-class Ceiling:
-    """What one core can do at most with some instructions or reads, to be measured among the others."""
+class Ceiling(SelfTimed):
+    """What as many cores as torch has threads can do at most at once, to be measured among the others."""
 
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
-        self.run: Callable[[], float] = library[f"ceiling_{name}"]
-        self.run.restype = ctypes.c_double  # type: ignore[attr-defined]
-        self.amount = self.run()  # products or bytes
+        self.function = library[f"ceiling_{name}"]
+        self.timed: Callable[..., float] = library.seconds_at_once
+        self.function.restype = self.timed.restype = ctypes.c_double  # type: ignore[attr-defined]
+        self.amount: float = self.function()  # products or bytes of one core
 
-    def seconds(self, amount: float, times: list[float]) -> list[float]:
-        """How long that many take at the rate of each round."""
-        return [amount / self.amount * time for time in times]
+    def seconds(self, repeats: int, warm_seconds: float = 0) -> float:
+        return self.timed(self.function, torch.get_num_threads(), repeats, ctypes.c_double(warm_seconds))
+
+    def floor(self, amount: float, times: list[float]) -> list[float]:
+        """How long the cores take together for that many, at the rate of each round."""
+        return [amount / torch.get_num_threads() / self.amount * time for time in times]
 
 
 def ceilings(*names: str) -> dict[str, Ceiling]:
     """Those of ``ceilings.cpp``, by name."""
     with tempfile.TemporaryDirectory() as folder:
         built, source = Path(folder) / "ceilings.so", Path(__file__).with_name("ceilings.cpp")
-        flags = ["-O3", "-march=native", "-std=c++20", "-w", "-shared", "-fPIC"]
+        flags = ["-O3", "-march=native", "-std=c++20", "-w", "-shared", "-fPIC", "-pthread"]
         subprocess.run(["c++", *flags, source, "-o", built], check=True)
         library = ctypes.CDLL(str(built))
     return {name: Ceiling(library, name) for name in names}
@@ -73,9 +78,12 @@ def with_kernels(name: str, run: Run) -> Run:
     return other
 
 
-def repeated(run: Run, repeats: int) -> float:
-    """Seconds of one call, after one that is not timed."""
+def repeated(run: Run, repeats: int, warm_seconds: float = 0) -> float:
+    """Seconds of one call, after calls that are not timed: for that long, but one at least."""
+    start = time.perf_counter()
     run()
+    while time.perf_counter() < start + warm_seconds:
+        run()
     start = time.perf_counter()
     for _ in range(repeats):
         run()
@@ -122,10 +130,6 @@ def machine() -> str:
 
 
 def _seconds(run: Run, repeats: int) -> float:
-    pause = PAUSE if torch.get_num_threads() > 1 else PAUSE_OF_ONE_THREAD
-    start = time.perf_counter()
-    while time.perf_counter() < start + pause:
-        pass
     if isinstance(run, SelfTimed):
-        return run.seconds(repeats)
-    return repeated(run, repeats)
+        return run.seconds(repeats, WARM_SECONDS)
+    return repeated(run, repeats, WARM_SECONDS)

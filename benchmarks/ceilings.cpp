@@ -1,16 +1,22 @@
-// What one core can do at most with the instructions that the AVX-512 kernels are made of, and with its memory.
-// A library: every ceiling is a short run, which returns how many products (of one weight and one input) or bytes it had.
+// What cores can do at most with the instructions that the AVX-512 kernels are made of, and with their memory.
+// A library: every ceiling is a short run of one core, which returns how many products (of one weight and one input) or
+// bytes it had, and `seconds_at_once` times it on several cores together.
 
 #include <immintrin.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <thread>
+#include <vector>
 
 namespace {
 
 constexpr long steps = 10000;
 constexpr int lanes = 16;
+thread_local std::size_t core = 0;  // of those that run at once
 
 // A vector that the compiler knows nothing about.
 __m512i unknown(int value) {
@@ -89,15 +95,16 @@ void carry_save() {
   for (int i = 0; i < sums; ++i) keep(_mm512_add_epi32(odd[i], falls[i]));
 }
 
-// Reads `bytes` four times.
+// Reads `bytes` of the core's own four times.
 double read(std::size_t bytes) {
-  static const std::size_t most = 16 << 20;
-  static const std::unique_ptr<char[]> memory(static_cast<char*>(std::memset(new char[most], 1, most)));
+  constexpr std::size_t most = 16 << 20, cores = 16;
+  static const std::unique_ptr<char[]> memory(static_cast<char*>(std::memset(new char[cores * most], 1, cores * most)));
+  const char* own = memory.get() + core % cores * most;
   __m512i a = unknown(0), b = unknown(0);
   for (int time = 0; time < 4; ++time) {
     for (std::size_t i = 0; i < bytes; i += 128) {
-      a = _mm512_or_si512(a, _mm512_loadu_si512(memory.get() + i));
-      b = _mm512_or_si512(b, _mm512_loadu_si512(memory.get() + i + 64));
+      a = _mm512_or_si512(a, _mm512_loadu_si512(own + i));
+      b = _mm512_or_si512(b, _mm512_loadu_si512(own + i + 64));
     }
   }
   keep(_mm512_or_si512(a, b));
@@ -114,4 +121,27 @@ double ceiling_look_up() { return look_up(), 16.0 * 5 * lanes * steps; }
 double ceiling_carry_save() { return carry_save(), 8.0 * 64 * lanes * steps; }
 double ceiling_level_2() { return read(1 << 20); }
 double ceiling_level_3() { return read(16 << 20); }
+
+// Of one run, after untimed ones for `warm` seconds, but one at least.
+double seconds_at_once(double (*ceiling)(), int cores, int repeats, double warm) {
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  std::atomic<int> warmed{0};
+  const auto run = [&](std::size_t index) {
+    core = index;
+    const auto begun = Clock::now();
+    do ceiling();
+    while (since(begun) < warm);
+    for (++warmed; warmed < cores;) {
+    }
+    const auto start = Clock::now();
+    for (int i = 0; i < repeats; ++i) ceiling();
+    return start;
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < cores; ++i) others.emplace_back(run, i);
+  const auto start = run(0);
+  for (auto& other : others) other.join();
+  return since(start) / repeats;
+}
 }

@@ -2,8 +2,9 @@
 
     python benchmarks/convolutions.py [--larq PYTHON]
 
-Every round runs ours, each peer and the ceilings once, one after the other, each after a pause; ratios are
-taken round by round. The ceilings are those of the instructions of AVX-512 in ``ceilings.cpp``. OpenVINO's
+Every round runs ours, each peer and the ceilings, warm, one after the other; ratios are taken round by
+round. The ceilings are those of the instructions of AVX-512 in ``ceilings.cpp``, on as many cores at once as
+there are threads. OpenVINO's
 convolution is timed in a chain, where its layers hand bits to each other. larq-compute-engine runs in a
 process of its own, by the Python that ``--larq`` names, of an environment made by ``pip install
 tensorflow==2.16.2 tf_keras==2.16.0 larq larq-compute-engine==0.16.0 "numpy<2"``. Libraries that are not
@@ -83,14 +84,14 @@ def measure(threads: int, peers: list[Peer], of: dict[str, Ceiling], count: int,
         x, weight = torch.randn(1, channels, size, size), torch.randn(channels, channels, 3, 3).sign()
         mine = ours(x, weight)
         others = {name: run for peer in peers for name, run in peer(x, weight, threads).items()}
-        times = rounds(mine | others | {name: ceiling.run for name, ceiling in of.items()}, count)
-        products = 9 * size**2 * channels**2 / threads
+        times = rounds(mine | others | of, count)
+        products = 9 * size**2 * channels**2
         measured.add(
             [size, size, channels],
             threads,
             {name: times[name] for name in mine},
             {name: times[name] for name in others},
-            {name: of[instructions(name)].seconds(products, times[instructions(name)]) for name in mine},
+            {name: of[instructions(name)].floor(products, times[instructions(name)]) for name in mine},
         )
 
 

@@ -2,13 +2,13 @@
 
     python benchmarks/kernels.py [--ggml FOLDER]
 
-Every round runs ours, each peer and each ceiling once, one after the other, so that whatever else the
+Every round runs ours, each peer and each ceiling, warm, one after the other, so that whatever else the
 machine does meets them all alike; ratios are taken round by round. The floor is the larger of operations
-over the rate of the instructions and bytes of the weight over the bandwidth that reads it, both of one core
-times the threads, as ``ceilings.cpp`` has them. ggml is taken from the folder that ``--ggml`` names, which
-has ``libggml-cpu.so``: that of ``pip install llama-cpp-python`` is ``llama_cpp/lib`` among the packages.
-Libraries that are not there are skipped by name. Writes ``docs/results/data/kernels.json`` and the table
-``docs/results/kernels.md``.
+over the rate of the instructions and bytes of the weight over the bandwidth that reads it, both of as many
+cores at once as there are threads, as ``ceilings.cpp`` has them. ggml is taken from the folder that
+``--ggml`` names, which has ``libggml-cpu.so``: that of ``pip install llama-cpp-python`` is
+``llama_cpp/lib`` among the packages. Libraries that are not there are skipped by name. Writes
+``docs/results/data/kernels.json`` and the table ``docs/results/kernels.md``.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def measure(threads: int, peers: list[Peer], of: dict[str, Ceiling], count: int,
         x, weight = torch.randn(m, k), torch.randn(n, k).sign()
         mine = ours(x, weight)
         others = {name: run for peer in peers for name, run in peer(x, weight, threads).items()}
-        times = rounds(mine | others | {name: ceiling.run for name, ceiling in of.items()}, count)
+        times = rounds(mine | others | of, count)
         memory = "level_2" if n * k / 8 <= 2**20 else "level_3"
-        reading = of[memory].seconds(n * k / 8, times[memory])
+        reading = of[memory].floor(n * k / 8, times[memory])
         floors = {}
         for name in mine:
-            computing = of[instructions(name)].seconds(m * n * k, times[instructions(name)])
-            floors[name] = [max(pair) / threads for pair in zip(computing, reading, strict=True)]
+            computing = of[instructions(name)].floor(m * n * k, times[instructions(name)])
+            floors[name] = [max(pair) for pair in zip(computing, reading, strict=True)]
         measured.add(
             [m, n, k],
             threads,
