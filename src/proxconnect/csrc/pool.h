@@ -15,11 +15,14 @@ namespace proxconnect {
 // While another thread is in here, the caller does everything. A forked child starts with threads of its own.
 void run_parallel(std::int64_t count, std::int64_t threads, void (*work)(void* context, std::int64_t i), void* context);
 
-// Calls work(range) for parts of 0 .. size on up to `threads` threads: several for each, so that one that is held up
-// leaves the others its rest. Where work throws, one of its exceptions is thrown here after all parts are done.
+// Parts for each thread, so that one that is held up leaves the others its rest.
+constexpr std::int64_t several_parts = 4;
+
+// Calls work(range) for parts of 0 .. size on up to `threads` threads. Where work throws, one of its exceptions is
+// thrown here after all parts are done.
 template <typename Work>
-void parallel_ranges(std::int64_t size, std::int64_t threads, Work&& work) {
-  constexpr std::int64_t parts_of_thread = 4;
+void parallel_ranges(std::int64_t size, std::int64_t threads, Work&& work,
+                     std::int64_t parts_of_thread = several_parts) {
   if (threads <= 1 || size <= 1) {
     work(Range{0, size});
     return;

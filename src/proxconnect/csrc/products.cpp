@@ -13,16 +13,18 @@ namespace proxconnect {
 namespace {
 
 // Calls part(rows, panels) for parts of an m-row product: of its rows where there are enough of them to keep every
-// thread's tiles full, of its panels otherwise.
+// thread's tiles full, of its panels otherwise. Each part of the panels prepares all rows for itself, so that there is
+// one for a thread.
 template <typename Part>
-void split(std::int64_t m, const Panels& b, std::int64_t threads, const Part& part) {
+void split(std::int64_t m, const Panels& b, std::int64_t threads, const Part& part,
+           std::int64_t row_parts_of_thread = several_parts) {
   constexpr std::int64_t enough_rows = 16;
   const std::int64_t useful = worthwhile(threads, m * b.n * b.k);
   const std::int64_t panels = panels_of(b.n);
   if (m >= enough_rows * useful) {
-    parallel_ranges(m, useful, [&](Range rows) { part(rows, Range{0, panels}); });
+    parallel_ranges(m, useful, [&](Range rows) { part(rows, Range{0, panels}); }, row_parts_of_thread);
   } else {
-    parallel_ranges(panels, useful, [&](Range some) { part(Range{0, m}, some); });
+    parallel_ranges(panels, useful, [&](Range some) { part(Range{0, m}, some); }, 1);
   }
 }
 
@@ -108,9 +110,10 @@ void multiply(const W1A1<SignsOutput>& product, std::int64_t threads) {
 
 bool multiply(const W1A8& product, std::int64_t threads) {
   std::atomic<bool> finite{true};
-  split(product.x.m, product.b, threads, [&](Range rows, Range panels) {
+  const auto part = [&](Range rows, Range panels) {
     if (!active_kernels().w1a8(product, rows, panels)) finite.store(false, std::memory_order_relaxed);
-  });
+  };
+  split(product.x.m, product.b, threads, part, 1);  // each part of the rows spreads all signs for itself
   return finite;
 }
 

@@ -11,24 +11,24 @@
 namespace proxconnect::avx512 {
 namespace {
 
-// x where bit `i` of the lane's number is set, -x elsewhere.
+// 1 where bit `i` of the lane's number is set, -1 elsewhere: multiplying by it is exact.
 template <int i>
-__m512 signed_input(float x) {
-  alignas(64) static constexpr auto flips = [] {
-    std::array<std::uint32_t, 16> signs{};
-    for (std::uint32_t lane = 0; lane < 16; ++lane) signs[lane] = lane >> i & 1u ? 0u : 0x80000000u;
-    return signs;
+__m512 signs() {
+  alignas(64) static constexpr auto values = [] {
+    std::array<float, 16> lanes{};
+    for (std::size_t lane = 0; lane < 16; ++lane) lanes[lane] = lane >> i & 1u ? 1.0f : -1.0f;
+    return lanes;
   }();
-  return _mm512_xor_ps(_mm512_set1_ps(x), _mm512_load_ps(flips.data()));
+  return _mm512_load_ps(values.data());
 }
 
 void make_table(const float* x, float* table) {
-  const __m512 three =
-      _mm512_add_ps(_mm512_add_ps(signed_input<0>(x[0]), signed_input<1>(x[1])), signed_input<2>(x[2]));
-  const __m512 fourth = signed_input<3>(x[3]);
+  const __m512 two = _mm512_fmadd_ps(signs<1>(), _mm512_set1_ps(x[1]), _mm512_mul_ps(signs<0>(), _mm512_set1_ps(x[0])));
+  const __m512 three = _mm512_fmadd_ps(signs<2>(), _mm512_set1_ps(x[2]), two);
+  const __m512 fourth = _mm512_set1_ps(x[3]);
   const __m512 fifth = _mm512_set1_ps(x[4]);
-  _mm512_store_ps(table, _mm512_add_ps(three, _mm512_sub_ps(fourth, fifth)));
-  _mm512_store_ps(table + 16, _mm512_add_ps(three, _mm512_add_ps(fourth, fifth)));
+  _mm512_store_ps(table, _mm512_add_ps(three, _mm512_fmsub_ps(signs<3>(), fourth, fifth)));
+  _mm512_store_ps(table + 16, _mm512_add_ps(three, _mm512_fmadd_ps(signs<3>(), fourth, fifth)));
 }
 
 // As an intrinsic, gcc 12 reads the table from memory for every look-up.
@@ -38,80 +38,86 @@ __m512 look_up(__m512i entry, __m512 low, __m512 high) {
   return found;
 }
 
-// Fives whose signs take five words: some blocks.
-constexpr std::int64_t period = 32;
+static_assert(block == word_bits);
+constexpr std::int64_t block_words = five;  // that the signs of a block take
 
-template <int first, int... number>
-constexpr auto numbers_from(std::integer_sequence<int, number...>) {
-  return std::integer_sequence<int, (first + number)...>();
-}
-
-// Where the words of a period lie in a panel. The last of all may have fewer: the last word stands for those that are
-// not there.
-struct PeriodWords {
-  std::int64_t offset[5];
-
-  PeriodWords(std::int64_t first_five, std::int64_t words) {
-    for (std::int64_t w = 0; w < 5; ++w) {
-      const std::int64_t word = first_five * five / word_bits + w;
-      offset[w] = (word < words ? word : words - 1) * panel_width;
-    }
-  }
-};
-
-// The bits of a five of a period at the bottom of each lane; what lies above them, look-ups do not see.
+// The bits of a five at the bottom of each lane, from the words of its block. What lies above them, look-ups do not see.
 template <int index>
-__m512i bits_of(const std::uint32_t* panel, const PeriodWords& words) {
-  constexpr int word = index * five / word_bits;
+__m512i bits_of(const std::uint32_t* words) {
   constexpr int shift = index * five % word_bits;
-  const __m512i low = _mm512_loadu_si512(panel + words.offset[word]);
+  words += index * five / word_bits * panel_width;
+  if constexpr (shift % 8 == 0) return _mm512_loadu_si512(reinterpret_cast<const char*>(words) + shift / 8);
+  const __m512i low = _mm512_loadu_si512(words);
   if constexpr (shift + five <= word_bits) {
     return _mm512_srli_epi32(low, shift);
   } else {
-    return _mm512_shrdi_epi32(low, _mm512_loadu_si512(panel + words.offset[word + 1]), shift);
+    return _mm512_shrdi_epi32(low, _mm512_loadu_si512(words + panel_width), shift);
   }
+}
+
+// As gcc 12 would have it, the bits of many fives are taken ahead, and no registers are left for the sums.
+void pin(__m512i& value) { asm volatile("" : "+v"(value)); }
+void pin(__m512& value) { asm volatile("" : "+v"(value)); }
+
+// The words of a block of some panels, which lie `stride` from each other.
+struct BlockWords {
+  const std::uint32_t* words;
+  std::int64_t stride;
+};
+
+// Shifts are parts of instructions, so the fives of a block are written out.
+template <int rows, int panels, int index>
+[[gnu::always_inline]] inline void add_five(const float* tables, const BlockWords& b, __m512 (&sum)[panels][rows]) {
+  __m512i entry[panels];
+#pragma GCC unroll 8
+  for (int p = 0; p < panels; ++p) pin(entry[p] = bits_of<index>(b.words + p * b.stride));
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    const float* table = tables + (index * rows + r) * table_size;
+    const __m512 low = _mm512_load_ps(table);
+    const __m512 high = _mm512_load_ps(table + 16);
+#pragma GCC unroll 8
+    for (int p = 0; p < panels; ++p) sum[p][r] = _mm512_add_ps(sum[p][r], look_up(entry[p], low, high));
+#pragma GCC unroll 8
+    for (int p = 0; p < panels; ++p) pin(sum[p][r]);
+  }
+}
+
+// All fives of a block, or the first `count`.
+template <bool all, int rows, int panels, int... index>
+[[gnu::always_inline]] inline void add_fives(std::integer_sequence<int, index...>, std::int64_t count,
+                                             const float* tables, const BlockWords& b, __m512 (&sum)[panels][rows]) {
+  static_cast<void>(((all || index < count ? add_five<rows, panels, index>(tables, b, sum), true : false) && ...));
 }
 
 template <int rows, int panels>
 void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
-  for (std::int64_t first = 0; first < fives.count; first += period) {
-    const std::int64_t count = std::min(fives.count - first, period);
-    const float* tables = fives.tables + first * rows * table_size;
-    const PeriodWords place(fives.first + first, fives.words);
+  constexpr auto indices = std::make_integer_sequence<int, block>();
+  const float* tables = fives.tables;
+  BlockWords b{panel + fives.first / block * block_words * panel_width, fives.words * panel_width};
+  for (std::int64_t left = fives.count; left > 0; left -= block) {
     __m512 sum[panels][rows];
-    // Shifts are parts of instructions, so the fives of a period are written out; false after the last.
-    const auto add = [&]<int index>() __attribute__((always_inline)) {
-      if (index >= count) return false;
-      __m512i entry[panels];
 #pragma GCC unroll 8
-      for (int p = 0; p < panels; ++p) entry[p] = bits_of<index>(panel + p * fives.words * panel_width, place);
+    for (int p = 0; p < panels; ++p) {
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
-        const float* table = tables + (index * rows + r) * table_size;
-        const __m512 low = _mm512_load_ps(table);
-        const __m512 high = _mm512_load_ps(table + 16);
+      for (int r = 0; r < rows; ++r) sum[p][r] = _mm512_setzero_ps();
+    }
+    if (left >= block) {
+      add_fives<true>(indices, block, tables, b, sum);
+    } else {
+      // The last block may have fewer words.
+      alignas(64) std::uint32_t words[panels][block_words * panel_width];
+      const std::int64_t size = (fives.words - (b.words - panel) / panel_width) * panel_width;
+      for (int p = 0; p < panels; ++p) std::copy_n(b.words + p * b.stride, size, words[p]);
+      add_fives<false>(indices, left, tables, {words[0], block_words * panel_width}, sum);
+    }
 #pragma GCC unroll 8
-        for (int p = 0; p < panels; ++p) sum[p][r] = _mm512_add_ps(sum[p][r], look_up(entry[p], low, high));
-      }
-      return true;
-    };
-    const auto add_block = [&]<int... index>(std::integer_sequence<int, index...>) __attribute__((always_inline)) {
+    for (int p = 0; p < panels; ++p) {
 #pragma GCC unroll 8
-      for (int p = 0; p < panels; ++p) {
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r) sum[p][r] = _mm512_setzero_ps();
-      }
-      const bool whole = (add.template operator()<index>() && ...);
-#pragma GCC unroll 8
-      for (int p = 0; p < panels; ++p) {
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r) sums[p * rows + r] += reinterpret_cast<const Floats&>(sum[p][r]);
-      }
-      return whole;
-    };
-    [&]<int... number>(std::integer_sequence<int, number...>) __attribute__((always_inline)) {
-      static_cast<void>((add_block(numbers_from<number * block>(std::make_integer_sequence<int, block>())) && ...));
-    }(std::make_integer_sequence<int, period / block>());
+      for (int r = 0; r < rows; ++r) sums[p * rows + r] += std::bit_cast<Floats>(sum[p][r]);
+    }
+    tables += block * rows * table_size;
+    b.words += block_words * panel_width;
   }
 }
 

@@ -22,8 +22,39 @@ __m512i broadcast(const std::uint8_t* inputs) {
   return _mm512_set1_epi32(value);
 }
 
+// Where the inputs of the rows of a tile are: as far from one of a few pointers as an instruction's address can say.
+// A pointer to each row would not fit the registers.
+template <int rows>
+struct RowPointers {
+  static constexpr int together = 3;
+  static constexpr int count = (rows + together - 1) / together;
+  const std::uint8_t* first[count];
+  std::int64_t stride;
+
+  RowPointers(const std::uint8_t* q, std::int64_t row_stride) : stride(row_stride) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; ++i) first[i] = q + i * together * stride;
+  }
+
+  const std::uint8_t* operator[](int row) const { return first[row / together] + row % together * stride; }
+
+  void advance(std::int64_t bytes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; ++i) first[i] += bytes;
+    hide();
+  }
+
+  // From gcc 12 that some of them are the sum of others, or it keeps a pointer to each row after all.
+  void hide() {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; ++i) asm("" : "+r"(first[i]));
+    asm("" : "+r"(stride));
+  }
+};
+
 template <int rows, int panels>
 void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, Integers* sums) {
+  constexpr int unrolled = 4;
   __m512i sum[rows][panels];
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r) {
@@ -31,18 +62,32 @@ void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const st
     for (int p = 0; p < panels; ++p) sum[r][p] = _mm512_load_si512(sums + r * panels + p);
   }
   for (std::int64_t run = 0; run < runs.count; ++run) {
-    const std::uint8_t* from = q + runs.offsets[run];
-#pragma GCC unroll 4
-    for (std::int64_t i = 0; i < runs.fours; ++i, from += four, weights += panels * four_bytes) {
+    RowPointers<rows> from(q + runs.offsets[run], stride);
+    const auto add = [&](int i) __attribute__((always_inline)) {
       __m512i signs[panels];
 #pragma GCC unroll 2
-      for (int p = 0; p < panels; ++p) signs[p] = _mm512_load_si512(weights + p * four_bytes);
+      for (int p = 0; p < panels; ++p) signs[p] = _mm512_load_si512(weights + (i * panels + p) * four_bytes);
 #pragma GCC unroll 12
       for (int r = 0; r < rows; ++r) {
-        const __m512i inputs = broadcast(from + r * stride);
+        const __m512i inputs = broadcast(from[r] + i * four);
 #pragma GCC unroll 2
         for (int p = 0; p < panels; ++p) multiply_add(sum[r][p], inputs, signs[p]);
       }
+    };
+    std::int64_t left = runs.fours;
+    for (; left >= unrolled; left -= unrolled) {
+#pragma GCC unroll 4
+      for (int i = 0; i < unrolled; ++i) {
+        add(i);
+        from.hide();
+      }
+      from.advance(unrolled * four);
+      weights += unrolled * panels * four_bytes;
+    }
+    for (; left > 0; --left) {
+      add(0);
+      from.advance(four);
+      weights += panels * four_bytes;
     }
   }
 #pragma GCC unroll 12

@@ -49,12 +49,13 @@ void make_tables(const Make& make, const W1A32& product, std::int64_t row, int c
   }
 }
 
-// Tiles are in falling order of their rows, down to one. The tables in use at a time, of table_size floats each,
-// fit a first-level cache.
+// Tiles are in falling order of their rows, down to one. The tables of several rows in use at a time, of table_size
+// floats each, fit a first-level cache; those of one row only the second, so that weights are read in long runs.
 template <int table_size, int kinds, typename Make>
 void w1a32_few_rows(const W1A32Tiles (&tiles)[kinds], const Make& make, const W1A32& product, Range rows,
                     Range panels) {
-  constexpr std::int64_t most_tables = 256;
+  constexpr std::int64_t tables_of_rows = 256;
+  constexpr std::int64_t most_tables = 1024;
   constexpr std::int64_t most_sums = 512;
   const Panels& b = product.b;
   const std::int64_t all = fives_of(b.k);
@@ -65,7 +66,7 @@ void w1a32_few_rows(const W1A32Tiles (&tiles)[kinds], const Make& make, const W1
   for (std::int64_t row = rows.begin; row < rows.end; row += tile->rows) {
     while (tile->rows > rows.end - row) ++tile;
     const int count = tile->rows;
-    const std::int64_t together = most_tables / count / block * block;
+    const std::int64_t together = (count > 1 ? tables_of_rows / count : most_tables) / block * block;
     for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
       some.end = std::min(some.begin + most_sums / count, panels.end);
       const auto sums_of = [&](std::int64_t panel) { return sums + (panel - some.begin) * count; };
