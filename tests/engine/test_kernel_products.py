@@ -74,6 +74,15 @@ def test_w1a1_signs(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
     assert torch.equal(result, pack_signs(decided))
 
 
+@pytest.mark.parametrize("k", [480, 481, 28_801, 70_001])  # beyond what bytes and 16 bits hold
+@pytest.mark.parametrize("m", [1, 9])
+def test_signs_of_w1a1_that_all_differ(m: int, k: int) -> None:
+    weight = Panels(pack_signs(torch.ones(33, k)), k)
+    differing = kernels.w1a1_sums(pack_signs(-torch.ones(m, k)), weight)
+    assert torch.equal(differing, torch.full((m, 33), -k, dtype=torch.int32))
+    assert torch.equal(kernels.w1a1_sums(pack_signs(torch.ones(m, k)), weight), -differing)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     rows,

@@ -1,14 +1,11 @@
-// Carry-save by parities. Of a row and of a panel, word t is first replaced by the exclusive or of all words up to it:
-// one exclusive or of the two, p[t], then is the parity of the differing bits so far, which two would cost word by word.
-// Of every two changes of a parity one is a fall, so that
-//     differing bits = 2 (falls of p) + p[last],
-// and the falls at two successive steps exclude each other: (p[0] & ~p[1]) | (p[1] & ~p[2]) has both. In the same way
-// the falls are added up by the parity of theirs, and what then falls is counted, by halves of bytes with pshufb.
+// Differing bits looked up by pshufb: a byte of a row chooses a table, in whose halves those of a weight's byte, for
+// each of the 16 outputs of a panel, find how many of their four bits differ.
 
 #include <immintrin.h>
 
 #include <algorithm>
-#include <utility>
+#include <array>
+#include <bit>
 
 #include "avx2/kernels.h"
 #include "shared/w1a1_loop.h"
@@ -17,170 +14,158 @@
 namespace proxconnect::avx2 {
 namespace {
 
-constexpr int half_width = 8;            // outputs in a register
-constexpr std::int64_t bytes_hold = 30;  // times 8 bits, and once more
+constexpr std::int64_t word_bytes = 4;
+constexpr std::int64_t table_bytes = 32;     // of one byte of a row; as many hold a byte of 16 weights by halves
+constexpr std::int64_t halves_of_word = word_bytes * table_bytes;  // bytes that hold a word of a panel by halves
+constexpr std::int64_t bytes_hold = 15;      // words: eight times at most four, each
+constexpr std::int64_t counts_hold = 60;     // times what bytes hold, doubled
 
-__m256i broadcast(std::uint32_t word) { return _mm256_set1_epi32(static_cast<int>(word)); }
-__m256i load(const std::uint32_t* words) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)); }
-
-__m256i popcount_bytes(__m256i x) {
-  const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
-                                          0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-  const __m256i low = _mm256_set1_epi8(15);
-  return _mm256_add_epi8(_mm256_shuffle_epi8(counts, _mm256_and_si256(x, low)),
-                         _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
-}
-
-// In 16 bits, sums of pairs of bytes times a factor.
-__m256i times(__m256i bytes, int factor) {
-  return _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(static_cast<char>(factor)));
-}
-
-__m256i add_pairs(__m256i sum, __m256i pairs) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-// Where a parity falls from x to y or from y to z.
-__m256i falls(__m256i x, __m256i y, __m256i z) {
-  return _mm256_or_si256(_mm256_andnot_si256(y, x), _mm256_andnot_si256(z, y));
-}
-
-// The sums of one row and one half of a panel, so far.
-struct HalfSums {
-  __m256i ones = _mm256_setzero_si256();
-  __m256i twos = _mm256_setzero_si256();
-  __m256i bytes = _mm256_setzero_si256();  // falls of twos
-  __m256i sums;
-
-  // Two more words.
-  __m256i falls_of_ones(const std::uint8_t* row, const std::uint32_t* panel) {
-    const auto parity = [&](int w) {
-      return _mm256_xor_si256(broadcast(word_at(row, w)), load(panel + w * panel_width));
-    };
-    const __m256i first = parity(0), second = parity(1);
-    return falls(std::exchange(ones, second), first, second);
+// tables[byte][h][x]: bits in which x differs from half h of the byte.
+alignas(table_bytes) constexpr auto tables = [] {
+  std::array<std::array<std::uint8_t, table_bytes>, 256> all{};
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    for (unsigned x = 0; x < 16; ++x) {
+      all[byte][x] = static_cast<std::uint8_t>(std::popcount((byte & 15) ^ x));
+      all[byte][16 + x] = static_cast<std::uint8_t>(std::popcount((byte >> 4) ^ x));
+    }
   }
+  return all;
+}();
 
-  void take_four(const std::uint8_t* row, const std::uint32_t* panel) {
-    const __m256i first = _mm256_xor_si256(twos, falls_of_ones(row, panel));
-    const __m256i second = _mm256_xor_si256(first, falls_of_ones(row + 8, panel + 2 * panel_width));
-    bytes = _mm256_add_epi8(bytes, popcount_bytes(falls(std::exchange(twos, second), first, second)));
-  }
+__m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
 
-  void take_two(const std::uint8_t* row, const std::uint32_t* panel) {
-    const __m256i some = falls_of_ones(row, panel);
-    bytes = _mm256_add_epi8(bytes, popcount_bytes(_mm256_and_si256(twos, some)));
-    twos = _mm256_xor_si256(twos, some);
-  }
-
-  void widen() { sums = add_pairs(sums, times(std::exchange(bytes, _mm256_setzero_si256()), -8)); }
-
-  void finish() {
-    const __m256i fewer = _mm256_add_epi16(times(popcount_bytes(twos), -4), times(popcount_bytes(ones), -2));
-    sums = add_pairs(sums, _mm256_add_epi16(times(bytes, -8), fewer));
-  }
+// Words of some runs, as many as bytes hold, of a row and of the rows `stride` from it.
+struct Piece {
+  const std::uint8_t* a;
+  std::int64_t stride;
+  const std::int64_t* offsets;
+  std::int64_t runs;
+  std::int64_t words;  // of a run
 };
+
+// counts[p][r] += bits in which row r and panel p, `panel_bytes` from the one before, differ. Not inlined, as gcc 12
+// then keeps the sums in memory.
+template <int rows, int panels>
+[[gnu::noinline]] void count(const Piece& piece, const std::uint8_t* halves, std::int64_t panel_bytes,
+                             __m256i (&counts)[panels][rows]) {
+  const std::int64_t stride = piece.stride;
+  __m256i sum[panels][rows];
+#pragma GCC unroll 2
+  for (int p = 0; p < panels; ++p) {
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; ++r) sum[p][r] = _mm256_setzero_si256();
+  }
+  for (std::int64_t run = 0; run < piece.runs; ++run) {
+    const std::uint8_t* a = piece.a + piece.offsets[run];
+    for (const std::uint8_t* end = a + piece.words * word_bytes; a < end; a += word_bytes) {
+#pragma GCC unroll 4
+      for (int byte = 0; byte < word_bytes; ++byte, halves += table_bytes) {
+        __m256i weights[panels];
+#pragma GCC unroll 2
+        for (int p = 0; p < panels; ++p) weights[p] = load(halves + p * panel_bytes);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; ++r) {
+          const __m256i table = load(tables[a[r * stride + byte]].data());
+#pragma GCC unroll 2
+          for (int p = 0; p < panels; ++p) {
+            sum[p][r] = _mm256_add_epi8(sum[p][r], _mm256_shuffle_epi8(table, weights[p]));
+            asm volatile("" : "+x"(sum[p][r]));  // or gcc 12 adds up later what it found, and spills it until then
+          }
+        }
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < panels; ++p) {
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; ++r) {
+      const __m256i lower = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(sum[p][r]));
+      const __m256i upper = _mm256_cvtepu8_epi16(_mm256_extracti128_si256(sum[p][r], 1));
+      counts[p][r] = _mm256_add_epi16(counts[p][r], _mm256_add_epi16(lower, upper));
+    }
+  }
+}
 
 struct Tile {
   static constexpr int most_rows = 4;
+  static constexpr int most_panels = 2;
 
-  // Of parities, an even number of words.
-  template <int rows>
-  [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines,
-                                          const std::uint32_t* panel, const Integers* start, Integers* sums) {
-#pragma GCC unroll 1
-    for (int r = 0; r < rows; ++r) {
-      const std::uint8_t* row = a + r * lines.row_stride;
-      const std::uint32_t* low = panel;
-      HalfSums half[2];
-      for (int h = 0; h < 2; ++h) half[h].sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(start + r) + h);
-      std::int64_t words = lines.run_words;
-      while (true) {
-        for (std::int64_t steps = std::min(words / 4, bytes_hold); steps > 0; --steps, words -= 4) {
-          half[0].take_four(row, low);
-          half[1].take_four(row, low + half_width);
-          row += 16;
-          low += 4 * panel_width;
-        }
-        if (words < 4) break;
-        for (HalfSums& h : half) h.widen();
+  // Of panels by halves of bytes.
+  template <int rows, int panels>
+  [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel,
+                                          std::int64_t panel_words, const Integers* start, Integers* sums) {
+    const auto* halves = reinterpret_cast<const std::uint8_t*>(panel);
+    const std::int64_t together = std::max<std::int64_t>(bytes_hold / std::max<std::int64_t>(lines.run_words, 1), 1);
+    __m256i counts[panels][rows] = {};
+    std::int64_t room = counts_hold;
+    // Equal signs add one, differing signs take one away.
+    const auto subtract = [&] {
+      for (int i = 0; i < panels * rows; ++i) {
+        const __m256i twice = _mm256_slli_epi16(counts[i / rows][i % rows], 1);
+        const auto* from = reinterpret_cast<const __m256i*>(start + i);
+        auto* to = reinterpret_cast<__m256i*>(sums + i);
+        store(to, _mm256_sub_epi32(load(from), _mm256_cvtepu16_epi32(_mm256_castsi256_si128(twice))));
+        store(to + 1, _mm256_sub_epi32(load(from + 1), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(twice, 1))));
       }
-      for (int h = 0; h < 2; ++h) {
-        if (words > 0) half[h].take_two(row, low + h * half_width);
-        half[h].finish();
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + r) + h, half[h].sums);
+    };
+    for (std::int64_t run = 0; run < lines.runs; run += together) {
+      for (std::int64_t word = 0; word < lines.run_words; word += bytes_hold) {
+        if (room == 0) {
+          subtract();
+          start = sums;
+          std::fill_n(counts[0], panels * rows, _mm256_setzero_si256());
+          room = counts_hold;
+        }
+        const Piece piece{a + word * word_bytes, lines.row_stride, lines.offsets + run,
+                          std::min(together, lines.runs - run), std::min(bytes_hold, lines.run_words - word)};
+        count<rows, panels>(piece, halves, panel_words * word_bytes, counts);
+        halves += piece.runs * piece.words * halves_of_word;
+        --room;
       }
     }
+    subtract();
   }
 };
 
-// Rows of some lines, [groups, lines, width, words], as parities; words beyond a row's are equal to its last.
-void to_parities(const SignLines& a, Range lines, std::int64_t groups, std::int64_t words, std::uint32_t* to) {
-  for (std::int64_t group = 0; group < groups; ++group) {
-    for (std::int64_t y = lines.begin; y < lines.end; ++y) {
-      const std::uint8_t* line = a.bits + group * a.group_stride + y * a.line_stride;
-      for (std::int64_t x = 0; x < a.width; ++x, to += words) {
-        std::uint32_t parity = 0;
-        std::uint32_t* out = to;
-        for (std::int64_t run = 0; run < a.runs; ++run) {
-          const std::uint8_t* from = line + x * a.row_stride + a.offsets[run];
-          for (std::int64_t w = 0; w < a.run_words; ++w) *out++ = parity ^= word_at(from, w);
-        }
-        while (out < to + words) *out++ = parity;
-      }
+// The words of a panel by halves of bytes.
+void to_halves(const std::uint32_t* panel, std::int64_t words, std::uint8_t* to) {
+  const __m256i side_by_side = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,  //
+                                                0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i low = _mm256_set1_epi8(15);
+  for (std::int64_t word = 0; word < words; ++word, panel += panel_width) {
+    const __m256i first = _mm256_shuffle_epi8(load(panel), side_by_side);
+    const __m256i second = _mm256_shuffle_epi8(load(panel + panel_width / 2), side_by_side);
+    for (const __m256i mixed : {_mm256_unpacklo_epi32(first, second), _mm256_unpackhi_epi32(first, second)}) {
+      const __m256i two_bytes = _mm256_permutevar8x32_epi32(mixed, in_order);
+      const __m256i lower = _mm256_and_si256(two_bytes, low);
+      const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(two_bytes, 4), low);
+      store(to, _mm256_permute2x128_si256(lower, upper, 0x20));
+      store(to + table_bytes, _mm256_permute2x128_si256(lower, upper, 0x31));
+      to += 2 * table_bytes;
     }
-  }
-}
-
-// The words of a panel as parities, then its last up to `count`.
-void to_parities(const std::uint32_t* panel, std::int64_t panel_words, std::int64_t count, std::uint32_t* to) {
-  __m256i low = _mm256_setzero_si256(), high = low;
-  for (std::int64_t word = 0; word < count; ++word, panel += panel_width, to += panel_width) {
-    if (word * panel_width < panel_words) {
-      low = _mm256_xor_si256(low, load(panel));
-      high = _mm256_xor_si256(high, load(panel + half_width));
-    }
-    _mm256_store_si256(reinterpret_cast<__m256i*>(to), low);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(to) + 1, high);
   }
 }
 
 template <typename Output>
 void w1a1(const W1A1Part<Output>& part, Range panels) {
-  constexpr std::int64_t rows_together = 64, panels_bytes = 256 * 1024;  // in the first and second-level cache
-  const std::int64_t words = (part.panel_words / panel_width + 1) / 2 * 2;
-  const std::int64_t panel_words = words * panel_width;
-  const std::int64_t lines_together = 1 + (rows_together - 1) / part.a.width;
-  const std::int64_t panels_together = 1 + panels_bytes / (4 * panel_words + 1);
-  auto* const rows = scratch<Scratch::inputs, std::uint32_t>(
-      part.groups * std::min(lines_together, part.a.lines) * part.a.width * words);
-  auto* const parities = reinterpret_cast<std::uint32_t*>(
-      scratch<Scratch::weights, Integers>(std::min(panels_together, panels.end - panels.begin) * words));
-
+  constexpr std::int64_t most_bytes = 256 * 1024;  // in the second-level cache
+  const std::int64_t words = part.panel_words / panel_width;
+  const std::int64_t panel_bytes = words * halves_of_word;
+  const std::int64_t together = std::min(1 + most_bytes / (panel_bytes + 1), panels.end - panels.begin);
+  auto* const halves = scratch<Scratch::weights, Integers>(together * panel_bytes / sizeof(Integers));
   W1A1Part<Output> some = part;
-  const std::int64_t offset = 0;
-  some.words = parities;
-  some.panel_words = panel_words;
+  some.words = reinterpret_cast<const std::uint32_t*>(halves);
+  some.panel_words = panel_bytes / word_bytes;
   for (Range p{panels.begin, 0}; p.begin < panels.end; p.begin = p.end) {
-    p.end = std::min(panels.end, p.begin + panels_together);
+    p.end = std::min(panels.end, p.begin + together);
     for (std::int64_t i = p.begin; i < p.end; ++i) {
-      to_parities(part.words + i * part.panel_words, part.panel_words, words,
-                  parities + (i - p.begin) * panel_words);
+      to_halves(part.words + i * part.panel_words, words,
+                reinterpret_cast<std::uint8_t*>(halves) + (i - p.begin) * panel_bytes);
     }
     some.first_panel = p.begin;
-    for (Range lines{0, 0}; lines.begin < part.a.lines; lines.begin = lines.end) {
-      lines.end = std::min(part.a.lines, lines.begin + lines_together);
-      to_parities(part.a, lines, part.groups, words, rows);
-      const std::int64_t count = lines.end - lines.begin, row_bytes = words * 4;
-      some.a = {reinterpret_cast<const std::uint8_t*>(rows), count, part.a.width, part.a.width * row_bytes,
-                row_bytes, count * part.a.width * row_bytes, &offset, 1, words};
-      some.first_row = part.first_row + lines.begin * part.a.width;
-      if (part.borders.tap_sums) {
-        some.borders.y_inside = part.borders.y_inside + lines.begin;
-        some.borders.whole_y = {part.borders.whole_y.begin - lines.begin, part.borders.whole_y.end - lines.begin};
-      }
-      w1a1_loop<Tile>(some, p);
-    }
+    w1a1_loop<Tile>(some, p);
   }
 }
 

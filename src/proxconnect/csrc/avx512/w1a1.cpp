@@ -28,10 +28,11 @@ void add_bits(__m512i& sum, __m512i bits, __m512i weight) {
 
 struct Tile {
   static constexpr int most_rows = 8;
+  static constexpr int most_panels = 1;
 
-  template <int rows>
-  [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines,
-                                          const std::uint32_t* panel, const Integers* start, Integers* sums) {
+  template <int rows, int>
+  [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel,
+                                          std::int64_t, const Integers* start, Integers* sums) {
     // Equal signs add one, differing signs take one away: a difference counts -2, a carry -4.
     const __m512i minus_2 = _mm512_set1_epi8(-2), minus_4 = _mm512_set1_epi8(-4);
     const std::int64_t stride = lines.row_stride;

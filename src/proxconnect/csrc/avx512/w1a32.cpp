@@ -41,7 +41,7 @@ __m512 look_up(__m512i entry, __m512 low, __m512 high) {
 static_assert(block == word_bits);
 constexpr std::int64_t block_words = five;  // that the signs of a block take
 
-// The bits of a five at the bottom of each lane, from the words of its block. What lies above them, look-ups do not see.
+// The bits of a five at the bottom of each lane, from the words of its block. Look-ups do not see what lies above them.
 template <int index>
 __m512i bits_of(const std::uint32_t* words) {
   constexpr int shift = index * five % word_bits;

@@ -15,10 +15,11 @@ constexpr std::int64_t bytes_hold = 31;  // times 8 bits
 
 struct Tile {
   static constexpr int most_rows = 4;
+  static constexpr int most_panels = 1;
 
-  template <int rows>
+  template <int rows, int>
   [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel,
-                                          const Integers* start, Integers* sums) {
+                                          std::int64_t, const Integers* start, Integers* sums) {
     uint32x4_t differing[rows][quarters];
     uint8x16_t bytes[rows][quarters];
 #pragma GCC unroll 4

@@ -8,10 +8,11 @@ namespace {
 
 struct Tile {
   static constexpr int most_rows = 1;
+  static constexpr int most_panels = 1;
 
-  template <int rows>
-  static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel, const Integers* start,
-                   Integers* sums) {
+  template <int, int>
+  static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel, std::int64_t,
+                   const Integers* start, Integers* sums) {
     std::int32_t differing[panel_width] = {};
     for (std::int64_t run = 0; run < lines.runs; ++run) {
       for (std::int64_t w = 0; w < lines.run_words; ++w, panel += panel_width) {

@@ -1,11 +1,13 @@
 // The loop around a W1A1 tile.
 //
-// A set provides a Tile: Tile::most_rows, and Tile::sums<rows>(a, lines, panel, start, sums), which computes
-// sums[r][j] = start[r][j] - 2 * (bits in which row r at `a` and output j of the panel differ). It is inlined here, so
-// that sums stay in registers until they are what is written.
+// A set provides a Tile: Tile::most_rows, Tile::most_panels, and Tile::sums<rows, panels>(a, lines, panel, panel_words,
+// start, sums), which computes sums[p][r][j] = start[p][r][j] - 2 * (bits in which row r at `a` and output j of panel p
+// differ). It is inlined here, so that sums stay in registers until they are what is written.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -59,50 +61,66 @@ inline Integers beyond(const Borders& borders, std::int64_t panel, std::int64_t 
          before(in_y.end, in_x.begin) - before(in_y.begin, in_x.begin);
 }
 
-template <typename Tile, typename Output>
-void w1a1_loop(const W1A1Part<Output>& part, Range panels) {
+// All rows of some lines with Tile::most_panels panels or fewer of a group, from panel p on.
+template <typename Tile, int count, typename Output, int... index>
+[[gnu::always_inline]] inline void w1a1_lines(const W1A1Part<Output>& part, const SignLines& a, const Borders& borders,
+                                              const Integers* whole, Range lines, std::int64_t p,
+                                              std::integer_sequence<int, index...>) {
   constexpr int most = Tile::most_rows;
-  constexpr std::int64_t together = 64;  // rows that a panel passes by while it is in the first-level cache
-  // By value: a byte that is written could be any other's.
-  const SignLines a = part.a;
-  const Borders borders = part.borders;
   const bool wrap = part.wrap;
   const std::int64_t group_outputs = part.n / part.groups;
-  const std::int64_t lines_together = 1 + (together - 1) / a.width;
+  const std::int64_t group = p / part.group_panels();
+  const auto place = [&](int i) {
+    const std::int64_t j = (p % part.group_panels() + i) * panel_width;
+    return Place(0, group * group_outputs + j, part.n, group_outputs - j);
+  };
+  const auto writers = std::tuple(writer(part.output, place(index))...);
+  const std::uint32_t* panel = part.words + (p - part.first_panel) * part.panel_words;
 
-  Integers whole[most], near[most];
-  for (Integers& sum : whole) sum = Integers{} + static_cast<std::int32_t>(part.k);
-
-  for (Range lines{0, 0}; lines.begin < a.lines; lines.begin = lines.end) {
-    lines.end = a.lines - lines.begin < lines_together ? a.lines : lines.begin + lines_together;
-    for (std::int64_t p = panels.begin; p < panels.end; ++p) {
-      const std::int64_t group = p / part.group_panels();
-      const std::int64_t j = p % part.group_panels() * panel_width;
-      const auto write = writer(part.output, Place(0, group * group_outputs + j, part.n, group_outputs - j));
-      const std::uint32_t* panel = part.words + (p - part.first_panel) * part.panel_words;
-
-      for (std::int64_t y = lines.begin; y < lines.end; ++y) {
-        const std::uint8_t* line = a.bits + group * a.group_stride + y * a.line_stride;
-        const bool line_whole = within(borders.whole_y, y, 1);
-        const std::int64_t row = part.first_row + y * a.width;
-        const auto tile = [&](std::int64_t x, auto rows) __attribute__((always_inline)) {
-          const Integers* start = whole;
-          if (borders.tap_sums && !(line_whole && within(borders.whole_x, x, rows))) {
-            for (int r = 0; r < rows; ++r) {
-              near[r] = whole[r];
-              if (!(line_whole && within(borders.whole_x, x + r, 1))) near[r] += beyond(borders, p, y, x + r);
-            }
-            start = near;
-          }
-          Integers sums[rows];
-          Tile::template sums<rows>(line + x * a.row_stride, a, panel, start, sums);
-          write_rows(write, row + x, sums, wrap, std::make_integer_sequence<int, rows>());
-        };
-        std::int64_t x = 0;
-        for (; x + most <= a.width; x += most) tile(x, std::integral_constant<int, most>());
-        const auto rest = [&](auto rows) __attribute__((always_inline)) { tile(x, rows); };
-        if (x < a.width) with_constant<most>(a.width - x, rest);
+  for (std::int64_t y = lines.begin; y < lines.end; ++y) {
+    const std::uint8_t* line = a.bits + group * a.group_stride + y * a.line_stride;
+    const bool line_whole = within(borders.whole_y, y, 1);
+    const std::int64_t row = part.first_row + y * a.width;
+    const auto tile = [&](std::int64_t x, auto rows) __attribute__((always_inline)) {
+      const Integers* start = whole;
+      Integers near[count * rows];
+      if (borders.tap_sums && !(line_whole && within(borders.whole_x, x, rows))) {
+        for (int i = 0; i < count * rows; ++i) {
+          const std::int64_t at = x + i % rows;
+          near[i] = whole[i];
+          if (!(line_whole && within(borders.whole_x, at, 1))) near[i] += beyond(borders, p + i / rows, y, at);
+        }
+        start = near;
       }
+      Integers sums[count][rows];
+      Tile::template sums<rows, count>(line + x * a.row_stride, a, panel, part.panel_words, start, sums[0]);
+      (write_rows(std::get<index>(writers), row + x, sums[index], wrap, std::make_integer_sequence<int, rows>()), ...);
+    };
+    std::int64_t x = 0;
+    for (; x + most <= a.width; x += most) tile(x, std::integral_constant<int, most>());
+    const auto rest = [&](auto rows) __attribute__((always_inline)) { tile(x, rows); };
+    if (x < a.width) with_constant<most>(a.width - x, rest);
+  }
+}
+
+template <typename Tile, typename Output>
+void w1a1_loop(const W1A1Part<Output>& part, Range panels) {
+  constexpr std::int64_t together = 64;  // rows that a panel passes by while it is in the first-level cache
+  // By value: a byte that is written could be any other's.
+  const W1A1Part<Output> own = part;
+  const std::int64_t lines_together = 1 + (together - 1) / own.a.width;
+
+  Integers whole[Tile::most_rows * Tile::most_panels];
+  for (Integers& sum : whole) sum = Integers{} + static_cast<std::int32_t>(own.k);
+
+  for (Range lines{0, 0}; lines.begin < own.a.lines; lines.begin = lines.end) {
+    lines.end = own.a.lines - lines.begin < lines_together ? own.a.lines : lines.begin + lines_together;
+    for (std::int64_t p = panels.begin, next = p; p < panels.end; p = next) {
+      const std::int64_t group_end = (p / own.group_panels() + 1) * own.group_panels();
+      next = std::min({p + Tile::most_panels, group_end, panels.end});
+      with_constant<Tile::most_panels>(next - p, [&](auto count) __attribute__((always_inline)) {
+        w1a1_lines<Tile, count>(own, own.a, own.borders, whole, lines, p, std::make_integer_sequence<int, count>());
+      });
     }
   }
 }
