@@ -22,7 +22,12 @@ void split(std::int64_t m, const Panels& b, std::int64_t threads, const Part& pa
   const std::int64_t useful = worthwhile(threads, m * b.n * b.k);
   const std::int64_t panels = panels_of(b.n);
   if (m >= enough_rows * useful) {
-    parallel_ranges(m, useful, [&](Range rows) { part(rows, Range{0, panels}); }, row_parts_of_thread);
+    // Whole tiles but for the last rows, where tiles are many.
+    const std::int64_t rows_together = m >= 8 * several_parts * useful ? 8 : 1;
+    const auto some_rows = [&](Range some) {
+      part(Range{some.begin * rows_together, std::min(m, some.end * rows_together)}, Range{0, panels});
+    };
+    parallel_ranges((m + rows_together - 1) / rows_together, useful, some_rows, row_parts_of_thread);
   } else {
     parallel_ranges(panels, useful, [&](Range some) { part(Range{0, m}, some); }, 1);
   }
