@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from proxconnect.cli.app import run
-from proxconnect.data import Batches, load_data, preprocessing
+from proxconnect.data import Batches, ImageData, load_data, preprocessing
 from proxconnect.layers import harden_, recalibrate_
 from proxconnect.trainer import TrainConfig, read_checkpoint, resume, train
 from proxconnect.trainer.checkpoint import DataFacts, build_model, facts_to_save
+
+
+def augmented(data: ImageData, batch_size: int) -> list[Tensor]:
+    """The batches that training sees first."""
+    batches = Batches(
+        data.train, batch_size, mean=data.mean, std=data.std, augmentation=data.augmentation, shuffle=True
+    )
+    return [images for images, _ in batches]
 
 
 def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
@@ -52,13 +61,22 @@ def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
     assert result["packed"]["loss"] == pytest.approx(result["trained"]["loss"], rel=1e-3)
     made = found.build_model()
     expected = build_model(found.config, found.data, model.state_dict())
-    batches = list(Batches(data.train, 64, mean=data.mean, std=data.std, shuffle=True))[:3]
     deployed = harden_(copy.deepcopy(expected))
-    recalibrate_(deployed, (images for images, _ in batches))
-    settled = deployed.state_dict()
+    settled = recalibrate_(deployed, augmented(data, 64)[:3]).state_dict()
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(made.state_dict()[name], settled.get(name, value))
     assert run(["train", "--resume", str(out)]) == 0
+
+
+def test_recalibrated_runs_say_what_training_reached(tmp_path: Path) -> None:
+    options = ["--model", "resnet20", "--data", "digits", "--epochs", "1", "--limit-train-batches", "2"]
+    for name, more in {"plain": [], "settled": ["--recalibrate"]}.items():
+        assert run(["train", *options, *more, "--out", str(tmp_path / name)]) == 0
+    plain, settled = (
+        json.loads((tmp_path / name / "result.json").read_text()) for name in ("plain", "settled")
+    )
+    assert settled["trained"] == pytest.approx(plain["trained"])
+    assert settled["packed"] != plain["packed"]
 
 
 def test_recalibrated_runs_leave_what_the_hardened_network_sees(tmp_path: Path) -> None:
@@ -69,8 +87,7 @@ def test_recalibrated_runs_leave_what_the_hardened_network_sees(tmp_path: Path) 
     run = train(replace(config, recalibrate=True), tmp_path / "settled", show=str)
     data = run.data
     deployed = harden_(copy.deepcopy(plain.model))
-    batches = list(Batches(data.train, 32, mean=data.mean, std=data.std, shuffle=True))[:2]
-    settled = recalibrate_(deployed, (images for images, _ in batches)).state_dict()
+    settled = recalibrate_(deployed, augmented(data, 32)[:2]).state_dict()
     found, before = read_checkpoint(tmp_path / "settled"), plain.model.state_dict()
     assert found.metrics == run.metrics
     assert found.epoch == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def report_sensitivity(given: dict[str, Any], *, plot: Path | None, as_json: boo
     """Print the table for the full-precision checkpoint ``--init``, on validation images."""
     from proxconnect.data import Batches, load_data
     from proxconnect.trainer import TrainConfig, evaluate, read_checkpoint, sensitivity
+    from proxconnect.trainer.post_training import calibration_images
 
     if "init" not in given:
         raise TrainingError("--sensitivity needs a full-precision checkpoint; pass --init RUN")
@@ -56,16 +58,14 @@ def report_sensitivity(given: dict[str, Any], *, plot: Path | None, as_json: boo
         raise TrainingError(
             f"--init {given['init']} has classes {checkpoint.data.classes!r}, the data {data.classes!r}"
         )
-    statistics = {name: checkpoint.data.preprocessing[name] for name in ("mean", "std")}
-    val = Batches(data.val, config.batch_size, **statistics)
-    train = Batches(data.train, config.batch_size, shuffle=True, seed=config.seed, **statistics)
-    calibration = config.limit_train_batches or _CALIBRATION_BATCHES
+    data = replace(data, **{name: checkpoint.data.preprocessing[name] for name in ("mean", "std")})
+    val = Batches(data.val, config.batch_size, mean=data.mean, std=data.std)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     table = sensitivity(
         checkpoint.build_model(),
         lambda model: evaluate(model, islice(val, config.limit_val_batches)).accuracy,
         scale=None if config.scale == "none" else config.scale,
-        recalibrate=(images for images, _ in islice(train, calibration)) if config.recalibrate else None,
+        recalibrate=calibration_images(data, config, _CALIBRATION_BATCHES) if config.recalibrate else None,
         on_layer=lambda layer: console.print(f"{layer.name}: {layer.accuracy:.2%}"),
     )
     print(json.dumps(table.to_dict()) if as_json else table)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxconnect._files import written_whole
@@ -22,21 +23,37 @@ from proxconnect.trainer.evaluate import evaluate
 _CALIBRATION_BATCHES = 100
 
 
+def calibration_images(data: ImageData, config: TrainConfig, batches: int) -> Iterator[Tensor]:
+    """Training images, augmented as in training: without, a network whose weights suit augmented ones loses.
+
+    Args:
+        data: whose training images.
+        config: of the run; ``limit_train_batches`` limits these too.
+        batches: how many.
+    """
+    train = Batches(
+        data.train,
+        config.batch_size,
+        mean=data.mean,
+        std=data.std,
+        augmentation=data.augmentation,
+        shuffle=True,
+        seed=config.seed,
+    )
+    return (images for images, _ in islice(train, config.limit_train_batches or batches))
+
+
 def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
     """Give every BatchNorm of ``model`` the statistics that the hardened network sees, in place.
 
-    They are those of 100 batches of training images, without augmentation. Latents stay as they are.
+    They are those of 100 batches of training images. Latents stay as they are.
     """
     if not any(isinstance(each, _BatchNorm) for each in model.modules()):
         return
-    train = Batches(
-        data.train, config.batch_size, mean=data.mean, std=data.std, shuffle=True, seed=config.seed
-    )
-    batches = config.limit_train_batches or _CALIBRATION_BATCHES
     deployed = copy.deepcopy(model)
     if config.binarize is not None:
         harden_(deployed)
-    recalibrate_(deployed, (images for images, _ in islice(train, batches)))
+    recalibrate_(deployed, calibration_images(data, config, _CALIBRATION_BATCHES))
     settled = dict(deployed.named_modules())
     for name, norm in model.named_modules():
         if isinstance(norm, _BatchNorm):
