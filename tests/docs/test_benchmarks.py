@@ -25,10 +25,11 @@ def test_a_page_is_what_the_script_writes(name: str) -> None:
     assert subject.page(result) == (ROOT / "docs" / "results" / f"{name}.md").read_text()
 
 
-def test_the_page_of_calls_is_what_the_script_writes() -> None:
-    page = runpy.run_path(str(ROOT / "benchmarks" / "calls.py"))["page"]
-    result = json.loads((ROOT / "docs" / "results" / "data" / "calls.json").read_text())
-    assert page(result) == (ROOT / "docs" / "results" / "calls.md").read_text()
+@pytest.mark.parametrize("name", ["calls", "recalibration"])
+def test_a_short_page_is_what_the_script_writes(name: str) -> None:
+    page = runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))["page"]
+    result = json.loads((ROOT / "docs" / "results" / "data" / f"{name}.json").read_text())
+    assert page(result) == (ROOT / "docs" / "results" / f"{name}.md").read_text()
 
 
 def row(threads: int, **faster_than: tuple[float, float, float]) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""What the statistics of BatchNorm do to a hardened network.
+
+    python benchmarks/recalibration.py --data FOLDER RUN [RUN ...]
+
+Each RUN is a folder that `proxconnect train` has left, without --recalibrate. Validation accuracy as trained,
+and hardened with three kinds of statistics: those of training, those of 100 batches of training images
+augmented as in training, which --recalibrate takes, and those of as many plain ones. Writes
+``docs/results/data/recalibration.json`` and the table ``docs/results/recalibration.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from _rounds import machine
+from torch import nn
+
+import proxconnect as pc
+from proxconnect._files import written_whole
+from proxconnect.data import Batches, ImageData, load_data
+from proxconnect.errors import ProxConnectError
+from proxconnect.trainer import evaluate, read_checkpoint
+
+RESULTS = Path("docs/results")
+BATCHES = 100
+STATISTICS = ("of training", "augmented images", "plain images")
+
+
+def accuracies(run: Path, data: ImageData) -> dict[str, float]:
+    """Of one run: as trained, and hardened with each kind of statistics."""
+    checkpoint = read_checkpoint(run)
+    if checkpoint.config.recalibrate:
+        raise ProxConnectError(
+            f"{run} has lost the statistics of training: it was trained with --recalibrate"
+        )
+    trained = checkpoint.build_model()
+    hardened = pc.harden_(copy.deepcopy(trained))
+    found = {"trained": accuracy(trained, data), STATISTICS[0]: accuracy(hardened, data)}
+    for name, augmentation in zip(STATISTICS[1:], (data.augmentation, None), strict=True):
+        batches = Batches(
+            data.train,
+            checkpoint.config.batch_size,
+            mean=data.mean,
+            std=data.std,
+            augmentation=augmentation,
+            shuffle=True,
+        )
+        settled = pc.recalibrate_(copy.deepcopy(hardened), (images for images, _ in islice(batches, BATCHES)))
+        found[name] = accuracy(settled, data)
+    return found
+
+
+def accuracy(model: nn.Module, data: ImageData) -> float:
+    """On validation images."""
+    return evaluate(model, Batches(data.val, 250, mean=data.mean, std=data.std)).accuracy
+
+
+def page(result: dict[str, Any]) -> str:
+    """The results as a page."""
+    lines = [
+        "# BatchNorm of hardened networks",
+        "",
+        f"{result['data']}, {result['machine']}; validation accuracy of runs of the [reduced protocol]"
+        "(protocol.md), seed 0, hardened, with BatchNorm's statistics as training left them or taken of "
+        f"{BATCHES} batches of training images. Made by `benchmarks/recalibration.py`.",
+        "",
+        f"| run | as trained | {' | '.join(STATISTICS)} |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| `{run}` | {' | '.join(f'{value:.2%}' for value in found.values())} |"
+            for run, found in result["runs"].items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    arguments = parser.parse_args()
+    data, runs = load_data(arguments.data), {}
+    for run in arguments.runs:
+        runs[run.name] = accuracies(run, data)
+        print(run.name, runs[run.name], flush=True)
+    result = {"machine": machine(), "data": "CIFAR-10 (JPEG copy)", "runs": runs}
+    for path, text in (
+        (RESULTS / "data" / "recalibration.json", json.dumps(result, indent=1) + "\n"),
+        (RESULTS / "recalibration.md", page(result)),
+    ):
+        with written_whole(path) as file:
+            file.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
