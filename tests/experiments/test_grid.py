@@ -34,6 +34,14 @@ def test_lists_of_options_are_factors_too(recipe: Path) -> None:
     assert (cells[1].config.lr, cells[1].config.mu_end) == (0.001, 300)
 
 
+def test_names_of_cells_can_name_folders(recipe: Path) -> None:
+    text = recipe.read_text()
+    recipe.write_text(text.replace("epochs = 2", 'epochs = 3, stages = ["activations:1,both:2"]'))
+    cell = read_grid(recipe).cells[-1]
+    assert cell.name == "resnet20-bw-ft-bnn++-stagesactivations-1-both-2-s1"
+    assert cell.config.stages == "activations:1,both:2"
+
+
 def test_methods_may_have_options_of_their_own(recipe: Path) -> None:
     recipe.write_text(recipe.read_text() + '[table.method_options]\n"bnn++" = { lr = 0.5, epochs = 3 }\n')
     first, *_, last = read_grid(recipe).cells[2:]

@@ -137,7 +137,8 @@ def _name(regime: str, options: Mapping[str, Any], varied: Mapping[str, Any]) ->
         parts += [variant, "fp"] if variant else ["fp"]
     else:
         parts += [options["setting"], regime, options["method"]]
-    parts += [f"{key}{value}" for key, value in varied.items()]
+    # Values such as the stages "activations:2,both:3" hold what a folder's name may not.
+    parts += [re.sub(r"[^A-Za-z0-9+_.-]+", "-", f"{key}{value}") for key, value in varied.items()]
     return "-".join([*parts, f"s{options['seed']}"])
 
 
