@@ -36,10 +36,10 @@ def test_lists_of_options_are_factors_too(recipe: Path) -> None:
 
 def test_names_of_cells_can_name_folders(recipe: Path) -> None:
     text = recipe.read_text()
-    recipe.write_text(text.replace("epochs = 2", 'epochs = 3, stages = ["activations:1,both:2"]'))
+    recipe.write_text(text.replace("epochs = 2", 'epochs = 3, stages = ["none:1,weights:2"]'))
     cell = read_grid(recipe).cells[-1]
-    assert cell.name == "resnet20-bw-ft-bnn++-stagesactivations-1-both-2-s1"
-    assert cell.config.stages == "activations:1,both:2"
+    assert cell.name == "resnet20-bw-ft-bnn++-stagesnone-1-weights-2-s1"
+    assert cell.config.stages == "none:1,weights:2"
 
 
 def test_methods_may_have_options_of_their_own(recipe: Path) -> None:
