@@ -56,13 +56,18 @@ class Ceiling(SelfTimed):
         return [amount / torch.get_num_threads() / self.amount * time for time in times]
 
 
+def built(source: Path, *flags: str) -> ctypes.CDLL:
+    """The library that a C++ file makes with all this machine has."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / source.with_suffix(".so").name
+        usual = ["-O3", "-march=native", "-std=c++20", "-w", "-shared", "-fPIC", "-pthread"]
+        subprocess.run(["c++", *usual, *flags, source, "-o", library], check=True)
+        return ctypes.CDLL(str(library))
+
+
 def ceilings(*names: str) -> dict[str, Ceiling]:
     """Those of ``ceilings.cpp``, by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        built, source = Path(folder) / "ceilings.so", Path(__file__).with_name("ceilings.cpp")
-        flags = ["-O3", "-march=native", "-std=c++20", "-w", "-shared", "-fPIC", "-pthread"]
-        subprocess.run(["c++", *flags, source, "-o", built], check=True)
-        library = ctypes.CDLL(str(built))
+    library = built(Path(__file__).with_name("ceilings.cpp"))
     return {name: Ceiling(library, name) for name in names}
 
 

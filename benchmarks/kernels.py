@@ -1,20 +1,22 @@
 """Products with 1-bit weights, beside torch's own and beside what the processor can do at most.
 
-    python benchmarks/kernels.py [--ggml FOLDER]
+    python benchmarks/kernels.py [--ggml FOLDER] [--bitnet FOLDER]
 
 Every round runs ours, each peer and each ceiling, warm, one after the other, so that whatever else the
 machine does meets them all alike; ratios are taken round by round. The floor is the larger of operations
 over the rate of the instructions and bytes of the weight over the bandwidth that reads it, both of as many
 cores at once as there are threads, as ``ceilings.cpp`` has them. ggml is taken from the folder that
 ``--ggml`` names, which has ``libggml-cpu.so``: that of ``pip install llama-cpp-python`` is
-``llama_cpp/lib`` among the packages. Libraries that are not there are skipped by name. Writes
-``docs/results/data/kernels.json`` and the table ``docs/results/kernels.md``.
+``llama_cpp/lib`` among the packages; bitnet.cpp, of which no package is published, from the clone of
+``github.com/microsoft/BitNet`` that ``--bitnet`` names. Libraries that are not there are skipped by name.
+Writes ``docs/results/data/kernels.json`` and the table ``docs/results/kernels.md``.
 """
 
 from __future__ import annotations
 
 import torch
 from _bars import Bar
+from _bitnet_peer import BITNET, BitnetPeer
 from _ggml_peer import GgmlPeer
 from _kernel_page import INSTRUCTIONS, Measured, Subject, command_line, instructions, report
 from _product_peers import PEERS, Peer
@@ -27,7 +29,6 @@ OF_LAYERS = ((1, 4096, 4096), (197, 768, 768), (512, 3072, 768), (1024, 1024, 10
 OF_RESNETS = ((3136, 64, 576), (784, 128, 1152), (196, 256, 2304), (49, 512, 4608))
 LIBRARIES = ("torch", "onnxruntime", "openvino")
 INT8 = ("torch int8, dynamic", "onnxruntime int8")
-WITHOUT_PACKAGE = {"bitnet.cpp I2_S": "no package of it is published"}
 SUBJECT = Subject(
     name="kernels",
     title="Products with 1-bit weights",
@@ -42,11 +43,11 @@ SUBJECT = Subject(
         Bar("W1A8", 18, ("torch float32",), lambda shape: shape[0] == 1),
         Bar("W1A8", 5, INT8, lambda shape: shape[0] == 1),
         Bar("W1A8", 2.3, ("onnxruntime 2 bits",), lambda shape: shape[0] == 1),
-        Bar("W1A8", 2.3, ("bitnet.cpp I2_S",), lambda shape: shape[0] == 1),
+        Bar("W1A8", 2.3, (BITNET,), lambda shape: shape[0] == 1),
         Bar("W1A8", 6, ("ggml Q1_0",), lambda shape: shape[0] == 1),
         Bar("W1A8", 3.6, ("torch float32",), lambda shape: shape[0] in (197, 512)),
         Bar("W1A8", 1, INT8, lambda shape: shape[0] in (197, 512)),
-        Bar("W1A8", 3.3, ("bitnet.cpp I2_S",), lambda shape: shape[0] in (197, 512)),
+        Bar("W1A8", 3.3, (BITNET,), lambda shape: shape[0] in (197, 512)),
         Bar("W1A32", 18, ("torch float32",), lambda shape: shape[0] == 1),
         Bar("W1A32", 2, ("torch float32",), lambda shape: shape[0] in (197, 512)),
         Bar("W1A8, AVX2", 1, ("torch float32",), lambda shape: shape[0] in (197, 512)),
@@ -98,9 +99,9 @@ def measure(threads: int, peers: list[Peer], of: dict[str, Ceiling], count: int,
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--ggml", metavar="FOLDER", help="that of libggml-cpu.so")
+    parser.add_argument("--bitnet", metavar="FOLDER", help="clone of bitnet.cpp")
     arguments = parser.parse_args()
     found, skipped = versions(LIBRARIES)
-    skipped |= WITHOUT_PACKAGE
     peers = [*PEERS]
     if arguments.ggml:
         ggml = GgmlPeer(arguments.ggml)
@@ -108,6 +109,12 @@ def main() -> None:
         found |= ggml.versions
     else:
         skipped["ggml Q1_0 and TQ2_0"] = "needs the folder of its library, which --ggml names"
+    if arguments.bitnet:
+        bitnet = BitnetPeer(arguments.bitnet)
+        peers.append(bitnet)
+        found |= bitnet.versions
+    else:
+        skipped[BITNET] = "needs the clone of its source that --bitnet names"
     of, measured = ceilings(*INSTRUCTIONS.values(), "level_2", "level_3"), Measured()
     for threads in arguments.threads:
         measure(threads, peers, of, arguments.rounds, measured)

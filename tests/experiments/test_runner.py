@@ -127,8 +127,13 @@ def test_interruption_ends_what_runs(
     monkeypatch.setattr(runner.subprocess, "Popen", remembered)
     monkeypatch.setattr(runner.time, "sleep", interrupt)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run_cells(read_grid(recipe).cells, tmp_path, "digits", jobs=2, on_done=lambda cell: None)
+    # A shell's background processes, such as these tests may be, ignore Ctrl-C.
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_cells(read_grid(recipe).cells, tmp_path, "digits", jobs=2, on_done=lambda cell: None)
+    finally:
+        signal.signal(signal.SIGINT, ctrl_c)
     assert [process.returncode for process in started] == [-15, -15]
     assert signal.getsignal(signal.SIGTERM) == before
 
