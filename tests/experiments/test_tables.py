@@ -82,6 +82,9 @@ def test_findings_are_rendered_between_their_marks(results: Results, tmp_path: P
     made = with_rendered_parts(text.format("methods of small, 1-bit weights"), tmp_path / "data")
     assert "| `bnn++` |" in made
     assert "`fp`" not in made
+    made = with_rendered_parts(text.format("methods of small"), tmp_path / "data")
+    assert "| fp `fp`" in made
+    assert "| bw `bnn++`" in made
     made = with_rendered_parts(text.format("latents of small, 1-bit weights"), tmp_path / "data")
     assert "| `bc` | 0 | 0.05 |  |  |  |\n| `bc` | 1 | pending |" in made
     made = with_rendered_parts(text.format("pairs of small, bnn++ and bc"), tmp_path / "data")

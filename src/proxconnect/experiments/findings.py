@@ -25,7 +25,7 @@ def with_rendered_parts(text: str, data: Path) -> str:
 
     A part stands between ``<!-- rendered: KIND of GRID, SELECTION -->`` and ``<!-- end -->``:
 
-    - ``methods``, selected by a table's title: its rows;
+    - ``methods``, selected by a table's title: its rows; without a selection those of all tables, as one;
     - ``latents``, the same: what the latents of its cells did;
     - ``pairs``: the grid's own pairs, or those selected as ``bnn++m and bnn++``;
     - ``accumulators``: what 8-bit accumulators cost beside 32-bit ones, and how often they overflow.
@@ -48,7 +48,7 @@ def with_rendered_parts(text: str, data: Path) -> str:
 
 
 def _methods(results: Mapping[str, Any], selection: str) -> str:
-    return method_table(results, _table(results, selection))
+    return method_table(results, _table(results, selection) if selection else list(results["cells"]))
 
 
 def _pairs(results: Mapping[str, Any], selection: str) -> str:
