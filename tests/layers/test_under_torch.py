@@ -34,6 +34,7 @@ def gradients(model: nn.Module, output: Tensor) -> list[Tensor]:
 X = torch.linspace(-1, 1, 2 * 36).reshape(2, 1, 6, 6)
 
 
+@pytest.mark.filterwarnings("error:Dynamo detected")  # a cached function: torch traces it anew, and says so
 @pytest.mark.parametrize("method", METHODS)
 def test_compiles_whole_and_once_as_mu_moves(method: str) -> None:
     model = network(method)

@@ -80,9 +80,11 @@ def binary_relax(levels: Iterable[float] = BIPOLAR) -> ElementwiseMap:
 
 @cache
 def _binary_relax(levels: Levels) -> ElementwiseMap:
+    nearest_level = _projector(levels)
+
     def value(w: Tensor, mu: Sharpness) -> Tensor:
         # Not (w + mu q) / (1 + mu), whose numerator overflows for large w and mu.
-        q = _projector(levels)(w, mu)
+        q = nearest_level(w, mu)
         return (w - q).div_(1 + mu).add_(q)
 
     def graph(mu: float) -> Polyline:
