@@ -18,7 +18,7 @@ namespace proxconnect {
 namespace {
 
 // Longer than what mostly lies between two layers, shorter than anyone else would notice.
-constexpr std::chrono::microseconds spinning{100};
+constexpr std::chrono::microseconds spinning{50};
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
