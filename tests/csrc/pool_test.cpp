@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "pool.h"
+#include "parallel.h"
 
 namespace {
 

@@ -105,6 +105,39 @@ def test_threads_are_there_again_after_a_fork() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 
+BESIDE_TORCH = """
+import ctypes, os, torch
+from proxconnect.engine.kernels import Affine, Panels, pack_signs, w1a8
+
+if not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+    print("skipped")
+    raise SystemExit
+torch.set_num_threads(4)
+many = torch.randn(2**20)
+many.exp()
+before = sorted(os.listdir("/proc/self/task"))
+x, weight = torch.randn(64, 1024), Panels(pack_signs(torch.randn(512, 1024)), 1024)
+small, affine = torch.randn(4, 1024), Affine(torch.ones(512))
+for rows in (x, small) * 20:
+    w1a8(rows, weight, affine)
+    many.exp()
+assert sorted(os.listdir("/proc/self/task")) == before
+print("done")
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="threads are counted in /proc, and torch has GNU OpenMP's, on Linux"
+)
+def test_kernels_run_on_the_threads_that_torch_has() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", BESIDE_TORCH], check=True, timeout=60, capture_output=True, text=True
+    )
+    if run.stdout == "skipped\n":
+        pytest.skip("torch has no GNU OpenMP here")
+    assert run.stdout == "done\n"
+
+
 def test_the_stub_names_what_the_module_has() -> None:
     stub = Path(proxconnect.__file__).with_name("_native.pyi").read_text()
     named = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)}

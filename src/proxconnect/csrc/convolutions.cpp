@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "dispatch.h"
-#include "pool.h"
+#include "parallel.h"
 #include "worthwhile.h"
 
 namespace proxconnect {

@@ -1,12 +1,9 @@
 #include "latents.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <atomic>
 
 #include "dispatch.h"
-#include "pool.h"
+#include "parallel.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -15,47 +12,19 @@ namespace {
 // The least work in elements: each takes as long as many products.
 constexpr std::int64_t least_elements = std::int64_t{1} << 14;
 
-// GNU OpenMP's entry to a parallel region, where the process has loaded it, as torch does on Linux.
-using OpenMP = void (*)(void (*work)(void*), void* context, unsigned threads, unsigned flags);
-OpenMP openmp() {
-  static const auto found = reinterpret_cast<OpenMP>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-  return found;
-}
-
-// As parallel_ranges, by torch's own threads where they can be had: these spin for a while after an operator of
-// torch's, and would contend with another pool for the processors.
-template <typename Work>
-void by_torchs_threads(std::int64_t size, std::int64_t threads, const Work& work) {
-  if (threads <= 1 || !openmp()) return parallel_ranges(size, threads, work);
-  struct Context {
-    const Work& work;
-    std::int64_t size;
-    std::int64_t parts;
-    std::atomic<std::int64_t> next{0};
-  } context{work, size, threads};
-  openmp()(
-      [](void* address) {
-        Context& c = *static_cast<Context*>(address);
-        // Inside another parallel region there may be fewer threads than parts.
-        for (std::int64_t i; (i = c.next.fetch_add(1)) < c.parts;) {
-          c.work(Range{c.size * i / c.parts, c.size * (i + 1) / c.parts});
-        }
-      },
-      &context, static_cast<unsigned>(threads), 0);
-}
-
 // work(range) for the parts of `size` elements, which begin at multiples of sixteen.
 template <typename Work>
 void parallel_elements(std::int64_t size, std::int64_t threads, const Work& work) {
   const std::int64_t lanes = (size + panel_width - 1) / panel_width;
-  by_torchs_threads(lanes, worthwhile(threads, size, least_elements), [&](Range part) {
+  const auto some_lanes = [&](Range part) {
     work(Range{part.begin * panel_width, std::min(part.end * panel_width, size)});
-  });
+  };
+  parallel_ranges(lanes, worthwhile(threads, size, least_elements), some_lanes, 1);
 }
 
 template <typename Work>
 void parallel_rows(std::int64_t rows, std::int64_t columns, std::int64_t threads, const Work& work) {
-  by_torchs_threads(rows, std::min(rows, worthwhile(threads, rows * columns, least_elements)), work);
+  parallel_ranges(rows, std::min(rows, worthwhile(threads, rows * columns, least_elements)), work, 1);
 }
 
 }  // namespace

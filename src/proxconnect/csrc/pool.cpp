@@ -185,7 +185,7 @@ std::atomic<Pool*>& current_pool() {
 
 }  // namespace
 
-void run_parallel(std::int64_t count, std::int64_t threads, void (*work)(void*, std::int64_t), void* context) {
+void run_in_pool(std::int64_t count, std::int64_t threads, void (*work)(void*, std::int64_t), void* context) {
   Pool& pool = *current_pool().load();
   const std::unique_lock mine(pool.in_use, std::try_to_lock);
   if (mine.owns_lock()) {

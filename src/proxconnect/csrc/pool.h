@@ -1,52 +1,13 @@
-// Threads that wait for work: spinning for a while, then asleep.
+// Threads of our own that wait for work: spinning for a while, then asleep.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <exception>
-#include <mutex>
-
-#include "core.h"
 
 namespace proxconnect {
 
-// Calls work(context, i) once for every i in 0 .. count, on this thread and up to threads - 1 others. What no other
-// thread has begun, this one does itself: a processor that is busy elsewhere delays nothing but the part that it is at.
-// While another thread is in here, the caller does everything. A forked child starts with threads of its own.
-void run_parallel(std::int64_t count, std::int64_t threads, void (*work)(void* context, std::int64_t i), void* context);
-
-// Parts for each thread, so that one that is held up leaves the others its rest.
-constexpr std::int64_t several_parts = 4;
-
-// Calls work(range) for parts of 0 .. size on up to `threads` threads. Where work throws, one of its exceptions is
-// thrown here after all parts are done.
-template <typename Work>
-void parallel_ranges(std::int64_t size, std::int64_t threads, Work&& work,
-                     std::int64_t parts_of_thread = several_parts) {
-  if (threads <= 1 || size <= 1) {
-    work(Range{0, size});
-    return;
-  }
-  struct Context {
-    Work& work;
-    std::int64_t size;
-    std::int64_t parts;
-    std::mutex failing;
-    std::exception_ptr failure;
-  } context{work, size, std::min(threads * parts_of_thread, size), {}, {}};
-  run_parallel(
-      context.parts, threads,
-      [](void* address, std::int64_t i) noexcept {
-        Context& c = *static_cast<Context*>(address);
-        try {
-          c.work(Range{c.size * i / c.parts, c.size * (i + 1) / c.parts});
-        } catch (...) {
-          const std::lock_guard lock(c.failing);
-          c.failure = std::current_exception();
-        }
-      },
-      &context);
-  if (context.failure) std::rethrow_exception(context.failure);
-}
+// run_parallel (parallel.h) on these threads. What no other thread has begun, the caller does itself: a processor that
+// is busy elsewhere delays nothing but the part that it is at. While another thread is in here, the caller does
+// everything. A forked child starts with threads of its own.
+void run_in_pool(std::int64_t count, std::int64_t threads, void (*work)(void* context, std::int64_t i), void* context);
 
 }  // namespace proxconnect

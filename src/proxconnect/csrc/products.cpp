@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "dispatch.h"
-#include "pool.h"
+#include "parallel.h"
 #include "worthwhile.h"
 
 namespace proxconnect {

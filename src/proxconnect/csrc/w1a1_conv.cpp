@@ -3,7 +3,7 @@
 
 #include "convolutions.h"
 #include "dispatch.h"
-#include "pool.h"
+#include "parallel.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
