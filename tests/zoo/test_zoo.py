@@ -26,7 +26,7 @@ def test_cards_say_what_the_files_hold(name: str) -> None:
     card = pc.zoo.card(name)
     assert "cifar10" in name
     assert card.data == "CIFAR-10 (JPEG copy)"
-    assert 0.4 < card.accuracy < 1  # the vision transformer of two epochs is four times as good as chance
+    assert 0.5 < card.accuracy < 1
     assert card.images == 5000
     assert len(card.commit.removesuffix("-dirty")) == 40
     path = Path(_shelf.__file__).parent / f"{name}.safetensors"
