@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +34,7 @@ def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
     done = _done(results)
     groups: dict[str, list[tuple[int, float]]] = {}
     for cell in done:
-        name = " ".join(dict.fromkeys((cell["model"], cell["setting"], cell["regime"])))
-        groups.setdefault(name, []).append((cell["record"]["bytes"], 100 * cell["record"]["packed"]))
+        groups.setdefault(_group(cell), []).append((cell["record"]["bytes"], 100 * cell["record"]["packed"]))
     with figure_to(path, (7, 4.5)) as figure:
         axes = figure.subplots()
         for name, points in groups.items():
@@ -69,44 +69,57 @@ def pareto_front(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 def draw_flips(results: Mapping[str, Any], path: Path) -> None:
     """Flips, and latents outside the exact interval, by epoch: a row for each table, seed 0 alone."""
     tables = _tables(results, "history", "flip_rate")
-    with figure_to(path, (11, 3.2 * len(tables))) as figure:
-        rows = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
-        for row, (title, cells) in zip(rows, tables.items(), strict=True):
-            row.suptitle(title, fontsize=9)
-            flips, outside = row.subplots(1, 2)
-            for axes, key in ((flips, "flip_rate"), (outside, "outside_exact")):
-                for index, cell in enumerate(cells):
-                    values = cell["record"]["history"].get(key, [])
-                    style = _STYLES[index // 10 % len(_STYLES)]
-                    epochs = range(1, len(values) + 1)
-                    axes.plot(epochs, values, style, color=f"C{index % 10}", label=_label(cell))
-                axes.set(xlabel="epoch", ylabel=key.replace("_", " "))
+    with figure_to(path, (11, 2.8 * len(tables))) as figure:
+        rows = figure.subplots(
+            len(tables), 3, squeeze=False, sharex="row", sharey="col", width_ratios=(4, 4, 2)
+        )
+        for (flips, outside, legend), (title, cells) in zip(rows, tables.items(), strict=True):
+            for index, cell in enumerate(cells):
+                look = {"color": f"C{index % 10}", "linestyle": _STYLES[index // 10 % len(_STYLES)]}
+                history = cell["record"]["history"]
+                # No logarithm has a place for an epoch without flips: the line ends there.
+                flipped = [rate or math.nan for rate in history["flip_rate"]]
+                flips.plot(range(1, len(flipped) + 1), flipped, label=_label(cell), **look)
+                shares = history.get("outside_exact", [])
+                outside.plot(range(1, len(shares) + 1), shares, **look)
+            flips.set(yscale="log", ylabel="flip rate")
+            flips.set_title(title, fontsize=9, loc="left")
+            outside.set(ylim=(-0.04, 1.04), ylabel="outside the exact interval")
+            for axes in (flips, outside):
+                axes.set_xlabel("epoch")
                 axes.xaxis.get_major_locator().set_params(integer=True)
                 axes.grid(alpha=0.3)
-            flips.set(yscale="log")
-            row.legend(*flips.get_legend_handles_labels(), loc="outside right center", fontsize=7)
+            legend.set_axis_off()
+            legend.legend(
+                *flips.get_legend_handles_labels(),
+                loc="center left",
+                fontsize=7,
+                ncols=math.ceil(len(cells) / 12),
+                frameon=False,
+            )
 
 
 def draw_latents(results: Mapping[str, Any], path: Path) -> None:
-    """Histograms of the latents, later epochs darker: a block of panels for each table, seed 0 alone."""
-    tables = _tables(results, "latents")
-    heights = [math.ceil(len(cells) / _PANELS) for cells in tables.values()]
-    with figure_to(path, (1.8 * _PANELS, 1.6 * sum(heights) + 0.3 * len(heights))) as figure:
-        blocks = figure.subfigures(len(tables), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for block, height, (title, cells) in zip(blocks, heights, tables.items(), strict=True):
-            block.suptitle(title, fontsize=9)
-            panels = block.subplots(height, _PANELS, squeeze=False).flat
-            for axes, cell in itertools.zip_longest(panels, cells):
-                if cell is None:
-                    axes.set_axis_off()
-                    continue
-                histograms = cell["record"]["latents"]
-                for index, shares in enumerate(histograms.values()):
-                    edges = [-3 + 6 * edge / len(shares) for edge in range(len(shares) + 1)]
-                    axes.stairs(shares, edges, color=str(0.8 * (1 - (index + 1) / len(histograms))))
-                axes.set_title(_label(cell), fontsize=7)
-                axes.set_yticks([])
-                axes.tick_params(labelsize=6)
+    """Histograms of the latents, later epochs darker: a panel for each cell, seed 0 alone."""
+    cells = {id(cell): cell for table in _tables(results, "latents").values() for cell in table}.values()
+    height = math.ceil(len(cells) / _PANELS)
+    with figure_to(path, (1.8 * _PANELS, 1.7 * height)) as figure:
+        panels = figure.subplots(height, _PANELS, squeeze=False).flat
+        for axes, cell in itertools.zip_longest(panels, cells):
+            if cell is None:
+                axes.set_axis_off()
+                continue
+            histograms = cell["record"]["latents"]
+            for index, shares in enumerate(histograms.values()):
+                edges = [-3 + 6 * edge / len(shares) for edge in range(len(shares) + 1)]
+                axes.stairs(shares, edges, color=str(0.8 * (1 - (index + 1) / len(histograms))))
+            axes.set_title(f"{_group(cell)}\n{textwrap.fill(_label(cell), 28)}", fontsize=7)
+            axes.set_yticks([])
+            axes.tick_params(labelsize=6)
+
+
+def _group(cell: Mapping[str, Any]) -> str:
+    return " ".join(dict.fromkeys((cell["model"], cell["setting"], cell["regime"])))
 
 
 def _label(cell: Mapping[str, Any]) -> str:
