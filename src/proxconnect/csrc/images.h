@@ -133,4 +133,17 @@ struct W1A32Image {
   std::int64_t plane_floats() const { return (conv.b.channels + 1) * channel_floats() + panel_width; }
 };
 
+// The lines of its outputs, of one image after the other, as a set makes them that keeps tables of the pixels, five channels
+// each, for all taps that read them.
+struct W1A32Lines {
+  const W1A32Conv& conv;
+  std::int64_t output_height, output_width;
+
+  std::int64_t padded_width() const { return conv.x.width + 2 * conv.geometry.padding_x; }
+  // Those of the image that a line of outputs lies across.
+  std::int64_t lines_read() const { return (conv.b.kernel_y - 1) * conv.geometry.dilation_y + 1; }
+  // What it reads, of one group of channels.
+  std::int64_t tables() const { return lines_read() * padded_width() * ((conv.b.group_channels() + 4) / 5); }
+};
+
 }  // namespace proxconnect

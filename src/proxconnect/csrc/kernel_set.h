@@ -104,6 +104,11 @@ struct KernelSet {
                             Range elements);
   void (*scale_marked)(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
   void (*scale_outputs)(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
+
+  // What not every set has.
+
+  // Lines of a W1A32Conv, where tables of pixels are looked up faster than w1a32_conv does its work.
+  void (*w1a32_lines)(const W1A32Lines&, Range lines, Range panels) = nullptr;
 };
 
 }  // namespace proxconnect

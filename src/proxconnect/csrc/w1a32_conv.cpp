@@ -8,20 +8,30 @@
 #include "worthwhile.h"
 
 namespace proxconnect {
+namespace {
 
-void convolve(const W1A32Conv& conv, std::int64_t threads) {
+// Whether tables of pixels serve more than one tap each, and those that a line of outputs reads stay near.
+bool pays(const W1A32Lines& lines) {
+  constexpr std::int64_t most_tables = 1 << 14;  // of 128 bytes
+  const Geometry& at = lines.conv.geometry;
+  return lines.conv.b.taps() > at.stride_y * at.stride_x && lines.tables() <= most_tables;
+}
+
+void convolve_lines(const W1A32Lines& all, std::int64_t threads) {
+  const std::int64_t lines = all.conv.x.count * all.output_height;
+  const std::int64_t panels = all.conv.b.panels();
+  if (lines >= 4 * threads) {
+    const auto some_lines = [&](Range some) { active_kernels().w1a32_lines(all, some, Range{0, panels}); };
+    parallel_ranges(lines, threads, some_lines, 1);
+  } else {
+    const auto some_panels = [&](Range some) { active_kernels().w1a32_lines(all, Range{0, lines}, some); };
+    parallel_ranges(panels, threads, some_panels, 1);
+  }
+}
+
+void convolve_planes(const W1A32Conv& conv, const ConvAxis& vertical, const ConvAxis& horizontal, std::int64_t threads) {
   const ConvPanels& b = conv.b;
-  const Geometry& at = conv.geometry;
-  const auto axis = [](std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
-                       std::int64_t dilation) {
-    return ConvAxis{output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation};
-  };
-  W1A32Image image{conv,
-                   0,
-                   axis(conv.x.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y),
-                   axis(conv.x.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x),
-                   nullptr,
-                   nullptr};
+  W1A32Image image{conv, 0, vertical, horizontal, nullptr, nullptr};
   const std::int64_t positions = image.positions();
   const std::int64_t blocks = (positions + panel_width - 1) / panel_width;
   const std::int64_t useful = worthwhile(threads, positions * b.n * b.taps() * b.group_channels());
@@ -46,6 +56,26 @@ void convolve(const W1A32Conv& conv, std::int64_t threads) {
         active_kernels().w1a32_conv(image, Range{0, positions}, some);
       });
     }
+  }
+}
+
+}  // namespace
+
+void convolve(const W1A32Conv& conv, std::int64_t threads) {
+  const ConvPanels& b = conv.b;
+  const Geometry& at = conv.geometry;
+  const auto axis = [](std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
+                       std::int64_t dilation) {
+    return ConvAxis{output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation};
+  };
+  const ConvAxis vertical = axis(conv.x.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
+  const ConvAxis horizontal = axis(conv.x.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
+  const W1A32Lines lines{conv, vertical.output, horizontal.output};
+  if (active_kernels().w1a32_lines != nullptr && pays(lines)) {
+    const std::int64_t outputs = conv.x.count * lines.output_height * lines.output_width * b.n;
+    convolve_lines(lines, worthwhile(threads, outputs * b.taps() * b.group_channels()));
+  } else {
+    convolve_planes(conv, vertical, horizontal, threads);
   }
 }
 

@@ -14,6 +14,10 @@ bool runs_here() {
 
 }  // namespace
 
-constinit const KernelSet kernels = all_kernels("avx512", runs_here);
+constinit const KernelSet kernels = [] {
+  KernelSet set = all_kernels("avx512", runs_here);
+  set.w1a32_lines = w1a32_lines;
+  return set;
+}();
 
 }  // namespace proxconnect::avx512
