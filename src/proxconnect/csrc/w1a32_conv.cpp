@@ -10,11 +10,14 @@
 namespace proxconnect {
 namespace {
 
-// Whether tables of pixels serve more than one tap each, and those that a line of outputs reads stay near.
+// Whether tables of pixels, of which those that a line of outputs reads stay near, serve more than one tap each, or outputs
+// are too few to be lanes.
 bool pays(const W1A32Lines& lines) {
   constexpr std::int64_t most_tables = 1 << 14;  // of 128 bytes
   const Geometry& at = lines.conv.geometry;
-  return lines.conv.b.taps() > at.stride_y * at.stride_x && lines.tables() <= most_tables;
+  const bool shared = lines.conv.b.taps() > at.stride_y * at.stride_x;
+  const bool few = lines.output_height * lines.output_width < panel_width;
+  return (shared || few) && lines.tables() <= most_tables;
 }
 
 void convolve_lines(const W1A32Lines& all, std::int64_t threads) {
