@@ -44,12 +44,12 @@ class LineTables {
   }
 
   const Table* at(std::int64_t line, std::int64_t column) const {
-    return &tables_[static_cast<std::size_t>((line % room_ * width_ + column) * fives())];
+    return tables_.get() + (line % room_ * width_ + column) * fives();
   }
 
  private:
   void make(std::int64_t line) {
-    Table* to = const_cast<Table*>(at(line, 0));
+    Table* to = tables_.get() + line % room_ * width_ * fives();
     const std::int64_t y = line - top_;
     if (y < 0 || y >= x_.height) {
       std::fill_n(to, width_ * fives(), Table{});
