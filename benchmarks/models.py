@@ -51,6 +51,7 @@ CASES = (
     Case("resnet18", 224, 1000, "bwa", options=BI_REAL),
     Case("deit-tiny", 224, 1000, "bw"),
     Case("deit-tiny", 224, 1000, "bw", "int8"),
+    Case("deit-tiny", 224, 1000, "bw", "int6"),
     Case("deit-tiny", 224, 1000, "bwa"),
 )
 

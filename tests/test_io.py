@@ -309,10 +309,10 @@ def test_load_refuses_bad_arguments_and_files(tmp_path: Path) -> None:
     path = pc.save(binarized(), tmp_path / "m.safetensors", image_batch(1))
     with pytest.raises(ProxConnectError, match="unknown kernels 'quick'"):
         pc.load(path, kernels="quick")
-    with pytest.raises(ProxConnectError, match="activations must be None or 'int8', not 'bnn'"):
+    with pytest.raises(ProxConnectError, match="activations must be None, 'int8' or 'int6', not 'bnn'"):
         pc.load(path, activations="bnn")
-    with pytest.raises(ProxConnectError, match="'int8' is computed by kernels='fast'"):
-        pc.load(path, kernels="reference", activations="int8")
+    with pytest.raises(ProxConnectError, match="'int6' is computed by kernels='fast'"):
+        pc.load(path, kernels="reference", activations="int6")
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(FormatError, match=r"m\.safetensors: truncated"):
         pc.load(path)

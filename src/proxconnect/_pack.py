@@ -54,7 +54,7 @@ def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -
     Args:
         model: a model with binarized or hardened layers.
         kernels: ``"fast"`` or ``"reference"``, see :func:`proxconnect.load`.
-        activations: None or ``"int8"``, see :func:`proxconnect.load`.
+        activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
 
     Raises:
         ProxConnectError: there is nothing to pack, a layer has levels that cannot be packed, or ``kernels``

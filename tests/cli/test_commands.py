@@ -56,6 +56,13 @@ def test_eval_counts_right_answers(runs: Path, capsys: pytest.CaptureFixture[str
     assert result["accuracy"] == pytest.approx(right, abs=1 / 360 + 1e-6)
     assert result["images"] == 360
     assert right > 0.3
+    narrow = ["eval", str(file), "--data", "digits", "--activations", "int6"]
+    assert run([*narrow, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["activations"] == "int6"
+    assert result["accuracy"] == pytest.approx(right, abs=0.1)
+    assert run([*narrow, "--kernels", "reference"]) == 2
+    assert "'int6' is computed by kernels='fast'" in capsys.readouterr().err
 
 
 def test_pack_writes_what_was_asked_for(

@@ -40,27 +40,30 @@ def forms(setting: str, activations: str | None, path: Path) -> list[nn.Module]:
 
 
 X = torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(3))
-FORMS = [("bw", None, "w1a32"), ("bw", "int8", "w1a8"), ("bwa", None, "w1a1")]
+FORMS = [
+    ("bw", None, "w1a32", "w1a32"),
+    ("bw", "int8", "w1a8", "w1a8"),
+    ("bw", "int6", "w1a8", "w1a6"),
+    ("bwa", None, "w1a1", "w1a1"),
+]
 
 
-@pytest.mark.parametrize(("setting", "activations", "kernel"), FORMS)
+@pytest.mark.parametrize(("setting", "activations", "conv2d", "linear"), FORMS)
 def test_compilers_and_exporters_keep_the_operators(
-    setting: str, activations: str | None, kernel: str, tmp_path: Path
+    setting: str, activations: str | None, conv2d: str, linear: str, tmp_path: Path
 ) -> None:
     for form in forms(setting, activations, tmp_path / "m.safetensors"):
         expected = form(X)
         program = torch.export.export(form, (X,))
         assert torch.equal(program.module()(X), expected)
         kept = {str(node.target) for node in program.graph.nodes if "proxconnect" in str(node.target)}
-        assert {f"proxconnect.{kernel}_conv2d.default", f"proxconnect.{kernel}_linear.default"} <= kept
+        assert {f"proxconnect.{conv2d}_conv2d.default", f"proxconnect.{linear}_linear.default"} <= kept
         torch._dynamo.reset()
         assert torch.equal(torch.compile(form, fullgraph=True, backend="aot_eager")(X), expected)
 
 
-@pytest.mark.parametrize(("setting", "activations", "kernel"), FORMS)
-def test_autocast_leaves_them_in_float32(
-    setting: str, activations: str | None, kernel: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("setting", "activations"), [form[:2] for form in FORMS])
+def test_autocast_leaves_them_in_float32(setting: str, activations: str | None, tmp_path: Path) -> None:
     packed, net = forms(setting, activations, tmp_path / "m.safetensors")
     for form in (packed, net):
         with torch.autocast("cpu", torch.bfloat16):
@@ -92,6 +95,7 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("pack_pixels", (IMAGE,)),
     ("w1a32_linear", (ROWS, *LINEAR, *AFFINE, torch.randn(2, 3, N))),
     ("w1a8_linear", (ROWS, *LINEAR, *AFFINE, None)),
+    ("w1a6_linear", (ROWS, *LINEAR, *AFFINE, torch.randn(2, 3, N))),
     ("w1a1_linear", (PACKED_ROWS, *LINEAR, *AFFINE, None, True)),
     ("w1a1_linear_signs", (PACKED_ROWS, *LINEAR, FOLD.threshold, FOLD.flip, False)),
     ("w1a32_conv2d", (IMAGE, *CONV, *AFFINE, torch.randn(2, N, 3, 3))),

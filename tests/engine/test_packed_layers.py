@@ -170,11 +170,13 @@ def test_the_summary_names_the_kernel_of_each_layer(
     assert [row.kernel for row in pc.summary(hardened(layer)).layers] == ["torch"]
     packed = pc.pack_(layer)
     assert [row.kernel for row in pc.summary(packed).layers] == [kernel]
-    int8 = pc.pack_(unpacked_copy(packed), activations="int8")
-    assert int8.kernel == kernel.replace("w1a32", "w1a8")
-    if kernel == "w1a32":
-        x = torch.randn(shape)
-        assert (int8(x) - packed(x)).abs().max() < 0.05 * packed(x).abs().max()
+    narrow_linear = "w1a6" if isinstance(layer, nn.Linear) else "w1a8"
+    for activations, name, most in (("int8", "w1a8", 0.05), ("int6", narrow_linear, 0.2)):
+        narrow = pc.pack_(unpacked_copy(packed), activations=activations)
+        assert narrow.kernel == kernel.replace("w1a32", name)
+        if kernel == "w1a32":
+            x = torch.randn(shape)
+            assert 0 < (narrow(x) - packed(x)).abs().max() < most * packed(x).abs().max()
 
 
 def test_small_float_convolutions_are_unpacked_unless_int8_is_wanted() -> None:
@@ -291,5 +293,5 @@ def test_a_packed_layer_follows_its_state_and_its_bias() -> None:
 def test_an_input_that_does_not_fit_is_refused(layer: nn.Module, input: Tensor, words: str) -> None:
     with pytest.raises(ProxConnectError, match=words):
         pc.pack_(hardened(copy.deepcopy(layer)))(input)
-    with pytest.raises(ProxConnectError, match="activations must be None or 'int8', not 'int4'"):
+    with pytest.raises(ProxConnectError, match="activations must be None, 'int8' or 'int6', not 'int4'"):
         pc.pack_(hardened(copy.deepcopy(layer)), activations="int4")

@@ -15,7 +15,7 @@ ZooOption = Annotated[
 ]
 
 
-def open_network(file: Path | None, zoo: str | None, kernels: str) -> Network:
+def open_network(file: Path | None, zoo: str | None, kernels: str, activations: str | None = None) -> Network:
     """The network in ``file``, or the model ``zoo``: one of the two.
 
     Raises:
@@ -27,6 +27,6 @@ def open_network(file: Path | None, zoo: str | None, kernels: str) -> Network:
         known = ", ".join(proxconnect.zoo.list())
         raise ProxConnectError(f"give either a packed file or --zoo NAME (one of {known})")
     if zoo is not None:
-        return proxconnect.zoo.load(zoo, kernels=kernels)
+        return proxconnect.zoo.load(zoo, kernels, activations)
     assert file is not None
-    return proxconnect.load(file, kernels=kernels)
+    return proxconnect.load(file, kernels, activations)

@@ -19,21 +19,24 @@ def evaluate_file(
     split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 256,
     kernels: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
+    activations: Annotated[
+        str | None, typer.Option(help="int8 or int6: float inputs of binary layers in fewer bits.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Evaluate a packed model on a labelled data set; for one of the zoo, beside what its card says."""
     import proxconnect
     from proxconnect.trainer import evaluate_split
 
-    network = open_network(file, zoo, kernels)
+    network = open_network(file, zoo, kernels, activations)
     start = time.perf_counter()
     result = evaluate_split(network, data, split, batch_size=batch_size)
     seconds = time.perf_counter() - start
     promised = None if zoo is None else proxconnect.zoo.card(zoo).accuracy
     if as_json:
         what: dict[str, Any] = {"file": str(file)} if zoo is None else {"zoo": zoo, "card_accuracy": promised}
-        named = {"data": data, "split": split, "kernels": kernels, "seconds": seconds}
-        print(json.dumps({**result.to_dict(), **what, **named}))
+        named = {"data": data, "split": split, "kernels": kernels, "activations": activations}
+        print(json.dumps({**result.to_dict(), **what, **named, "seconds": seconds}))
     else:
         print(
             f"{data} {split}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, "

@@ -9,7 +9,7 @@ from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.format import BinaryTensor
 
 KERNELS = ("fast", "reference")
-ACTIVATIONS = ("int8",)
+ACTIVATIONS = ("int8", "int6")
 UNPACKED = "unpacked"
 _MOST_INPUTS = 2**24  # sums of as many signs are exact in float32, and of as many int8 in int32
 # Convolutions in float32 with fewer inputs to a sum, or channels of them (a stem, depthwise ones), are faster
@@ -18,7 +18,7 @@ _LEAST_INPUTS, _LEAST_CHANNELS = 128, 8
 
 
 def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = None) -> str:
-    """The kernel for a weight and its use: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
+    """The kernel for a weight and its use: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
 
     Unpacked are ternary weights, scales of groups of inputs, float32 convolutions with fewer than 128 inputs
     to a sum or 8 channels in a group, and whatever is neither a linear layer nor a 1d or 2d convolution with
@@ -28,7 +28,7 @@ def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = Non
     Args:
         form: the weight's.
         use: None for every other use.
-        activations: ``"int8"`` quantizes float inputs to 8 bits.
+        activations: ``"int8"`` quantizes float inputs to 8 bits, ``"int6"`` those of linear layers to 6.
 
     >>> kernel_of(BinaryTensor((8, 4)), Use("linear"), "int8")
     'w1a8'
@@ -41,8 +41,8 @@ def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = Non
         return UNPACKED
     if use.binary_input:
         return "w1a1"
-    if activations == "int8":
-        return "w1a8"
+    if activations is not None:
+        return "w1a6" if activations == "int6" and use.operation == "linear" else "w1a8"
     small = inputs < _LEAST_INPUTS or form.shape[1] < _LEAST_CHANNELS
     return UNPACKED if use.operation != "linear" and small else "w1a32"
 
@@ -54,6 +54,8 @@ def check_kernels(kernels: str, activations: str | None = None) -> None:
     if activations is None:
         return
     if activations not in ACTIVATIONS:
-        raise ProxConnectError(f"activations must be None or 'int8', not {activations!r}")
+        raise ProxConnectError(f"activations must be None, 'int8' or 'int6', not {activations!r}")
     if kernels == "reference":
-        raise ProxConnectError("activations='int8' is computed by kernels='fast', not by 'reference'")
+        raise ProxConnectError(
+            f"activations={activations!r} is computed by kernels='fast', not by 'reference'"
+        )

@@ -7,6 +7,7 @@ and with operands that are laid out and checked already. Under autocast floats a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -150,6 +151,7 @@ _PRODUCTS: dict[tuple[str, type[Operand]], Operator] = {
     for kernel, kind, product in (
         ("w1a1", LinearOperand, kernels.w1a1_affine),
         ("w1a1", ConvOperand, kernels.w1a1_conv_affine),
+        ("w1a6", LinearOperand, partial(kernels.w1a8, bits=6)),
         ("w1a8", LinearOperand, kernels.w1a8),
         ("w1a8", ConvOperand, kernels.w1a8_conv),
         ("w1a32", LinearOperand, kernels.w1a32),

@@ -19,7 +19,7 @@ class Product:
     """What a kernel makes of a layer's input: sums, then ``epilogue``.
 
     Args:
-        kernel: ``"w1a1"``, whose input is packed, ``"w1a8"`` or ``"w1a32"``.
+        kernel: ``"w1a1"``, whose input is packed, ``"w1a6"``, ``"w1a8"`` or ``"w1a32"``.
         weight: laid out.
         flat: the layer has one dimension where its kernel has two.
         epilogue: an affine function to floats, or thresholds to bits, which are for ``"w1a1"`` alone.

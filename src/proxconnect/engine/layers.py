@@ -35,7 +35,7 @@ class PackedLayer(nn.Module):
 
     @property
     def kernel(self) -> str:
-        """The kernel that computes this layer: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
+        """What computes this layer: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
         return UNPACKED if self.on_kernel is None else self.on_kernel.kernel
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -110,7 +110,7 @@ def pack_layer_(
     Args:
         layer: a layer with float weights, hardened or plain; its other state, hooks and identity stay.
         weights: the packed weights by name; layers may share them.
-        activations: ``"int8"`` quantizes float inputs to 8 bits.
+        activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
     """
     for name in weights:
         del layer._parameters[name]

@@ -29,11 +29,11 @@ class Network(nn.Module):
     Args:
         packed: a checked file with a graph.
         kernels: ``"fast"`` or ``"reference"``.
-        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits.
+        activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
 
     Attributes:
-        kernels: by name, what computes with each binary weight: ``"w1a1"``, ``"w1a8"``, ``"w1a32"`` or
-            ``"unpacked"``.
+        kernels: by name, what computes with each binary weight: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``,
+            ``"w1a32"`` or ``"unpacked"``.
 
     Raises:
         FormatError: there is no graph, or it breaks the rules of ``docs/format.md``.

@@ -61,21 +61,22 @@ def names() -> list[str]:
     return sorted(path.stem for path in _SHELF.glob("*.json"))
 
 
-def load(name: str, kernels: str = "fast") -> Network:
+def load(name: str, kernels: str = "fast", activations: str | None = None) -> Network:
     """The network ``name``, in eval mode.
 
     Args:
         name: one of :func:`proxconnect.zoo.list`.
         kernels: as for :func:`proxconnect.load`.
+        activations: likewise.
 
     Raises:
-        ProxConnectError: the name is unknown (the message names near matches).
+        ProxConnectError: the name is unknown (the message names near matches), or another argument.
 
     >>> import proxconnect as pc, torch
     >>> pc.zoo.load("resnet20-cifar10-bw")(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 10])
     """
-    return load_file(_known(name).with_suffix(".safetensors"), kernels=kernels)
+    return load_file(_known(name).with_suffix(".safetensors"), kernels=kernels, activations=activations)
 
 
 def card(name: str) -> Card:

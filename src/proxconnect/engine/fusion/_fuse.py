@@ -29,7 +29,7 @@ def fuse(
         graph: of operators of the closed list.
         weights: the binary weights by name.
         tensor: the other tensors by name.
-        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits.
+        activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
     """
     draft = Draft(graph)
     rewriting = Rewriting(draft, weights, tensor, activations, _shapes(graph, weights, tensor))

@@ -42,7 +42,7 @@ class Rewriting:
         draft: the graph.
         weights: its binary weights by name.
         tensor: any other tensor by name.
-        activations: ``"int8"`` or None.
+        activations: None, ``"int8"`` or ``"int6"``.
         shapes: of values, for a batch of 2, as far as they are known.
         kernels: filled in: the kernel of each weight that has one.
     """

@@ -1,0 +1,90 @@
+"""What activations of 8 and 6 bits cost a packed network in accuracy.
+
+    python benchmarks/activation_bits.py --data FOLDER
+
+Validation accuracy of every model of the zoo that has float inputs to its binary layers: as packed, with
+``activations="int8"`` and with ``activations="int6"``. Writes
+``docs/results/data/activation_bits.json`` and the table ``docs/results/activation_bits.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from _rounds import machine
+
+import proxconnect as pc
+from proxconnect._files import written_whole
+from proxconnect.trainer import evaluate_split
+
+RESULTS = Path("docs/results")
+ACTIVATIONS = (None, "int8", "int6")
+
+
+def measure(model: str, data: str) -> dict[str, Any]:
+    """Accuracy and kernels of one model with each kind of activations."""
+    found = {}
+    for activations in ACTIVATIONS:
+        network = pc.zoo.load(model, activations=activations)
+        found[activations or "float32"] = {
+            "accuracy": evaluate_split(network, data, "val").accuracy,
+            "kernels": sorted(set(network.kernels.values())),
+        }
+    print(model, found, flush=True)
+    return found
+
+
+def page(result: dict[str, Any]) -> str:
+    """The results as a page."""
+    text = (
+        f"{result['data']}, {result['images']:,} validation images; {result['machine']}. Models of the zoo "
+        "with 1-bit weights, as packed and with the float inputs of their binary layers quantized on the "
+        "way: `int8` to 8 bits, `int6` those of linear layers to 6 (of convolutions to 8: without linear "
+        f"layers both are the same). {100 / result['images']:.2g} points are one image. What the kernels "
+        "gain: [products](kernels.md), [networks](models.md). Made by `benchmarks/activation_bits.py`."
+    )
+    lines = [
+        "# Activations of fewer bits",
+        "",
+        text,
+        "",
+        "| model | activations | kernels | accuracy | against float32, points |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for model, found in result["models"].items():
+        exact = found["float32"]["accuracy"]
+        for activations, values in found.items():
+            if activations == "int6" and values["kernels"] == found["int8"]["kernels"]:
+                continue
+            cost = "" if activations == "float32" else f"{100 * (values['accuracy'] - exact):+.2f}"
+            kernels = ", ".join(f"`{kernel}`" for kernel in values["kernels"])
+            lines.append(f"| `{model}` | {activations} | {kernels} | {values['accuracy']:.2%} | {cost} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True)
+    data = parser.parse_args().data
+    models = [model for model in pc.zoo.list() if pc.zoo.card(model).setting == "bw"]
+    images = evaluate_split(pc.zoo.load(models[0]), data, "val").images
+    result = {
+        "machine": machine(),
+        "data": pc.zoo.card(models[0]).data,
+        "images": images,
+        "models": {model: measure(model, data) for model in models},
+    }
+    for path, text in (
+        (RESULTS / "data" / "activation_bits.json", json.dumps(result, indent=1) + "\n"),
+        (RESULTS / "activation_bits.md", page(result)),
+    ):
+        with written_whole(path) as file:
+            file.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
