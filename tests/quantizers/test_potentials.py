@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from proxconnect import implicit_regularizer
 from proxconnect.quantizers import (
     ElementwiseMap,
     binary_relax,
@@ -27,6 +28,7 @@ from proxconnect.quantizers import (
     tanh,
     w_shaped,
 )
+from proxconnect.theory import convex_potential
 
 NODES, WEIGHTS = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(16))
 sharpness = st.floats(0.1, 20)
@@ -66,8 +68,6 @@ def test_potential_is_the_conjugate_of_the_conjugate(any_map: ElementwiseMap) ->
     for mu in (0.4, 1.0, 6.0):
         w = arguments(any_map, mu)
         conjugate, value = any_map.conjugate(w, mu), any_map(w, mu)
-        if any_map is sign_swish:
-            value = value.clamp(-TURN / 2, TURN / 2)  # rounding at the turn
         z = torch.cat([value[::25], torch.linspace(value.min(), value.max(), 301, dtype=torch.float64)])
         # The supremum of z w - R*(w) over all w; a grid falls short of it by a second-order term.
         below = (z[:, None] * w - conjugate).amax(dim=1)
@@ -83,10 +83,59 @@ def test_value_and_argument_are_conjugate(any_map: ElementwiseMap, w: float, mu:
         w = max(min(w, TURN / mu), -TURN / mu)
     latent = torch.tensor([w], dtype=torch.float64)
     z = any_map(latent, mu)
-    if any_map is sign_swish:
-        z = z.clamp(-TURN / 2, TURN / 2)  # rounding at the turn
     total = any_map.potential(z, mu) + any_map.conjugate(latent, mu)
     assert total.item() == pytest.approx((z * latent).item(), rel=1e-7, abs=1e-7)
+
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@settings(max_examples=25, deadline=None)
+@given(
+    places=st.lists(st.floats(-8, 8, width=16), min_size=1, max_size=20),
+    exponent=st.floats(-8, 8),
+    as_tensor=st.sampled_from([None, torch.float32, torch.float64]),
+)
+def test_values_lie_in_the_domain_of_the_potential(
+    any_map: ElementwiseMap,
+    dtype: torch.dtype,
+    places: list[float],
+    exponent: float,
+    as_tensor: torch.dtype | None,
+) -> None:
+    mu = 10**exponent
+    sharpness = mu if as_tensor is None else torch.tensor(mu, dtype=as_tensor)
+    ends = [piece.end for piece in any_map.pieces(mu)[:-1]]
+    near = torch.tensor(places, dtype=torch.float64)
+    w = torch.cat([near, near / mu, *(end + near * 2.0**-40 for end in ends), torch.tensor([1e4, -1e4])])
+    number = torch.finfo(dtype)
+    w = w.clamp(number.min, number.max).to(dtype)
+    z, mu = any_map(w, sharpness), float(sharpness)
+    assert z.isfinite().all()
+    assert any_map.potential(z, mu).isfinite().all()
+    if any_map is not sign_swish:
+        assert convex_potential(any_map, mu, epsilon=number.eps).R(z.double()).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_regularizer_is_finite_at_values(any_map: ElementwiseMap, dtype: torch.dtype, mu: float) -> None:
+    if any_map is sign_swish:
+        return  # it falls, and has no regularizer
+    ends = [piece.end for piece in any_map.pieces(mu)[:-1]]
+    w = torch.tensor([0.0, 1.0, -3.0, 9.0, *ends], dtype=torch.float64).clamp(-6e4, 6e4).to(dtype)
+    z = any_map(w, mu)
+    assert implicit_regularizer(any_map, z, mu).abs().max() <= torch.finfo(dtype).max
+    if mu >= 0.3:  # at smaller mu some gaps are narrower than the roundings of a value
+        assert implicit_regularizer(any_map, z, mu, gaps="largest").isfinite().all()
+
+
+def test_values_of_a_wide_power_lie_in_its_range() -> None:
+    for m, t in ((1e-3, 1e6), (0.5, 0.9), (3.0, 1e30)):
+        for dtype in DTYPES:
+            w = torch.tensor([t, 2 * t, -math.inf], dtype=torch.float64).to(dtype)
+            for mu in (1.0, 1.3, 3.0, torch.tensor(7.5)):
+                assert reste(m, t).potential(reste(m, t)(w, mu), float(mu)).isfinite().all()
 
 
 def test_potential_is_infinite_outside_the_range(any_map: ElementwiseMap, mu: float) -> None:

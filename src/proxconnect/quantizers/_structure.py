@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +57,16 @@ class SignPiece:
     constant: float | None
     start_value: float
     end_value: float
+
+
+def hull(pieces: Iterable[Piece]) -> tuple[float, float]:
+    """The ends of the range of a map that has these pieces.
+
+    >>> hull([Piece(-math.inf, 0.0, "flat", -1.0, -1.0), Piece(0.0, math.inf, "rising", 2.0, math.inf)])
+    (-1.0, inf)
+    """
+    ends = [end for piece in pieces for end in (piece.start_value, piece.end_value)]
+    return min(ends), max(ends)
 
 
 def sign_piece(piece: Piece) -> SignPiece:

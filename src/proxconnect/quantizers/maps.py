@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from proxconnect.quantizers._polyline import Polyline
+from proxconnect.quantizers._potential import Everywhere, OnRange, Potential
 from proxconnect.quantizers._structure import Piece, SignPiece, sign_piece
 
 Sharpness = float | Tensor
 Elementwise = Callable[[Tensor, Sharpness], Tensor]
-Potential = Callable[[Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,11 @@ class ElementwiseMap:
         slope: its derivative.
         pieces: the shape at a given ``mu``, in order from ``-inf`` to ``inf``; None where it is not declared.
         potential: ``R``, the convex function with ``P`` a selection of the inverse of its subdifferential and
-            ``min R = 0``; ``+inf`` outside the closed hull of the range. Of a map that is not monotone: of
-            its monotone part around 0, continued by constants.
-        conjugate: ``R*``, the integral of ``P`` from 0; of a map that is not monotone likewise.
+            ``min R = 0``, as a formula for float64 inside the closed hull of the range. The map's attribute
+            is ``+inf`` outside that hull, but not at its own values, which may exceed an end by rounding.
+            Of a map that is not monotone: of its monotone part around 0, continued by constants.
+        conjugate: ``R*``, the integral of ``P`` from 0; of a map that is not monotone likewise. Both
+            attributes compute in float64 and return a tensor like their argument.
         formula: the value in the field's notation.
         source: where the map comes from.
         argmin: the minimisation over ``z`` that the map solves.
@@ -64,9 +66,15 @@ class ElementwiseMap:
     argmin: str = ""
     limits: tuple[str, str] | tuple[()] = ()
 
+    def __post_init__(self) -> None:
+        if self.potential is not None and self.pieces is not None:
+            object.__setattr__(self, "potential", OnRange(self.potential, self.pieces))
+        if self.conjugate is not None:
+            object.__setattr__(self, "conjugate", Everywhere(self.conjugate))
+
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """``value(w, mu)``."""
-        return self.value(w, mu)
+        return self.value(w, fitting(mu, w.dtype))
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ class Slope:
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """``map.slope(w, mu)``."""
-        return self.map.slope(w, mu)
+        return self.map.slope(w, fitting(mu, w.dtype))
 
 
 def slope_of(map: ElementwiseMap) -> Slope:
@@ -136,6 +144,21 @@ def piecewise_linear(
         argmin=argmin,
         limits=limits,
     )
+
+
+def fitting(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
+    """The sharpness in no less than the precision of ``dtype``, where ``mu`` and ``1/mu`` are numbers of it.
+
+    Beyond the largest number of a dtype a map no longer changes, and ``inf * 0`` would be NaN.
+
+    >>> fitting(1e6, torch.float16), fitting(torch.tensor(1e6), torch.float16)
+    (65504.0, tensor(65504.))
+    """
+    most = torch.finfo(dtype).max
+    if not isinstance(mu, Tensor):
+        return min(max(mu, 1 / most), most)
+    wide = mu.to(torch.promote_types(dtype, mu.dtype))
+    return wide.clamp(1 / most, most) if torch.finfo(wide.dtype).max > most else wide
 
 
 def kept_inside(values: Tensor, argument: Tensor, bound: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
@@ -44,11 +45,17 @@ def _reste(m: float, t: float) -> ElementwiseMap:
     def power(w: Tensor, exponent: Sharpness) -> Tensor:
         """``|w|^exponent``, held below ``m`` and beyond ``t``."""
         # Not torch.pow: logarithms of numbers in [m, t] are small, and this is four times as fast.
-        return w.abs().clamp_(m, t).log_().mul_(exponent).exp_()
+        return w.abs().clamp_(m, farthest(w)).log_().mul_(exponent).exp_()
+
+    def farthest(w: Tensor) -> float:
+        """``t``, as far as the dtype of ``w`` goes."""
+        return min(t, torch.finfo(w.dtype).max)
 
     def value(w: Tensor, mu: Sharpness) -> Tensor:
-        # Where |w| < m the power is that of m, and w / m makes the line of it.
-        return (w / m).clamp_(-1, 1).mul_(power(w, _root(mu)))
+        # Where |w| < m the power is that of m, and w / m makes the line of it. The logarithm of a large t is
+        # rounded too coarsely for its exponential to stay below the end of the range.
+        root = _root(mu)
+        return (w / m).clamp_(-1, 1).mul_(power(w, root).clamp_(max=farthest(w) ** root))
 
     def slope(w: Tensor, mu: Sharpness) -> Tensor:
         root, size = _root(mu), w.abs()
@@ -79,10 +86,9 @@ def _reste(m: float, t: float) -> ElementwiseMap:
 
     def potential(z: Tensor, mu: float) -> Tensor:
         power, size = max(mu, 1.0), z.abs()
-        inside = size.clamp(max=t ** (1 / power))
-        w = (inside * m ** (1 - 1 / power)).where(inside <= m ** (1 / power), inside**power)
-        value: Tensor = inside * w - conjugate(w, mu)
-        return value.where(size <= t ** (1 / power), math.inf)
+        w = (size * m ** (1 - 1 / power)).where(size <= m ** (1 / power), size**power)
+        value: Tensor = size * w - conjugate(w, mu)
+        return value
 
     return ElementwiseMap(
         "ReSTE",

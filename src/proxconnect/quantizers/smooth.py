@@ -42,7 +42,7 @@ def _tanh_potential(z: Tensor, mu: float) -> Tensor:
     small, inside = y.clamp(max=0.5), y.clamp(max=1)
     middle = 2 * small * torch.atanh(small) + torch.log1p(-(small**2))
     outer = torch.xlogy(1 + inside, 1 + inside) + torch.xlogy(1 - inside, 1 - inside)
-    return (size / (2 * mu) * middle.where(y < 0.5, outer)).where(y <= 1, math.inf)
+    return size / (2 * mu) * middle.where(y < 0.5, outer)
 
 
 def _tanh_conjugate(w: Tensor, mu: float) -> Tensor:
@@ -91,11 +91,10 @@ def _polynomial_pieces(mu: float) -> tuple[Piece, ...]:
 
 
 def _polynomial_potential(z: Tensor, mu: float) -> Tensor:
-    size = z.abs()
     # a - (2/3) (1 - (1-a)^(3/2)) without cancellation, through the argument u with 2u - u^2 = a.
-    inside = size.clamp(max=1)
-    u = inside / (1 + torch.sqrt(1 - inside))
-    return (u**2 * (1 - 2 / 3 * u) / mu).where(size <= 1, math.inf)
+    size = z.abs()
+    u = size / (1 + torch.sqrt(1 - size))
+    return u**2 * (1 - 2 / 3 * u) / mu
 
 
 def _polynomial_conjugate(w: Tensor, mu: float) -> Tensor:

@@ -68,9 +68,8 @@ def _monotone_part_conjugate(w: Tensor, mu: float) -> Tensor:
 
 
 def _monotone_part_potential(z: Tensor, mu: float) -> Tensor:
-    size = z.abs()
-    half = _inverse_half(size.clamp(max=TURN))
-    return (2 / mu * half**2 * sech_squared(half)).where(size <= TURN, math.inf)
+    half = _inverse_half(z.abs())
+    return 2 / mu * half**2 * sech_squared(half)
 
 
 def _inverse_half(value: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Run:
 
     def potential(self, mu: float) -> ConvexPotential:
         if mu not in self._potentials:
-            self._potentials[mu] = convex_potential(self.prox, mu)
+            self._potentials[mu] = convex_potential(self.prox, mu, epsilon=self.epsilon)
         return self._potentials[mu]
 
     def add_step(self, before: Tensor, after: Tensor, eta: float, h: Tensor, u: Tensor) -> None:

@@ -112,10 +112,6 @@ def inverse(function: Function, z: Tensor) -> Inverse:
     """
     far = torch.full_like(z, REACH)
     bottom, top = function(-far), function(far)
-    # One rounding error must not turn an end of the range into its outside.
-    slack = 1e-15 * z.abs().clamp(min=1)
-    z = torch.where((z > top) & (z <= top + slack), top, z)
-    z = torch.where((z < bottom) & (z >= bottom - slack), bottom, z)
     upward = z >= function(torch.zeros_like(z))
     low, high = torch.where(upward, 0, _rank(-far)), torch.where(upward, _rank(far), 0)
     for _ in range(64):

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness
-from proxconnect.theory._quadrature import Function, integral, inverse
+from proxconnect.quantizers._potential import ROUNDINGS, into_range
+from proxconnect.quantizers._structure import hull
+from proxconnect.theory._quadrature import REACH, Function, integral, inverse
 
 Choice = Literal["smallest", "largest"]
 
@@ -39,7 +41,9 @@ class ConvexPotential:
     closed_form: bool
 
 
-def convex_potential(prox: Elementwise, mu: Sharpness = 1.0) -> ConvexPotential:
+def convex_potential(
+    prox: Elementwise, mu: Sharpness = 1.0, *, epsilon: float = torch.finfo(torch.float64).eps
+) -> ConvexPotential:
     """The convex potential ``R`` of a monotone map, with its conjugate ``R*``.
 
     Closed forms where the map declares them; otherwise adaptive quadrature and bisection in float64, across
@@ -48,6 +52,8 @@ def convex_potential(prox: Elementwise, mu: Sharpness = 1.0) -> ConvexPotential:
     Args:
         prox: an elementwise map ``(w, mu) -> tensor``.
         mu: sharpness, a positive number.
+        epsilon: that of the dtype in which arguments of ``R`` were computed. What exceeds an end of the
+            range, or enters a gap of it, by a few such roundings alone counts as the end.
 
     Raises:
         ProxConnectError: the map falls somewhere, has values that are not finite, or ``mu`` is not positive.
@@ -84,12 +90,13 @@ def convex_potential(prox: Elementwise, mu: Sharpness = 1.0) -> ConvexPotential:
     def in_gap(z: Tensor) -> Tensor:
         if jumps is not None:
             found = torch.zeros_like(z, dtype=torch.bool)
+            slack = ROUNDINGS * epsilon * z.abs()
             for low, high in jumps:
-                found |= (low < z) & (z < high)
+                found |= (low + slack < z) & (z < high - slack)
             return found
         place = inverse(value, z)
         # Between adjacent numbers a continuous map moves by rounding errors only.
-        slack = 1e-9 * z.abs().clamp(min=1)
+        slack = max(1e-9, ROUNDINGS * epsilon) * z.abs().clamp(min=1)
         return place.inside & (place.low + slack < z) & (z < place.high - slack)
 
     def conjugate_by_quadrature(w: Tensor) -> Tensor:
@@ -98,13 +105,20 @@ def convex_potential(prox: Elementwise, mu: Sharpness = 1.0) -> ConvexPotential:
     def potential_by_inverse(z: Tensor) -> Tensor:
         place = inverse(value, z)
         # Fenchel's equality; both sides of a gap share w, which makes R affine there.
-        inner = z.where(place.inside, 0) * place.w - integral(value, place.w, breaks)
-        return inner.where(place.inside, math.inf)
+        return z * place.w - integral(value, place.w, breaks)
 
     potential, conjugate = getattr(prox, "potential", None), getattr(prox, "conjugate", None)
+    far = torch.tensor([-REACH, REACH], dtype=torch.float64)
+    low, high = value(far).tolist() if pieces is None else hull(pieces)
+
+    def convex(z: Tensor) -> Tensor:
+        inside, outside = into_range(z, (low, high), epsilon)
+        found = potential_by_inverse(inside) if potential is None else potential(inside, mu)
+        return found.masked_fill(outside, math.inf)
+
     return ConvexPotential(
         name,
-        potential_by_inverse if potential is None else lambda z: potential(z, mu),
+        convex,
         conjugate_by_quadrature if conjugate is None else lambda w: conjugate(w, mu),
         in_gap,
         closed_form=potential is not None and conjugate is not None,
@@ -151,7 +165,7 @@ def implicit_regularizer(
     if not where.is_floating_point() or not where.isfinite().all():
         raise ProxConnectError("z must be a finite number or a float tensor of such")
     prox = pair_or_map.forward if isinstance(pair_or_map, ForwardBackward) else pair_or_map
-    potential = convex_potential(prox, mu)
+    potential = convex_potential(prox, mu, epsilon=torch.finfo(where.dtype).eps)
     exact = where.detach().to("cpu", torch.float64)
     r = potential.R(exact) - exact.square() / 2
     if gaps == "largest":
