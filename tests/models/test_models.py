@@ -162,6 +162,18 @@ def test_refuses_options(name: str, options: dict[str, object], words: str) -> N
         create_model(name, classes=2, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stem": "convolution"}, "unknown stem 'convolution'; did you mean 'convolutions'"),
+        ({"stem": "convolutions", "patch": 8}, "a stem of convolutions makes patches of 4 x 4 pixels, not 8"),
+    ],
+)
+def test_refuses_a_stem(options: dict[str, object], words: str) -> None:
+    with pytest.raises(pc.ProxConnectError, match=words):
+        VisionTransformer(10, **options)
+
+
 def test_unknown_model_names_near_matches() -> None:
     with pytest.raises(pc.ProxConnectError, match=r"unknown model 'resnet21'; did you mean .*'resnet20'"):
         create_model("resnet21", classes=2)

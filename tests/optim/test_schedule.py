@@ -220,3 +220,23 @@ def test_activations_have_a_schedule_of_their_own() -> None:
     assert {quantizer.mu.item() for _, _, quantizer in activation_quantizers(network)} == {3.0}
     with pytest.raises(pc.ProxConnectError, match="needs a model with binarized activations"):
         pc.MuSchedule(model(), "constant", of="activations")
+
+
+def test_late_grows_to_ten_and_then_closes() -> None:
+    schedule = pc.MuSchedule(model(), "late", start=1, end=300, steps=9)
+    seen = []
+    for _ in range(9):
+        schedule.step()
+        seen.append(schedule.mu)
+    assert seen == pytest.approx([10 ** (count / 8) for count in range(1, 9)] + [300])
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.5, 4.0), (20.0, 300.0)])
+def test_late_stays_within_its_ends(start: float, end: float) -> None:
+    schedule = pc.MuSchedule(model(), "late", start=start, end=end, steps=50)
+    seen = [schedule.mu]
+    for _ in range(50):
+        schedule.step()
+        seen.append(schedule.mu)
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == pytest.approx((start, end))

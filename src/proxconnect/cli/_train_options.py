@@ -32,14 +32,25 @@ def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def flag(name: str, *, on: bool = True) -> str:
+    """The option of the field ``name``; that which switches it off, where it is on by default.
+
+    >>> flag("channels_last"), flag("channels_last", on=False)
+    ('--channels-last', '--no-channels-last')
+    """
+    return ("--" if on else "--no-") + name.replace("_", "-")
+
+
 def _options() -> list[inspect.Parameter]:
     types = get_type_hints(TrainConfig)
     options = []
     for each in fields(TrainConfig):
         kind: Any = next((t for t in get_args(types[each.name]) if t is not type(None)), types[each.name])
-        default = each.default if each.default not in (None, False, MISSING) else None
+        default = each.default if each.default not in (None, False, True, MISSING) else None
         help_text = each.metadata["help"] + ("" if default is None else f" (default: {default})")
-        name = "--" + each.name.replace("_", "-")
+        name = flag(each.name)
+        if each.default is True:
+            name = f"{name}/{flag(each.name, on=False)}"
         option = typer.Option(
             name, help=help_text, show_default=False, rich_help_panel=each.metadata["panel"]
         )

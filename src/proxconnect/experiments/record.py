@@ -27,7 +27,7 @@ _HISTORY = (
     "epoch_seconds",
 )
 # Where and with what a run computes, and what its folders are called, decides nothing of what it computes.
-_ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile")
+_ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile", "precision", "channels_last")
 # Of a long run, as many histograms of the latents are kept.
 _HISTOGRAMS = 6
 _SHARPNESS = ("mu_schedule", "mu_start", "mu_end", "mu_fraction")

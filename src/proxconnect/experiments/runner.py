@@ -17,6 +17,7 @@ from typing import Any
 from proxconnect.errors import TrainingError
 from proxconnect.experiments.grid import Cell
 from proxconnect.experiments.record import state_of
+from proxconnect.trainer import TrainConfig
 
 _POLL_SECONDS = 0.2
 
@@ -166,6 +167,9 @@ def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
     '-m proxconnect train --data digits --model resnet20 --setting fp --epochs 2 --overwrite --out runs/a'
     >>> " ".join(command(cell, "started", Path("runs"), "digits")[1:])
     '-m proxconnect train --resume runs/a'
+    >>> cell = Cell("a", "fp", None, {"setting": "fp", "channels_last": False, "compile": False})
+    >>> " ".join(command(cell, "pending", Path("runs"), "digits")[1:])
+    '-m proxconnect train --data digits --setting fp --no-channels-last --overwrite --out runs/a'
     """
     train = [sys.executable, "-m", "proxconnect", "train"]
     folder = runs / cell.name
@@ -179,7 +183,8 @@ def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
 def _words(key: str, value: Any, runs: Path) -> list[str]:
     flag = "--" + key.replace("_", "-")
     if isinstance(value, bool):
-        return [flag] if value else []
+        off = [flag.replace("--", "--no-", 1)] if getattr(TrainConfig(), key) else []
+        return [flag] if value else off
     if key in ("init", "teacher"):
         value = runs / value
     return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]

@@ -50,10 +50,17 @@ def _vit(patch: int, depth: int, class_token: bool, heads: int = 3) -> Callable[
     return build
 
 
+def _vit_stem(classes: int, channels: int, image_size: int) -> nn.Module:
+    return VisionTransformer(
+        classes, channels, image_size, width=128, depth=6, heads=4, mlp_ratio=2, stem="convolutions"
+    )
+
+
 _MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
     "resnet18": _resnet18,
     "resnet50": _resnet50,
+    "vit-stem": _vit_stem,
     "vit-mini": _vit(patch=4, depth=6, class_token=False),
     "vit-tiny-cifar": _vit(patch=4, depth=12, class_token=True),
     "deit-tiny": _vit(patch=16, depth=12, class_token=True),
@@ -67,7 +74,7 @@ def model_names() -> list[str]:
 
     >>> model_names()
     ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet18', 'resnet50',
-     'vit-mini', 'vit-tiny-cifar', 'deit-tiny', 'deit-small', 'deit-base']
+     'vit-stem', 'vit-mini', 'vit-tiny-cifar', 'deit-tiny', 'deit-small', 'deit-base']
     """
     return list(_MODELS)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from proxconnect.errors import ProxConnectError
+from proxconnect.errors import ProxConnectError, unknown_name
 
 
 class Attention(nn.Module):
@@ -30,18 +30,38 @@ class Attention(nn.Module):
 class EncoderBlock(nn.Module):
     """Pre-norm transformer block: attention, then a two-layer perceptron, each with a shortcut."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int = 4) -> None:
         super().__init__()
+        hidden = mlp_ratio * width
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, tokens, width) to the same shape."""
         x = x + self.attention(self.norm1(x))
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
+
+
+class ConvolutionalStem(nn.Sequential):
+    """Two 3x3 convolutions, each with BatchNorm, ReLU and pooling by 2: a token for every 4 x 4 pixels.
+
+    From scratch on small images it trains better than a linear map of patches does (Hassani et al. 2021,
+    arXiv 2104.05704). It maps (N, channels, H, W) to (N, width, H / 4, W / 4).
+    """
+
+    def __init__(self, channels: int, width: int, hidden: int = 64) -> None:
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((channels, hidden), (hidden, width)):
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+        super().__init__(*layers)
 
 
 class VisionTransformer(nn.Module):
@@ -56,9 +76,13 @@ class VisionTransformer(nn.Module):
         depth: number of encoder blocks.
         heads: attention heads; they divide ``width``.
         class_token: whether a learned token beside the patches carries the answer, as in DeiT.
+        mlp_ratio: width of the perceptrons' hidden layer, in units of ``width``.
+        stem: ``"patches"``, one linear map of each patch, or ``"convolutions"``, a
+            :class:`ConvolutionalStem`, whose patches have 4 x 4 pixels.
 
     Raises:
-        ProxConnectError: ``image_size`` is not a multiple of ``patch``, or ``width`` of ``heads``.
+        ProxConnectError: ``image_size`` is not a multiple of ``patch``, ``width`` not of ``heads``, or the
+            stem is unknown or not made for ``patch``.
 
     >>> import torch
     >>> VisionTransformer(classes=10, depth=1)(torch.zeros(2, 3, 32, 32)).shape
@@ -75,18 +99,28 @@ class VisionTransformer(nn.Module):
         depth: int = 6,
         heads: int = 3,
         class_token: bool = False,
+        mlp_ratio: int = 4,
+        stem: str = "patches",
     ) -> None:
         super().__init__()
+        if stem not in ("patches", "convolutions"):
+            raise ProxConnectError(unknown_name("stem", stem, ("patches", "convolutions")))
+        if stem == "convolutions" and patch != 4:
+            raise ProxConnectError(f"a stem of convolutions makes patches of 4 x 4 pixels, not {patch}")
         if image_size % patch or width % heads:
             raise ProxConnectError(
                 f"image_size ({image_size}) must be a multiple of patch ({patch}), "
                 f"and width ({width}) of heads ({heads})"
             )
-        self.patches = nn.Conv2d(channels, width, patch, stride=patch)
+        self.patches: nn.Module
+        if stem == "convolutions":
+            self.patches = ConvolutionalStem(channels, width)
+        else:
+            self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         tokens = (image_size // patch) ** 2 + class_token
         self.position = nn.Parameter(0.02 * torch.randn(1, tokens, width))
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width)) if class_token else None
-        self.blocks = nn.Sequential(*(EncoderBlock(width, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(EncoderBlock(width, heads, mlp_ratio) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 

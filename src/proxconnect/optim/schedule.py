@@ -13,9 +13,20 @@ from proxconnect.layers import activation_quantizers, binarized_weights
 
 PARQ_STEEPNESS = 10.0  # the default of PARQ's own implementation
 
+# Beyond a sharpness of about 10 hardly a weight flips any more (docs/results/findings.md).
+LATE_MIDDLE = 10.0
+_LATE_GROWTH = 8 / 9
+
 
 def _exponential(start: float, end: float, progress: float) -> float:
     return float(start * (end / start) ** progress)
+
+
+def _late(start: float, end: float, progress: float) -> float:
+    middle = min(max(start, LATE_MIDDLE), end)
+    if progress <= _LATE_GROWTH:
+        return _exponential(start, middle, progress / _LATE_GROWTH)
+    return _exponential(middle, end, (progress - _LATE_GROWTH) / (1 - _LATE_GROWTH))
 
 
 def _cosine(start: float, end: float, progress: float) -> float:
@@ -39,6 +50,7 @@ SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
     "constant": lambda start, end, progress: start,
     "linear": lambda start, end, progress: start + (end - start) * progress,
     "exponential": _exponential,
+    "late": _late,
     "cosine": _cosine,
     "ede": _exponential,
     "reste": _reste,
@@ -56,6 +68,8 @@ class MuSchedule:
     constant       ``start``
     linear         ``start + (end - start) p``
     exponential    ``start (end / start)^p``
+    late           exponential from ``start`` to 10 while ``p <= 8/9``, then exponential to ``end``: weights
+                   keep flipping for longer, and the quantizer closes late
     cosine         ``start + (end - start) (1 - cos(pi p)) / 2``
     ede            another name of exponential: IR-Net (arXiv 1909.10788) has ``10^(-1 + 2p)``, 0.1 to 10
     reste          ``start + (end - start) (1 - cos(pi p / 2))``: ReSTE (arXiv 2308.06689), 1 to 3

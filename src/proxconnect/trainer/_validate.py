@@ -10,6 +10,7 @@ from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS
 from proxconnect.models import model_names
 from proxconnect.optim import RULES, SCHEDULES, TRAINABLE, check_fit
+from proxconnect.trainer.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
@@ -38,6 +39,7 @@ def check_names(config: TrainConfig) -> None:
         )
     _known("optimizer", config.optimizer, ("sgd", "adam", "adamw"))
     _known("rule", config.rule, RULES)
+    _known("precision", config.precision, PRECISIONS)
     if not config.scale.isdecimal():
         _known("scale", config.scale, ("channel", "tensor", "none"))
     if config.mu_schedule is not None:

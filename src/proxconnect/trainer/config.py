@@ -161,6 +161,15 @@ class TrainConfig:
     accelerator: str = _option("auto", "Hardware", "As Lightning names it: auto, cpu, gpu, ...")
     devices: int = _option(1, "Hardware", "How many to use; each takes its part of every batch.")
     strategy: str = _option("auto", "Hardware", "As Lightning names it: auto, ddp, ...")
+    precision: str = _option(
+        "32",
+        "Hardware",
+        "Of convolutions and products in training: 32 (float32), bf16 (bfloat16, by autocast), or auto, "
+        "which times some steps and takes the faster.",
+    )
+    channels_last: bool = _option(
+        True, "Hardware", "Keep images with the channel as the last dimension, which CPUs convolve faster."
+    )
     compile: bool = _option(
         False, "Hardware", "Train with torch.compile: minutes at first, then faster steps, rounded otherwise."
     )

@@ -29,6 +29,7 @@ from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, facts_to_save
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.module import Classifier
+from proxconnect.trainer.precision import fastest_precision
 from proxconnect.trainer.progress import EpochBar, EpochLines
 
 
@@ -47,9 +48,10 @@ def fit(
     Returns:
         The metrics of the last epoch.
     """
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, val = _batches(config, data)
-    module = _Run(model, config, facts, train, val, distillation)
+    module = _Run(model, config, facts, train, val, distillation, show)
     callbacks: list[Callback] = [LayerStatistics(), EpochTimes(module.timed)]
     if is_main_process():
         callbacks += [*([EpochBar()] if sys.stdout.isatty() else []), EpochLines(show)]
@@ -100,7 +102,13 @@ def _trainer(config: TrainConfig, **options: Any) -> Trainer:
 
 
 def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
-    both = partial(Batches, batch_size=config.batch_size, mean=data.mean, std=data.std)
+    both = partial(
+        Batches,
+        batch_size=config.batch_size,
+        mean=data.mean,
+        std=data.std,
+        channels_last=config.channels_last,
+    )
     train = both(data.train, augmentation=data.augmentation, shuffle=True, seed=config.seed)
     return train, both(data.val)
 
@@ -140,12 +148,23 @@ class _Run(Classifier):
         train: Batches,
         val: Batches,
         distillation: Distillation | None,
+        show: Callable[[str], None],
     ) -> None:
         steps_per_epoch = min(len(train), config.limit_train_batches or len(train))
-        super().__init__(model, config, steps_per_epoch, distillation)
+        super().__init__(model, config, steps_per_epoch, distillation, config.precision)
+        self.show = show
         self.facts = facts
         self.timed = TimedBatches(train)
         self.validation = val
+
+    def on_fit_start(self) -> None:
+        """Choose the precision, where that is left to the machine."""
+        super().on_fit_start()
+        if self.precision == "auto":
+            batches = self.timed.batches
+            images = next(iter(batches))[0].to(self.device)
+            show = self.show if is_main_process() else lambda line: None
+            self.precision = fastest_precision(self.model, images, show)
 
     def train_dataloader(self) -> TimedBatches:
         """The epoch's batches, this process's part: a function of seed and epoch, so resuming is exact."""

@@ -18,6 +18,7 @@ from proxconnect.layers import activation_quantizers, binarized_weights, collect
 from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, default_schedule, param_groups
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
+from proxconnect.trainer.precision import computing_in
 from proxconnect.trainer.stages import place_of_step
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Classifier(LightningModule):
         config: a resolved configuration.
         steps_per_epoch: optimizer steps in an epoch.
         distillation: the loss to train with instead of cross-entropy.
+        precision: "32" or "bf16", see :func:`computing_in`.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Classifier(LightningModule):
         config: TrainConfig,
         steps_per_epoch: int,
         distillation: Distillation | None = None,
+        precision: str = "32",
     ) -> None:
         super().__init__()
         self.model = model
+        self.precision = precision
         # A function: the module that torch.compile makes of one would be registered beside the model.
         self.answer = torch.compile(lambda images: model(images)) if config.compile else model.__call__
         self.config = config
@@ -98,9 +102,14 @@ class Classifier(LightningModule):
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.distillation is not None:
-            return self.distillation(self.model, images, labels, self.answer)
-        logits = self.answer(images)
+            return self.distillation(self.model, images, labels, self._answer)
+        logits = self._answer(images)
         return functional.cross_entropy(logits, labels), logits
+
+    def _answer(self, images: Tensor) -> Tensor:
+        with computing_in(self.precision, images.device):
+            logits: Tensor = self.answer(images)
+        return logits.float()
 
     def _not_finite(self, loss: float, batch_index: int) -> str:
         epoch = self.current_epoch
@@ -149,7 +158,7 @@ class Classifier(LightningModule):
         groups = param_groups(
             self.model, lr=_given(config.lr), weight_decay=_given(config.weight_decay), **self._latent()
         )
-        optimizer = _optimizer(config, groups)
+        optimizer = _optimizer(config, groups, fused=self.device.type in ("cpu", "cuda"))
         if self.mu_schedule is not None and config.rule != "pc":
             optimizer = ProxOptimizer(optimizer, self.model, rule=_given(config.rule))
         clip_latents(optimizer, self.model)
@@ -205,12 +214,12 @@ def learning_rate_factor(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
 
 
-def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def _optimizer(config: TrainConfig, groups: list[dict[str, Any]], *, fused: bool) -> Optimizer:
     lr = _given(config.lr)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
     adaptive = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return adaptive(groups, lr=lr)
+    return adaptive(groups, lr=lr, fused=fused)
 
 
 def _mu_schedule(model: nn.Module, config: TrainConfig, steps_per_epoch: int) -> MuSchedule | None:
