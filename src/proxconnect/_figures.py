@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxconnect._files import written_whole
+from proxconnect._optional import needed_for
 from proxconnect.errors import ProxConnectError
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
 
     Raises:
         ProxConnectError: the format is unknown.
+        MissingPackageError: matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with needed_for("Drawing a figure"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     known = FigureCanvasAgg(figure).get_supported_filetypes()

@@ -24,6 +24,10 @@ class DataError(ProxConnectError):
     """A data set is missing, corrupt or not in the expected layout."""
 
 
+class MissingPackageError(ProxConnectError):
+    """A package that the base installation lacks is needed; the message says how to install it."""
+
+
 class FormatError(ProxConnectError):
     """A packed file is not one that this version of ProxConnect can trust."""
 

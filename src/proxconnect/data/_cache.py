@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from proxconnect._files import written_whole
+from proxconnect._optional import needed_for
 from proxconnect.data._decode import Form, decoded
 from proxconnect.data._encoded import EncodedImages
 from proxconnect.errors import DataError
@@ -35,7 +36,8 @@ def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: P
     Raises:
         DataError: they have to be mapped, and the file cannot be written.
     """
-    import PIL
+    with needed_for("Reading images"):
+        import PIL
 
     # Decoders differ in the last bit between versions.
     key = hashlib.sha256(repr((fingerprint, form, PIL.__version__)).encode()).hexdigest()

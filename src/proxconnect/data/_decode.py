@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from proxconnect._optional import needed_for
 from proxconnect.data._encoded import EncodedImages
 from proxconnect.errors import DataError
 
@@ -42,7 +43,8 @@ def opened(content: bytes, where: str) -> Image:
     Raises:
         DataError: it cannot be decoded, or `upright` refuses it.
     """
-    from PIL import Image
+    with needed_for("Reading images"):
+        from PIL import Image
 
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
@@ -57,7 +59,8 @@ def upright(image: Image, where: str) -> Image:
     Raises:
         DataError: its data is corrupt, or its pixels are not of 8 bits per channel.
     """
-    from PIL import ImageOps
+    with needed_for("Reading images"):
+        from PIL import ImageOps
 
     try:
         image.load()
@@ -72,7 +75,8 @@ def upright(image: Image, where: str) -> Image:
 
 def pixels(image: Image, mode: str, size: tuple[int, int]) -> np.ndarray:
     """The image as uint8 (H, W, C), converted to ``mode`` ("RGB" or "L") and resized to ``size`` (H, W)."""
-    from PIL import Image
+    with needed_for("Reading images"):
+        from PIL import Image
 
     height, width = size
     converted = image if image.mode == mode else image.convert(mode)

@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import torch
 
+from proxconnect._optional import needed_for
 from proxconnect.data.images import ImageSet
 
 CLASSES = tuple("0123456789")
@@ -17,7 +18,8 @@ _SPLITS = {"train": slice(0, 1257), "val": slice(1257, 1437), "test": slice(1437
 
 def digits(split: str) -> tuple[ImageSet, str]:
     """The images of ``split``, grey levels 0..16 scaled to 0..255, and the fingerprint of the whole set."""
-    from sklearn.datasets import load_digits
+    with needed_for("The data set 'digits'"):
+        from sklearn.datasets import load_digits
 
     source = load_digits()
     levels = source.images.astype(np.int64)

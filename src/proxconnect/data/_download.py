@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from proxconnect._files import written_whole
+from proxconnect._optional import needed_for
 from proxconnect.errors import DataError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -48,8 +49,9 @@ def cifar10(split: str, cache: Path, opener: Callable[..., Any] = urllib.request
 
 
 def _rows(path: Path) -> int | None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needed_for("Reading parquet files"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     try:
         return int(pq.read_metadata(path).num_rows)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proxconnect._optional import needed_for
 from proxconnect.data._encoded import EncodedImages, class_names
 from proxconnect.errors import DataError
 
@@ -43,9 +44,10 @@ def read_parquet(paths: list[Path], known: tuple[str, ...] | None = None) -> Enc
     Raises:
         DataError: a file is corrupt, has other columns or no rows, or a value is missing or out of range.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from pyarrow.compute import struct_field
+    with needed_for("Reading parquet files"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        from pyarrow.compute import struct_field
 
     files: list[bytes | None] = []
     labels: list[int | None] = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from proxconnect._optional import needed_for
 from proxconnect.data._decode import opened, pixels, upright
 from proxconnect.data._encoded import file_content
 from proxconnect.data.batches import normalised
@@ -96,7 +97,8 @@ def prepare_image(image: str | Path | Image, preprocessing: Mapping[str, Any]) -
         >>> prepare_image(Image.new("RGB", (20, 10), "white"), expected).unique()
         tensor([2.])
     """
-    from PIL.Image import Image
+    with needed_for("Reading images"):
+        from PIL.Image import Image
 
     check_preprocessing(preprocessing)
     if isinstance(image, str | Path):

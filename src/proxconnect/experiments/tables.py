@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from proxconnect._optional import needed_for
 from proxconnect.experiments.figures import FIGURES
 
 PENDING = "pending"
@@ -22,8 +23,6 @@ _COLUMNS = (
     "minutes",
 )
 _PAIR_COLUMNS = ("table", "first", "second", "seeds", "second - first, points", "95 % interval", "reading")
-# Of the t distribution, two-sided 95 %, by degrees of freedom.
-_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -142,8 +141,10 @@ def _half_interval(differences: Sequence[float], record: Mapping[str, Any]) -> f
     """
     count = len(differences)
     if count > 1:
-        spread = statistics.stdev(differences) / math.sqrt(count)
-        return _T.get(count - 1, 2.57) * spread
+        with needed_for("An interval of several seeds"):
+            from scipy.special import stdtrit
+
+        return float(stdtrit(count - 1, 0.975)) * statistics.stdev(differences) / math.sqrt(count)
     accuracy, images = record["packed"], record["images"]
     return 100 * 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tensorboard  # noqa: F401  # what TensorBoardLogger asks for only when a run has begun
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.io import TorchCheckpointIO

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from proxconnect._files import written_whole
+from proxconnect._optional import needed_for
 from proxconnect.data import ImageData, load_data, preprocessing
 from proxconnect.errors import TrainingError
 from proxconnect.trainer._process import is_main_process
@@ -165,7 +166,10 @@ def _prepare_folder(out: Path, overwrite: bool) -> None:
 
 
 def _check_hardware(config: TrainConfig, data: ImageData) -> None:
-    from proxconnect.trainer.fit import check_hardware
+    if not config.epochs:
+        return
+    with needed_for("Training"):
+        from proxconnect.trainer.fit import check_hardware
 
     check_hardware(config, data)
 
@@ -184,7 +188,8 @@ def _fit(
         metrics = quantize_trained(model, config, data, facts, out)
         return TrainedRun(model, config, data, out / FILE_NAME, metrics)
     # Lightning takes seconds to import: only a run that trains pays for it.
-    from proxconnect.trainer.fit import fit
+    with needed_for("Training"):
+        from proxconnect.trainer.fit import fit
 
     metrics = fit(model, config, data, facts, out, checkpoint, distillation, show)
     model.cpu().eval()

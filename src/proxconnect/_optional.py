@@ -1,0 +1,41 @@
+"""Packages that the base installation lacks: imported where they are used, named where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from proxconnect.errors import MissingPackageError
+
+# Distributions that are not named as what they are imported as.
+_DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+
+
+@contextmanager
+def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
+    """Import optional packages in this context, so that a missing one is one clear line.
+
+    Args:
+        purpose: what the packages are for, as the beginning of a sentence.
+        extra: the extra of this package that brings them.
+
+    Raises:
+        MissingPackageError: a package is not installed.
+
+    >>> with needed_for("Drawing a figure"):
+    ...     import drawing_package
+    Traceback (most recent call last):
+    ...
+    proxconnect.errors.MissingPackageError: Drawing a figure needs the package drawing_package, which is not
+    installed; run: pip install "proxconnect[train]"
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "proxconnect"):  # no missing package, but a fault of ours
+            raise
+        raise MissingPackageError(
+            f"{purpose} needs the package {_DISTRIBUTIONS.get(module, module)}, which is not installed; "
+            f'run: pip install "proxconnect[{extra}]"'
+        ) from error
