@@ -12,12 +12,14 @@ from proxconnect.experiments import read_grid
 ROOT = Path(__file__).parents[2]
 
 
-def test_cells_are_the_product_in_order(recipe: Path) -> None:
+def test_cells_are_the_product_seed_by_seed(recipe: Path) -> None:
     grid = read_grid(recipe)
     assert grid.name == "small"
     names = [cell.name for cell in grid.cells]
-    assert names[:4] == ["resnet20-fp-s0", "resnet20-fp-s1", "resnet20-bw-ft-bc-s0", "resnet20-bw-ft-bc-s1"]
-    assert len(names) == 8
+    assert names == [
+        *("resnet20-fp-s0", "resnet20-fp-s1"),
+        *(f"resnet20-bw-ft-{method}-s{seed}" for seed in (0, 1) for method in ("bc", "bnn+", "bnn++")),
+    ]
     last = grid.cells[-1]
     assert (last.name, last.needs, last.config.epochs) == ("resnet20-bw-ft-bnn++-s1", ("resnet20-fp-s1",), 2)
     assert grid.cells[0].config.epochs == 1

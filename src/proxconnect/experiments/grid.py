@@ -78,5 +78,12 @@ class Grid:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Those of all tables; a cell stands after those that it starts from."""
-        return tuple(cell for table in self.tables for cell in table.cells)
+        """The cells of all tables, in the order of work: a cell stands after those that it starts from.
+
+        In each table the cells of one seed come before those of the next, so that methods can be compared early.
+        """
+        return tuple(
+            cell
+            for table in self.tables
+            for cell in sorted(table.cells, key=lambda cell: int(cell.options.get("seed", 0)))
+        )

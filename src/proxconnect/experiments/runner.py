@@ -39,22 +39,22 @@ def run_cells(
         runs: folder of the runs; the cell ``name`` has the folder ``name`` and the log ``name.log`` in it.
         data: what ``proxconnect train --data`` takes.
         jobs: processes at a time; several have one thread each.
-        recorded: names of cells whose results are known already, wherever they were run.
-        on_done: called after each cell that was done by this call.
+        recorded: names of cells whose results are known already, wherever they were run. One that another cell
+            starts from is trained again where its run is missing; its record stays as it is.
+        on_done: called after each cell that was done by this call and was not recorded before.
         show: takes the lines to print.
 
     Returns:
         The names of the cells that failed, or whose start failed.
 
     Raises:
-        TrainingError: a folder holds a run of another configuration, or a cell starts from one that was run
-            elsewhere, or another process runs cells in ``runs``; nothing is run then.
+        TrainingError: a folder holds a run of another configuration, or another process runs cells in ``runs``;
+            nothing is run then.
     """
     failed: list[str] = []
     with _alone(runs), _terminable(), _Processes(runs, data, jobs) as processes:
         states = {cell.name: state_of(cell, runs / cell.name) for cell in cells}
-        waiting = [cell for cell in cells if states[cell.name] != "done" and cell.name not in recorded]
-        _check_starts(waiting, states, recorded, runs)
+        waiting = _to_run(cells, states, recorded)
         done = {name for name, state in states.items() if state == "done"}
         while waiting or processes.running:
             for cell in [cell for cell in waiting if any(name in failed for name in cell.needs)]:
@@ -69,7 +69,8 @@ def run_cells(
             for cell, status in processes.ended():
                 if status == 0:
                     done.add(cell.name)
-                    on_done(cell)
+                    if cell.name not in recorded:
+                        on_done(cell)
                     show(f"{cell.name}: done")
                 else:
                     failed.append(cell.name)
@@ -147,16 +148,25 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_starts(
-    waiting: Sequence[Cell], states: Mapping[str, str], recorded: Collection[str], runs: Path
-) -> None:
-    for cell in waiting:
-        for name in cell.needs:
-            if name in recorded and states[name] != "done":
-                raise TrainingError(
-                    f"cell {cell.name} starts from {name}, whose result is recorded but whose run is not at "
-                    f"{runs / name}; bring it there, or name its folder with --runs"
-                )
+def _to_run(cells: Sequence[Cell], states: Mapping[str, str], recorded: Collection[str]) -> list[Cell]:
+    """List the cells to train, in order.
+
+    A cell whose result is recorded but whose run is elsewhere is among them if another one starts from it. It
+    stands right before that one.
+    """
+    by_name = {cell.name: cell for cell in cells}
+    order: list[Cell] = []
+
+    def add(cell: Cell) -> None:
+        if states[cell.name] != "done" and cell not in order:
+            for name in cell.needs:
+                add(by_name[name])
+            order.append(cell)
+
+    for cell in cells:
+        if cell.name not in recorded:
+            add(cell)
+    return order
 
 
 def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
