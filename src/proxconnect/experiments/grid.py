@@ -80,7 +80,7 @@ class Grid:
     def cells(self) -> tuple[Cell, ...]:
         """The cells of all tables, in the order of work: a cell stands after those that it starts from.
 
-        In each table the cells of one seed come before those of the next, so that methods can be compared early.
+        In each table the cells of one seed come before those of the next: methods can be compared early.
         """
         return tuple(
             cell

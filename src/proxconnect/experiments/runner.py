@@ -48,8 +48,8 @@ def run_cells(
         The names of the cells that failed, or whose start failed.
 
     Raises:
-        TrainingError: a folder holds a run of another configuration, or another process runs cells in ``runs``;
-            nothing is run then.
+        TrainingError: a folder holds a run of another configuration, or another process runs cells in
+            ``runs``; nothing is run then.
     """
     failed: list[str] = []
     with _alone(runs), _terminable(), _Processes(runs, data, jobs) as processes:
