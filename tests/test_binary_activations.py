@@ -124,3 +124,20 @@ def test_a_packed_model_is_packed_again_from_its_file(tmp_path: Path) -> None:
     packed = pc.pack_(trained(vit, "bwaa"), kernels="reference")
     path = pc.save(packed, tmp_path / "m.safetensors", images(2))
     assert torch.equal(pc.load(path, kernels="reference")(images(3)), packed(images(3)))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [lambda n: nn.BatchNorm2d(n, track_running_stats=False), lambda n: nn.InstanceNorm2d(n, affine=True)],
+)
+def test_norms_that_take_the_statistics_of_their_input_stay_norms(
+    norm: Callable[[int], nn.Module], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    layers = [layer for _ in range(4) for layer in (nn.Conv2d(8, 8, 3, padding=1), norm(8))]
+    model = pc.binarize_(nn.Sequential(*layers, nn.Conv2d(8, 2, 3)), config("bwa")).eval()
+    path = pc.save(model, tmp_path / "m.safetensors", torch.randn(2, 8, 9, 9))
+    x = 3 + 5 * torch.randn(3, 8, 9, 9)
+    expected = pc.load(path, kernels="reference")(x)
+    assert torch.equal(expected, pc.harden_(model)(x))
+    torch.testing.assert_close(pc.load(path)(x), expected, rtol=0, atol=1e-5 * expected.abs().max().item())

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from proxconnect.errors import ExportError, ProxConnectError
 from proxconnect.graph import OPERATORS, Interpreter, capture, from_json, to_json
-from proxconnect.graph.operators import resolve
 
 
 class Forward(nn.Module):
@@ -247,16 +246,3 @@ def test_what_a_graph_cannot_hold_is_refused_with_the_way_out(
 def test_bad_example_inputs_are_refused(example: Any, dynamic: Any, reason: str) -> None:
     with pytest.raises(ExportError, match=reason):
         capture(Forward(lambda m, x, y=0: x + y).eval(), example, dynamic)
-
-
-def test_every_operator_of_the_list_is_pure() -> None:
-    random = set()
-    for name in OPERATORS:
-        function = resolve(name)
-        if isinstance(function, torch._ops.OpOverload):
-            assert not function._schema.is_mutable, name
-            if torch.Tag.nondeterministic_seeded in function.tags:
-                random.add(function)
-    # What may be random is so only with an argument that validation wants off.
-    for function in random:
-        assert {"train", "dropout_p"} & {argument.name for argument in function._schema.arguments}

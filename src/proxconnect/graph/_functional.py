@@ -14,11 +14,20 @@ _SILENT_VIEWS = {
     "aten::dropout",
     "aten::feature_dropout",
     "aten::alpha_dropout",
+    "aten::feature_alpha_dropout",
     "aten::einsum",
     "aten::type_as",
     "aten::pixel_shuffle",
     "aten::pixel_unshuffle",
     "aten::channel_shuffle",
+    "aten::atleast_1d",
+    "aten::atleast_2d",
+    "aten::atleast_3d",
+    "aten::broadcast_tensors",
+    "aten::meshgrid",
+    "aten::unsafe_chunk",
+    "aten::unsafe_split",
+    "aten::unsafe_split_with_sizes",
 }
 
 

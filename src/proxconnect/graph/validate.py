@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from proxconnect.graph.operators import GETITEM, resolve
 
 MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 # Arguments that would make an operator random or make it write: they must be off.
-_OFF = ("training", "train", "dropout_p")
+_OFF = ("training", "train", "dropout_p", "use_input_stats")
+# With these, a norm that takes the statistics of its input would write to them. Without them it is pure.
+_RUNNING = ("running_mean", "running_var")
 
 # What a value is: "Tensor", "int", "List[Tensor]", or a tuple of these for operators with several results.
 Kind = str | tuple[str, ...]
@@ -91,10 +94,15 @@ def _kind_of_call(node: Node, kinds: list[Kind]) -> Kind:
             raise FormatError(
                 f"argument {name!r}: expected {declared.real_type}, found {str(given[name])[:60]}"
             )
-        elif name in _OFF and given[name]:
+        elif name in _OFF and given[name] and not _takes_no_statistics(given):
             raise FormatError(f"argument {name!r} must be off: graphs are for inference")
     results = tuple(str(result.type) for result in schema.returns)
     return results[0] if len(results) == 1 else results
+
+
+def _takes_no_statistics(given: Mapping[str, Any]) -> bool:
+    """Whether the call is that of a norm to which nobody gives running statistics."""
+    return all(name in given and given[name] is None for name in _RUNNING)
 
 
 def _fits(declared: str, argument: Any, kinds: list[Kind]) -> bool:

@@ -8,13 +8,14 @@ from proxconnect.graph import Node, Value
 from proxconnect.graph.graph import leaves
 
 # Operators whose result jumps: two floats that differ by rounding may give two results.
-_DECISIONS = {"pack", "sign", "round", "floor", "ceil", "trunc", "remainder", "floor_divide"}
-_DECISIONS |= {"eq", "ne", "lt", "le", "gt", "ge", "logical_not"}
+_DECISIONS = {"pack", "sign", "sgn", "signbit", "heaviside", "round", "floor", "ceil", "trunc", "fix", "frac"}
+_DECISIONS |= {"remainder", "fmod", "floor_divide", "bucketize", "logical_not", "eq", "ne", "lt", "le", "gt"}
+_DECISIONS |= {"ge", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 # Operators that give an element the same bits wherever it lies in memory.
 _FREE = {"pack", "sign", "round", "remainder", "add", "sub", "mul", "div", "batch_norm", "prelu", "relu"}
 _FREE |= {"hardtanh", "clamp", "max_pool2d", "slice", "pad", "cat", "dropout"}
 # Operators that take no other memory format than that of the captured graph.
-_VIEWS = {"view", "view_as"}
+_VIEWS = {"view", "view_as", "view_as_complex"}
 
 
 class Dependence:
@@ -39,6 +40,11 @@ class Dependence:
                 self.exact |= read
             if kind in ("sums", "product"):
                 continue
-            rounds = index in self.exact and kind not in _FREE
+            rounds = index in self.exact and (kind not in _FREE or _takes_statistics(node))
             if rounds or kind in _VIEWS or index in self.ordered:
                 self.ordered |= read
+
+
+def _takes_statistics(node: Node) -> bool:
+    """Whether the node is a BatchNorm without running statistics: it sums over its input."""
+    return node.op == "aten.batch_norm.default" and node.args[3] is None

@@ -44,6 +44,8 @@ def thresholds(
             return None
         if node.op in _SLOPES and (args[0] < 0).any():
             return None
+        if node.op == "aten.batch_norm.default" and args[2] is None:  # statistics of the input itself
+            return None
         operators.append((resolve(node.op), args, dict(node.kwargs)))
 
     def result(sums: Tensor) -> Tensor:
