@@ -39,8 +39,8 @@ def run_cells(
         runs: folder of the runs; the cell ``name`` has the folder ``name`` and the log ``name.log`` in it.
         data: what ``proxconnect train --data`` takes.
         jobs: processes at a time; several have one thread each.
-        recorded: names of cells whose results are known already, wherever they were run. One that another cell
-            starts from is trained again where its run is missing; its record stays as it is.
+        recorded: names of cells whose results are known already, wherever they were run. One that another
+            cell starts from is trained again where its run is missing; its record stays as it is.
         on_done: called after each cell that was done by this call and was not recorded before.
         show: takes the lines to print.
 
