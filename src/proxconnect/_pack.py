@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from proxconnect._plain import compute_weights_, plain_copy, refuse_sharded, unwrap_parts_
 from proxconnect._rows import Rows
 from proxconnect.engine import Network, PackedWeight, check_kernels, pack_layer_, unpack_layers_
 from proxconnect.errors import ProxConnectError, unknown_name
@@ -41,6 +41,11 @@ Model = TypeVar("Model", bound=nn.Module)
 
 # Bits of a packed weight, by its levels.
 BITS: dict[tuple[float, ...], int] = {(-1, 1): 1, (-1, 0, 1): 2}
+_GATHER = (
+    "gather them with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, options="
+    "StateDictOptions(full_state_dict=True, cpu_offload=True)) in every process, load what it returns into a "
+    "model that is binarized alike but not sharded, in one process, and save that"
+)
 
 
 def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -> Model:
@@ -94,23 +99,26 @@ def _pack_hardened(model: nn.Module, kernels: str, activations: str | None) -> N
 
 
 def hardened_copy(model: nn.Module) -> nn.Module:
-    """A copy in eval mode on the CPU whose binary layers are hardened.
+    """A copy in eval mode on the CPU whose binary layers are hardened, and without wrappers.
+
+    Weights that other layers compute from several tensors, such as normed ones, become plain ones.
 
     Raises:
-        ProxConnectError: the model cannot be copied, was loaded from a file, or is not float32 and finite.
+        ProxConnectError: the model cannot be copied, is sharded, was loaded from a file, or is not float32
+            and finite.
     """
     if isinstance(model, Network):
         raise ProxConnectError(
             "this network was loaded from a packed file: copy the file instead of saving it again"
         )
-    try:
-        twin = copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
-        raise ProxConnectError(f"the model cannot be copied with copy.deepcopy: {error}") from None
+    refuse_sharded(model, _GATHER)
+    twin = plain_copy(model)
+    unwrap_parts_(twin)
     unpack_layers_(twin)
     if any(True for _ in binarized_weights(twin)):
         harden_(twin)
     twin = twin.cpu().eval()
+    compute_weights_(twin)
     for name, (tensor, role) in dense_tensors(twin, {}).items():
         _refuse_unfit(name, tensor, role)
     return twin

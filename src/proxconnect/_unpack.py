@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
 from proxconnect._pack import BITS, accumulator_of, dense_tensors, describe
+from proxconnect._plain import compute_weights_, plain_copy, refuse_sharded, unwrapped
 from proxconnect.engine import PackedWeight, pack_layer_, packed_weight, unpack_layers_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
@@ -33,8 +32,10 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: s
     Raises:
         FormatError: names, shapes or dtypes differ; the message has them, and the model is unchanged.
     """
+    refuse_sharded(model, "load the file before the model is sharded")
+    model = unwrapped(model)
     _refuse_other_setting(packed, model)
-    twin = copy.deepcopy(model)
+    twin = plain_copy(model)
     _make_plain_(twin)
     _refuse_misfit(packed, twin)
     _make_plain_(model)
@@ -67,7 +68,7 @@ def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 def _make_plain_(model: nn.Module) -> None:
-    """Binarized, hardened and packed layers become layers with a float weight, in place."""
+    """Binarized, hardened and packed layers become layers with a float weight, in place; normed ones too."""
     unpack_layers_(model)
     for module in {found.module for found in binarized_weights(model)}:
         restore_latents(module)
@@ -76,6 +77,7 @@ def _make_plain_(model: nn.Module) -> None:
     for module in list(model.modules()):
         harden_input_(module)
         module.__dict__.pop("binarization", None)
+    compute_weights_(model)
 
 
 def _refuse_other_setting(packed: PackedFile, model: nn.Module) -> None:

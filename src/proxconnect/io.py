@@ -37,7 +37,9 @@ def save(
 
     Args:
         model: a float32 model: binarized (a copy is hardened), hardened, packed, or with no binary layer at
-            all. It stays as it is.
+            all. It stays as it is. DistributedDataParallel, DataParallel and torch.compile around it are
+            left out, and weights that are computed from others (``weight_norm``, pruning) are stored as they
+            are.
         path: the file to write; an existing one is replaced.
         example_inputs: one input, or a tuple of them, batch first. The file then holds the network itself,
             for eval mode, and loads without the model's code. Without them it holds the weights alone.

@@ -78,6 +78,11 @@ def _inline_regions(module: fx.GraphModule) -> None:
                 pass
             case "wrap_with_autocast", (_, _, False, _, fx.Node() as region, *args):
                 pass
+            case "wrap_with_autocast", _:
+                raise ExportError(
+                    "its forward computes under autocast, and a packed network does not: take the region out "
+                    "of it; after Accelerate, pass accelerator.unwrap_model(model, keep_fp32_wrapper=False)"
+                )
             case _:
                 continue
         inner = module.get_submodule(str(region.target))

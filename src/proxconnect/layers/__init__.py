@@ -7,6 +7,7 @@ from proxconnect.layers._parametrization import (
     BinaryWeight,
     WeightParts,
     binarized_weights,
+    give_own_class,
     latent_weight,
     restore_latents,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "binarize_",
     "binarized_weights",
     "collect_accumulators",
+    "give_own_class",
     "harden_",
     "harden_input_",
     "hardened_weights",

@@ -169,15 +169,22 @@ def parametrize_(module: nn.Module, quantizers: dict[str, BinaryWeight]) -> None
 
 def restore_latents(module: nn.Module) -> None:
     """Undo the parametrizations of a binarized module: its weights are then its latents."""
-    # copy.deepcopy leaves copy and original with one class between them, from which torch would now delete
-    # the property of both: give this module a class of its own first.
-    shared = type(module)
-    fields = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
-    module.__class__ = type(shared.__name__, shared.__bases__, fields)
+    give_own_class(module)
     for tensor_name in [name for name in _parametrized(module) if binary_weight(module, name) is not None]:
         parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=False)
     if isinstance(module, nn.RNNBase):
         module._init_flat_weights()
+
+
+def give_own_class(module: nn.Module) -> None:
+    """Give a parametrized module a class of its own.
+
+    ``copy.deepcopy`` leaves copy and original with one class between them, from which torch would delete the
+    property of both with the parametrization of one.
+    """
+    shared = type(module)
+    fields = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(shared.__name__, shared.__bases__, fields)
 
 
 def _parametrized(module: nn.Module) -> nn.ModuleDict | dict[str, nn.Module]:
