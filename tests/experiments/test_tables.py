@@ -1,4 +1,4 @@
-"""Pages are made from JSON alone; what is not done shows as pending."""
+"""Pages are made from JSON alone; what is mostly not done is named and not shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from proxconnect.errors import TrainingError
 from proxconnect.experiments import Results, read_grid, record_of
 from proxconnect.experiments.findings import PARTS, with_rendered_parts
-from proxconnect.experiments.tables import page, pair_table
+from proxconnect.experiments.render import render
+from proxconnect.experiments.tables import method_table, page, pair_table
 
 Finish = Callable[..., None]
 
@@ -44,16 +45,28 @@ def test_rows_put_seeds_together(results: Results) -> None:
 def test_networks_of_one_table_have_rows_of_their_own(recipe: Path, tmp_path: Path) -> None:
     text = recipe.read_text().replace('model = "resnet20"', 'model = ["resnet20", "resnet56"]')
     recipe.write_text(text.replace('setting = "bw"', 'setting = ["bw", "bwa"]').replace("pairs = ", "#"))
-    made = page(Results(read_grid(recipe), tmp_path / "none.json").to_dict())
+    results = Results(read_grid(recipe), tmp_path / "none.json").to_dict()
+    made = "\n".join(method_table(results, table["cells"]) for table in results["tables"])
     assert "| resnet56 `fp` | 0 of 2 | pending |" in made
     assert "| resnet20 bwa `bnn++` | 0 of 2 | pending |" in made
 
 
-def test_pending_cells_show_as_such(recipe: Path, tmp_path: Path) -> None:
-    text = page(Results(read_grid(recipe), tmp_path / "none.json").to_dict())
-    assert text.count("pending") == 5
-    assert "0 of 8 cells are done" in text
-    assert "Figures" not in text
+def test_a_table_of_which_more_than_half_is_pending_is_only_named(
+    recipe: Path, tmp_path: Path, finish: Finish
+) -> None:
+    results = Results(read_grid(recipe), tmp_path / "data" / "small.json")
+    first, *_ = results.grid.cells
+    finish(first, tmp_path, 0.9)
+    results.add(first, record_of(first, tmp_path / first.name))
+    text = page(results.to_dict())
+    assert "1 of 8 cells are done" in text
+    assert "## Full precision" in text
+    assert "## Not run, or less than half of it\n\n- 1-bit weights\n" in text
+    assert "Pairs and their repairs" not in text
+
+
+def test_a_grid_of_which_nothing_is_done_has_no_page(recipe: Path, tmp_path: Path) -> None:
+    assert render(Results(read_grid(recipe), tmp_path / "none.json").to_dict(), tmp_path) == []
 
 
 def test_pairs_are_compared_seed_by_seed(results: Results) -> None:

@@ -16,14 +16,16 @@ def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write ``<grid>.md`` with its figures, and the rendered parts of ``findings.md``, to ``folder``.
 
     Returns:
-        The files written.
+        The files written: no page of a grid of which nothing is done.
 
     Raises:
         TrainingError: ``findings.md`` asks for a part that does not exist.
     """
-    written = [folder / f"{results['grid']}.md"]
-    with written_whole(written[0]) as file:
-        file.write_text(page(results), encoding="utf-8")
+    written = []
+    if any(cell["status"] == "done" for cell in results["cells"].values()):
+        written.append(folder / f"{results['grid']}.md")
+        with written_whole(written[-1]) as file:
+            file.write_text(page(results), encoding="utf-8")
     for name, figure in FIGURES.items():
         if figure.can_be_drawn(results):
             written.append(folder / f"{results['grid']}-{name}.png")

@@ -26,22 +26,34 @@ _PAIR_COLUMNS = ("table", "first", "second", "seeds", "second - first, points", 
 
 
 def page(results: Mapping[str, Any]) -> str:
-    """The whole page of a grid."""
+    """Write the whole page of a grid.
+
+    Tables of which more than half is pending are left out and named as such.
+    """
     cells = results["cells"]
     done = [cell for cell in cells.values() if cell["status"] == "done"]
     lines = [f"# {results['title']}", "", f"{len(done)} of {len(cells)} cells are done.", ""]
     lines += [part for text in (results["data"], results["protocol"]) if text for part in (text, "")]
-    for table in results["tables"]:
+    begun = [table for table in results["tables"] if mostly_done(results, table["cells"])]
+    for table in begun:
         shared = _in_words(_shared([cells[name] for name in table["cells"]]))
         lines += [f"## {table['title']}", "", f"{table['regime']}{f'; {shared}' if shared else ''}.", ""]
         lines += [method_table(results, table["cells"]), ""]
-    if results["pairs"]:
-        lines += ["## Pairs and their repairs", "", pair_table(results, results["pairs"]), ""]
+    if waiting := [table["title"] for table in results["tables"] if table not in begun]:
+        lines += ["## Not run, or less than half of it", "", *(f"- {title}" for title in waiting), ""]
+    if pairs := pair_table(results, results["pairs"]):
+        lines += ["## Pairs and their repairs", "", pairs, ""]
     figures = {name: figure for name, figure in FIGURES.items() if figure.can_be_drawn(results)}
     lines += ["## Figures", ""] if figures else []
     for name, figure in figures.items():
         lines += [f"{figure.caption}:", "", f"![{figure.caption}]({results['grid']}-{name}.png)", ""]
     return "\n".join([*lines, *_sources(results)]) + "\n"
+
+
+def mostly_done(results: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Tell whether at least half of the cells ``names`` are done."""
+    done = [name for name in names if results["cells"][name]["status"] == "done"]
+    return 2 * len(done) >= len(names)
 
 
 def method_table(results: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -100,7 +112,7 @@ def _gaps(results: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> lis
 
 
 def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> str:
-    """The two methods of each pair beside each other wherever both are planned, seed by seed."""
+    """Compare the two methods of each pair, seed by seed, wherever both are done; "" where none are."""
     rows = []
     for pair in pairs:
         for table in results["tables"]:
@@ -109,9 +121,9 @@ def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> st
                 {_twin(cell): cell.get("record") for cell in cells if cell["method"] == method}
                 for method in pair
             ]
-            if all(sides):
+            if any(first and sides[1].get(twin) for twin, first in sides[0].items()):
                 rows.append(_pair_row(table["title"], pair, *sides))
-    return markdown(_PAIR_COLUMNS, rows)
+    return markdown(_PAIR_COLUMNS, rows) if rows else ""
 
 
 def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -124,8 +136,6 @@ def _pair_row(
 ) -> list[str]:
     twins = [twin for twin in first if first[twin] and second.get(twin)]
     start = [title, *(f"`{method}`" for method in pair), f"{len(twins)} of {len(first)}"]
-    if not twins:
-        return [*start, PENDING, "", ""]
     differences = [100 * (second[twin]["packed"] - first[twin]["packed"]) for twin in twins]
     mean = statistics.mean(differences)
     half = _half_interval(differences, first[twins[0]])
