@@ -116,7 +116,16 @@ def test_the_promised_ratios_hold_for_every_size_but_three() -> None:
 def test_tied_weights_count_once() -> None:
     net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     net[1].weight = net[0].weight
-    assert summary(net).float_parameters == 16
+    table = summary(net, torch.zeros(1, 4))
+    assert [layer.float_parameters for layer in table.layers] == [16, 0]
+    assert table.macs(binary=False) == 32
+    for form in (pc.binarize_(net, pc.BinarizeConfig("bc"), lambda module, name: True), pc.pack_(net)):
+        table = summary(form, torch.zeros(1, 4))
+        assert [(layer.precision, layer.binary_parameters) for layer in table.layers] == [
+            ("1 bit", 16),
+            ("1 bit", 0),
+        ]
+        assert (table.binary_parameters, table.macs(binary=True), table.macs(binary=False)) == (16, 32, 0)
 
 
 def test_the_table_is_aligned_and_the_dict_is_json() -> None:

@@ -48,9 +48,11 @@ class Counted:
     accumulator_bits: int = 32
     skipped: str = ""
 
-    def add_binary(self, form: BinaryTensor, scale_bytes: int, kernel: str) -> None:
-        """Count a packed weight."""
+    def add_binary(self, form: BinaryTensor, scale_bytes: int, kernel: str, counted: bool = False) -> None:
+        """Count a packed weight, unless another layer, which shares it, has ``counted`` it."""
         self.shape, self.kernel, self.bits = self.shape or form.shape, kernel, form.bits
+        if counted:
+            return
         self.binary_parameters += math.prod(form.shape)
         self.binary_bytes += math.prod(form.bits_shape) + scale_bytes
 
@@ -91,8 +93,7 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
         for found in binary.get(module, []):
             own.pop(found.name, None)
             own.pop(scale_name(found.name), None)
-            if found.identity not in seen:
-                layer.add_binary(found.form, found.scale_bytes, found.kernel)
+            layer.add_binary(found.form, found.scale_bytes, found.kernel, found.identity in seen)
             seen.add(found.identity)
         for key, tensor in own.items():
             if (
@@ -102,7 +103,10 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
             ):
                 seen.add(id(tensor))
                 layer.add_dense(key, tensor.shape, tensor.dtype, tensor.nbytes, key in module._parameters)
-        if layer.binary_bytes or layer.dense_bytes:
+        shared = [own[key] for key in weight_names(module) if own.get(key) is not None]
+        if not layer.shape and shared:
+            layer.shape = tuple(shared[0].shape)
+        if layer.binary_bytes or layer.dense_bytes or layer.shape:
             layer.skipped = _why_not_binary(module) if layer.bits == 32 else ""
             layers[name] = layer
     if inputs is not None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from proxconnect._plain import compute_weights_, plain_copy, refuse_sharded, unwrap_parts_
+from proxconnect._plain import compute_weights_, plain_copy, unwrap_parts_
 from proxconnect._rows import Rows
 from proxconnect.engine import Network, PackedWeight, check_kernels, pack_layer_, unpack_layers_
 from proxconnect.errors import ProxConnectError, unknown_name
@@ -35,6 +35,8 @@ from proxconnect.layers import (
     binarized_weights,
     harden_,
     hardened_weights,
+    refuse_sharded,
+    settle_scales_,
 )
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -78,6 +80,7 @@ def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -
         )
     for found in binarized_weights(model):
         packed_form(found.name, found.quantizer.config.levels, found.quantizer.rows)
+    settle_scales_(model)
     if any(True for _ in binarized_weights(model)):
         harden_(model)
     _pack_hardened(model, kernels, activations)
@@ -115,6 +118,7 @@ def hardened_copy(model: nn.Module) -> nn.Module:
     twin = plain_copy(model)
     unwrap_parts_(twin)
     unpack_layers_(twin)
+    settle_scales_(twin)
     if any(True for _ in binarized_weights(twin)):
         harden_(twin)
     twin = twin.cpu().eval()

@@ -21,7 +21,6 @@ _WRAPPERS = {
     "DataParallel": "module",
     "OptimizedModule": "_orig_mod",
 }
-_SHARDED = {"FullyShardedDataParallel", "FSDPModule", "DTensor"}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -34,16 +33,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while attribute := next((_WRAPPERS[name] for name in _bases(model) if name in _WRAPPERS), None):
         model = cast(nn.Module, getattr(model, attribute))
     return model
-
-
-def refuse_sharded(model: nn.Module, way_out: str) -> None:
-    """Raise :class:`ProxConnectError` if this process holds only parts of the weights."""
-    for name, item in (*model.named_modules(), *model.named_parameters()):
-        if sharded := _SHARDED & _bases(item):
-            where = f"{name!r} of the model" if name else "the model"
-            raise ProxConnectError(
-                f"the weights of {where} lie in parts in several processes ({sharded.pop()}): {way_out}"
-            )
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

@@ -38,6 +38,11 @@ class Rows:
         return outputs * self.transposed, inputs // self.transposed, *kernel
 
     @property
+    def _group_size(self) -> int:
+        """The inputs of the first group of a row: a group may be larger than a row."""
+        return min(self.group or 1, max(1, math.prod(self.row_shape[1:])))
+
+    @property
     def along_first(self) -> bool:
         """Whether each index of the weight's dimension 0 is a row with one scale, or all share one."""
         return self.group is None and self.transposed is None
@@ -65,12 +70,28 @@ class Rows:
             values: one for each weight, of its shape.
             shape: that of the scales, one of :attr:`scale_shapes`.
         """
+        if self.group is None:
+            return self.turned(values).sum_to_size(shape)
+        return self.members(values, shape).sum(dim=2)
+
+    def members(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """The elements of each scale along the last dimension, behind them zeros where a group has fewer.
+
+        Args:
+            values: one for each weight, of its shape.
+            shape: that of the scales, one of :attr:`scale_shapes`.
+
+        >>> from torch import arange
+        >>> Rows((1, 3), group=2).members(arange(1, 4).view(1, 3), (1, 2)).tolist()
+        [[[1, 2], [3, 0]]]
+        """
         rows = self.turned(values)
         if self.group is None:
-            return rows.sum_to_size(shape)
-        rows = functional.pad(rows.flatten(1), (0, -math.prod(rows.shape[1:]) % self.group))
-        sums: Tensor = rows.unflatten(1, (-1, self.group)).sum(dim=2)
-        return sums
+            return rows.reshape(shape[0], -1)
+        size = self._group_size
+        padded = functional.pad(rows.flatten(1), (0, -math.prod(rows.shape[1:]) % size))
+        groups: Tensor = padded.unflatten(1, (-1, size))
+        return groups
 
     def spread(self, scale: Tensor) -> Tensor:
         """The scale of every element, as a tensor that broadcasts against the weight.
@@ -80,7 +101,8 @@ class Rows:
         """
         out, *inputs = self.row_shape
         if self.group is not None:
-            scale = scale.repeat_interleave(self.group, dim=1)[:, : math.prod(inputs)].reshape(out, *inputs)
+            of_inputs = scale.repeat_interleave(self._group_size, dim=1)[:, : math.prod(inputs)]
+            scale = of_inputs.reshape(out, *inputs)
         elif self.transposed is not None and len(scale) == out:
             scale = scale.expand(out, inputs[0], *scale.shape[2:])
         else:

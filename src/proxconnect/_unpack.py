@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from proxconnect._pack import BITS, accumulator_of, dense_tensors, describe
-from proxconnect._plain import compute_weights_, plain_copy, refuse_sharded, unwrapped
+from proxconnect._plain import compute_weights_, plain_copy, unwrapped
 from proxconnect.engine import PackedWeight, pack_layer_, packed_weight, unpack_layers_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
@@ -18,6 +18,7 @@ from proxconnect.layers import (
     binarized_weights,
     harden_input_,
     hardened_weights,
+    refuse_sharded,
     remember,
     restore_latents,
     rows_of,

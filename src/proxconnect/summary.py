@@ -103,11 +103,7 @@ class Summary:
     def macs(self, binary: bool) -> int | None:
         """Multiply-accumulates per sample of the binary layers, or of the others; None where unknown."""
         known = [layer for layer in self.layers if layer.macs is not None]
-        return (
-            sum(layer.macs or 0 for layer in known if bool(layer.binary_parameters) == binary)
-            if known
-            else None
-        )
+        return sum(layer.macs or 0 for layer in known if (layer.bits < 32) == binary) if known else None
 
     def to_dict(self) -> dict[str, Any]:
         """Rows and totals as plain data."""
@@ -220,7 +216,7 @@ def summary(
 
 
 def _cells(layer: LayerSummary) -> tuple[str, ...]:
-    binary = bool(layer.binary_parameters)
+    binary = layer.bits < 32
     return (
         layer.name,
         layer.kind,

@@ -13,6 +13,9 @@ def latent_cases(random: np.random.Generator) -> Cases:
         w = numbers(random, rows, columns) * np.float32(2)
         w[random.random(w.shape) < 0.05] = 1e-41
         yield ["mean_magnitudes", rows, columns, w, mean_magnitudes(w)]
+        alike = np.float32(0.1) * np.where(numbers(random, rows, columns) < 0, np.float32(-1), np.float32(1))
+        alike[-1, -1] *= random.choice(np.array([1, 2], np.float32))  # or all but the last
+        yield ["mean_magnitudes", rows, columns, alike, mean_magnitudes(alike)]
         scale, bias = numbers(random, columns), numbers(random, columns)
         yield ["scale_outputs", rows, columns, w, scale, bias, w * scale + bias]
         yield ["scale_outputs", rows, columns, w, scale, nothing, w * scale]

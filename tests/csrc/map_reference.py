@@ -153,7 +153,10 @@ class Map:
 
 
 def mean_magnitudes(values: Array) -> Array:
-    """The sums of every sixty-fourth, added in quarters of sixteen and then lane by lane."""
+    """The sums of every sixty-fourth, added in quarters of sixteen and then lane by lane.
+
+    Where all magnitudes of a row are equal, their mean is exactly that.
+    """
     rows, columns = values.shape
     parts = np.abs(np.pad(values, ((0, 0), (0, -columns % 64)))).reshape(rows, -1, 4, 16)
     sums = np.zeros((rows, 4, 16), F)
@@ -163,4 +166,6 @@ def mean_magnitudes(values: Array) -> Array:
     total = np.zeros(rows, F)
     for lane in lanes.T:
         total += lane
-    return total / F(columns)
+    magnitudes = np.abs(values)
+    alike = (magnitudes == magnitudes[:, :1]).all(axis=1)
+    return np.where(alike, magnitudes[:, 0], total / F(columns))

@@ -74,9 +74,10 @@ def test_any_levels_train_and_harden_to_the_nearest(method: str, levels: tuple[f
     optimizer.step()
     latent = latent_weight(layer).detach()
     assert not torch.equal(latent, before)
-    s, alpha = before.abs().mean(1, keepdim=True), latent.abs().mean(1, keepdim=True)
+    s = before.abs().mean(1, keepdim=True)
     distance = (latent / s).unsqueeze(-1) - torch.tensor(levels)
     code = torch.tensor(levels)[distance.abs().argmin(-1)]
+    alpha = (latent * code).sum(1, keepdim=True) / code.square().sum(1, keepdim=True)
     torch.testing.assert_close(pc.harden_(layer).weight, alpha * code)
 
 

@@ -210,6 +210,10 @@ void mean_magnitudes(Address values, Size rows, Size columns, Address mean, Size
   proxconnect::mean_magnitudes(pointer<const float>(values), rows, columns, pointer<float>(mean), threads);
 }
 
+void settle_means(Address values, Size rows, Size columns, Address mean) {
+  proxconnect::settle_means(pointer<const float>(values), rows, columns, pointer<float>(mean));
+}
+
 void quantize(const LatentsTuple& latents, const MapTuple& map, Address out, Address codes, Size threads) {
   proxconnect::quantize(latents_at(latents), map_of(map), pointer<float>(out), pointer<float>(codes), threads);
 }
@@ -283,6 +287,7 @@ NB_MODULE(_native, module) {
   module.def("w1a32_conv", &w1a32_conv, "x"_a, "weight"_a, "geometry"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("mean_magnitudes", &mean_magnitudes, "values"_a, "rows"_a, "columns"_a, "mean"_a, "threads"_a,
              released());
+  module.def("settle_means", &settle_means, "values"_a, "rows"_a, "columns"_a, "mean"_a, released());
   module.def("quantize", &quantize, "latents"_a, "map"_a, "out"_a, "codes"_a, "threads"_a, released());
   module.def("quantize_by_means", &quantize_by_means, "latents"_a, "map"_a, "alpha"_a, "out"_a, "codes"_a,
              "threads"_a, released());

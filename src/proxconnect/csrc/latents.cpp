@@ -30,8 +30,20 @@ void parallel_rows(std::int64_t rows, std::int64_t columns, std::int64_t threads
 }  // namespace
 
 void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t columns, float* mean, std::int64_t threads) {
-  parallel_rows(rows, columns, threads,
-                [&](Range part) { active_kernels().mean_magnitudes(values, columns, mean, part); });
+  parallel_rows(rows, columns, threads, [&](Range part) {
+    active_kernels().mean_magnitudes(values, columns, mean, part);
+    settle_means(values + part.begin * columns, part.end - part.begin, columns, mean + part.begin);
+  });
+}
+
+void settle_means(const float* values, std::int64_t rows, std::int64_t columns, float* mean) {
+  for (std::int64_t row = 0; row < rows && columns > 0; ++row) {
+    const float* from = values + row * columns;
+    const float magnitude = from[0] < 0.0f ? -from[0] : from[0];
+    std::int64_t alike = 0;
+    while (alike < columns && (from[alike] == magnitude || from[alike] == -magnitude)) ++alike;
+    if (alike == columns) mean[row] = magnitude;
+  }
 }
 
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads) {
@@ -46,6 +58,7 @@ void quantize_by_means(const Latents& w, const ElementwiseMap& map, float* alpha
   parallel_rows(w.rows, w.columns, threads, [&](Range part) {
     for (std::int64_t row = part.begin; row < part.end; ++row) {  // read once from memory, then from the cache
       kernels.mean_magnitudes(w.values, w.columns, alpha, Range{row, row + 1});
+      settle_means(w.values + row * w.columns, 1, w.columns, alpha + row);
       kernels.quantize(by_means, map, out, codes, Range{row * w.columns, (row + 1) * w.columns});
     }
   });

@@ -8,8 +8,12 @@
 
 namespace proxconnect {
 
-// mean[r] = mean of |values[r, columns]|: of the sums of every sixty-fourth, added in a fixed order.
+// mean[r] = mean of |values[r, columns]|: of the sums of every sixty-fourth, added in a fixed order; and as settle_means
+// says.
 void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t columns, float* mean, std::int64_t threads);
+
+// mean[r] = |values[r, 0]| where all |values[r, columns]| are equal: rounding must not move a mean away from them.
+void settle_means(const float* values, std::int64_t rows, std::int64_t columns, float* mean);
 
 // out = alpha F(w / s), and codes = F(w / s) unless they are null.
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads);

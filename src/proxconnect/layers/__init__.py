@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from proxconnect.layers._fitness import refuse_sharded
+from proxconnect.layers._hardened import (
+    BinarizationInfo,
+    Hardened,
+    HardenedWeight,
+    hardened_weights,
+    remember,
+    scale_name,
+)
 from proxconnect.layers._parametrization import (
     BinarizedWeight,
     BinaryWeight,
@@ -17,16 +26,7 @@ from proxconnect.layers.activations import BinaryActivation, SignActivation, act
 from proxconnect.layers.binarize import binarize_
 from proxconnect.layers.binary_input import BinaryInput, harden_input_
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
-from proxconnect.layers.harden import (
-    BinarizationInfo,
-    Hardened,
-    HardenedWeight,
-    binarization_of,
-    harden_,
-    hardened_weights,
-    remember,
-    scale_name,
-)
+from proxconnect.layers.harden import binarization_of, harden_, settle_scales_
 from proxconnect.layers.recalibrate import recalibrate_
 
 __all__ = [
@@ -56,9 +56,11 @@ __all__ = [
     "latent_weight",
     "read_weights_anew",
     "recalibrate_",
+    "refuse_sharded",
     "remember",
     "restore_latents",
     "rows_of",
     "scale_name",
+    "settle_scales_",
     "weight_names",
 ]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 
 from torch import nn
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers._tensors import LINEAR_AND_CONV, weight_names
+from proxconnect.layers._ends import ends
+from proxconnect.layers._fitness import is_float_parameter, other_form
+from proxconnect.layers._hardened import remembered
+from proxconnect.layers._parametrization import binary_weight
+from proxconnect.layers._tensors import is_linear_or_conv, weight_names
 from proxconnect.layers.config import BinarizeConfig
 
 Filter = Callable[[nn.Module, str], bool]
@@ -27,7 +32,9 @@ def choose(model: nn.Module, config: BinarizeConfig | ConfigMap, filter_fn: Filt
     """
     layers = {name: module for name, module in model.named_modules() if weight_names(module)}
     if isinstance(config, BinarizeConfig):
-        choice = _by_order(layers, config) if filter_fn is None else _by_filter(layers, config, filter_fn)
+        choice = (
+            _by_order(model, layers, config) if filter_fn is None else _by_filter(layers, config, filter_fn)
+        )
     elif not isinstance(config, Mapping):
         raise ProxConnectError(f"config must be a BinarizeConfig or a map of patterns, not {config!r}")
     elif filter_fn is not None:
@@ -43,14 +50,30 @@ def choose(model: nn.Module, config: BinarizeConfig | ConfigMap, filter_fn: Filt
     return choice
 
 
-def _by_order(layers: Mapping[str, nn.Module], config: BinarizeConfig) -> Choice:
-    candidates = [name for name, module in layers.items() if isinstance(module, LINEAR_AND_CONV)]
-    choice: Choice = {
-        name: config if name in candidates else "only Linear and Conv by default" for name in layers
-    }
-    choice |= {name: "last layer" for name in candidates[-1:]}
-    choice |= {name: "first layer" for name in candidates[:1]}
-    return choice
+def _by_order(model: nn.Module, layers: Mapping[str, nn.Module], config: BinarizeConfig) -> Choice:
+    choice: Choice = {}
+    for name, module in layers.items():
+        choice[name] = config if is_linear_or_conv(module) else "only Linear and Conv by default"
+    choice |= ends(model, layers)
+    unfit = {name: _unfit(layers[name]) for name, verdict in choice.items() if verdict is config}
+    unfit = {name: why for name, why in unfit.items() if why}
+    if unfit:
+        shown = _some([f"{name!r} ({why})" for name, why in unfit.items()])
+        warnings.warn(f"binarize_ leaves layers as they are: {shown}", stacklevel=4)
+    return choice | unfit
+
+
+def _unfit(module: nn.Module) -> str:
+    """Why the weight of a layer cannot become latents, where that is what someone made of the layer."""
+    form = other_form(module, "weight")
+    if form is not None:
+        return f"{form[0]}; {form[1]} makes it plain"
+    kept = is_float_parameter(module, "weight") or remembered(module)
+    return (
+        ""
+        if kept or binary_weight(module)
+        else f"its weight is {type(module.weight).__name__}, {module.weight.dtype}"
+    )
 
 
 def _by_filter(layers: Mapping[str, nn.Module], config: BinarizeConfig, filter_fn: Filter) -> Choice:

@@ -159,11 +159,21 @@ def dense(*tensors: Tensor) -> bool:
 
 
 def mean_magnitudes(rows: Tensor) -> Tensor:
-    """The mean of ``|rows|`` over all dimensions but the first; these stay, of size 1."""
-    if rows.numel() < _LARGE or not dense(rows):
-        return rows.abs().mean(dim=tuple(range(1, rows.ndim)), keepdim=True)
-    mean = rows.new_empty(len(rows), *(1,) * (rows.ndim - 1))
+    """The mean of ``|rows|`` over all dimensions but the first; these stay, of size 1.
+
+    Where all magnitudes of a row are equal, their mean is exactly that.
+    """
+    dims = tuple(range(1, rows.ndim))
+    if not dense(rows):
+        magnitudes = rows.abs()
+        mean, low = magnitudes.mean(dim=dims, keepdim=True), magnitudes.amin(dim=dims, keepdim=True)
+        return torch.where(low == magnitudes.amax(dim=dims, keepdim=True), low, mean)
     columns = rows.numel() // len(rows)
+    if rows.numel() < _LARGE:
+        mean = rows.abs().mean(dim=dims, keepdim=True)
+        _native.settle_means(rows.data_ptr(), len(rows), columns, mean.data_ptr())
+        return mean
+    mean = rows.new_empty(len(rows), *(1,) * (rows.ndim - 1))
     apply_environment()
     _native.mean_magnitudes(rows.data_ptr(), len(rows), columns, mean.data_ptr(), torch.get_num_threads())
     return mean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple, cast
 
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from proxconnect._rows import Rows
-from proxconnect.layers._compiled import compiled_pair, mean_magnitudes
+from proxconnect.layers._compiled import compiled_pair
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
+from proxconnect.layers._scales import BINARY, exact_scale, least_squares_scale, mean_scale, scale_shape
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import full_name, read_weights_anew
 from proxconnect.layers.config import BinarizeConfig
@@ -37,12 +37,10 @@ class BinaryWeight(Sharp):
         self.compiled = compiled_pair(config.pair)
         self.rows = rows
         self.rule = "pc"  # the step rule in charge; ProxOptimizer sets it
-        mean = self._mean(weight)
-        scale = rows.spread(mean)
-        # A channel of zeros has no size of its own to normalise by.
-        self.register_buffer("latent_scale", scale.where(scale > 0, 1))
+        self.scale_shape = scale_shape(rows, config.scale)
+        self.register_buffer("latent_scale", rows.spread(self.starting_scale(weight)))
         self.register_mu(weight.device)
-        self.learned_scale = nn.Parameter(mean) if config.learn_scale else None
+        self.learned_scale = nn.Parameter(self.present_scale(weight)) if config.learn_scale else None
 
     def forward(self, latent: Tensor, in_parts: bool = False) -> Tensor | WeightParts:
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent.
@@ -69,16 +67,43 @@ class BinaryWeight(Sharp):
         )
 
     def scale(self, latent: Tensor) -> Tensor:
-        """``alpha``, as it broadcasts against ``w*``; the mean of ``|w*|`` is a constant for the gradient."""
+        """``alpha``, as it broadcasts against ``w*``; a constant for the gradient unless it is learned."""
         return self.rows.spread(self.exact_scale(latent))
 
     def exact_scale(self, latent: Tensor) -> Tensor:
         """``alpha``, one number for each row, for each group of its inputs, or for all of them."""
-        return self._mean(latent) if self.learned_scale is None else self.learned_scale.abs()
+        return self.present_scale(latent) if self.learned_scale is None else self.learned_scale.abs()
 
     def hard_scale(self, latent: Tensor) -> Tensor:
         """:meth:`exact_scale` in the dtype that is stored."""
         return self.exact_scale(latent).detach().to(self.config.scale_dtype)
+
+    def starting_scale(self, weight: Tensor) -> Tensor:
+        """``s`` of a weight that is binarized: its mean ``|w|``; 1 without scales, and where all ``w`` are 0.
+
+        Where the weight is a level times a scale already, ``s`` is that scale.
+        """
+        weight = weight.detach()
+        if self.config.scale is None:
+            return weight.new_ones(self.scale_shape)
+        scale = mean_scale(weight, self.rows, self.scale_shape)
+        if self.config.levels != BINARY:
+            config, shape = self.config, self.scale_shape
+            exact, known = exact_scale(weight, config.levels, self.rows, shape, config.scale_dtype)
+            scale = torch.where(known, exact, scale)
+        return scale.where(scale > 0, 1)  # a channel of zeros has no size of its own to normalise by
+
+    def present_scale(self, latent: Tensor) -> Tensor:
+        """The least-squares scale ``<w*, q>/<q, q>`` of the nearest levels; the mean ``|w*|`` for -1 and 1.
+
+        Argmin over ``alpha`` of ``|w* - alpha q|^2``, where ``q = P_Q(w*/s)``.
+        """
+        latent = latent.detach()
+        if self.config.scale is None:
+            return latent.new_ones(self.scale_shape)
+        if self.config.levels == BINARY:
+            return mean_scale(latent, self.rows, self.scale_shape)
+        return least_squares_scale(latent, self.latent_scale, self.config.levels, self.rows, self.scale_shape)
 
     def normalized(self, latent: Tensor) -> Tensor:
         """The argument ``w*/s`` of F and B, detached."""
@@ -89,23 +114,9 @@ class BinaryWeight(Sharp):
 
     def _scale_to_give(self, latent: Tensor) -> Tensor | None:
         """:meth:`exact_scale`; None for the means of rows, which the quantizing pass takes."""
-        if self.config.scale == "channel" and self.learned_scale is None:
+        if self.config.scale == "channel" and self.learned_scale is None and self.config.levels == BINARY:
             return None
         return self.exact_scale(latent)
-
-    def _mean(self, latent: Tensor) -> Tensor:
-        """The present mean of ``|w*|`` for each number that is stored; ones where there is no scale."""
-        group = self.rows.group
-        if group is not None:
-            (shape,) = self.rows.scale_shapes
-            inputs = math.prod(self.rows.row_shape[1:])
-            starts = torch.arange(0, inputs, group, device=latent.device)
-            members = (inputs - starts).clamp(max=group)  # the last group may be smaller
-            return self.rows.summed(latent.detach().abs(), shape) / members
-        if self.config.scale is None:
-            return latent.new_ones((1,) * latent.ndim)
-        means = mean_magnitudes(self.rows.turned(latent.detach()))
-        return means if self.config.scale == "channel" else means.mean(dim=0, keepdim=True)
 
 
 class WeightParts(NamedTuple):

@@ -17,6 +17,7 @@ LINEAR_AND_CONV = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
+"""Torch's layers whose weight is one matrix or convolution kernel; see :func:`is_linear_or_conv`."""
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
@@ -29,7 +30,7 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
     >>> weight_names(nn.LayerNorm(2))
     ()
     """
-    if isinstance(module, (*LINEAR_AND_CONV, nn.Embedding)):
+    if is_linear_or_conv(module) or isinstance(module, nn.Embedding):
         return ("weight",)
     if isinstance(module, nn.MultiheadAttention):
         return tuple(name for name in _ATTENTION if getattr(module, name) is not None)
@@ -38,6 +39,21 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
     if isinstance(module, nn.RNNCellBase):
         return ("weight_ih", "weight_hh")
     return ()
+
+
+def is_linear_or_conv(module: nn.Module) -> bool:
+    """Whether a module is one of :data:`LINEAR_AND_CONV` or a :func:`transposed_linear` layer."""
+    return isinstance(module, LINEAR_AND_CONV) or is_transposed_linear(module)
+
+
+def is_transposed_linear(module: nn.Module) -> bool:
+    """Whether a module is the ``Conv1D`` of the library transformers: ``x @ weight + bias``.
+
+    It is a linear layer with ``nx`` inputs and ``nf`` outputs whose weight has the shape ``(nx, nf)``, known
+    by the name of its class, so that transformers need not be imported.
+    """
+    named = any(kind.__name__ == "Conv1D" for kind in type(module).__mro__)
+    return named and hasattr(module, "nx") and hasattr(module, "nf")
 
 
 def full_name(fqn: str, tensor_name: str) -> str:
@@ -51,7 +67,9 @@ def full_name(fqn: str, tensor_name: str) -> str:
 
 def rows_of(module: nn.Module, shape: Sequence[int], group: int | None = None) -> Rows:
     """How the output channels of a layer lie in its weight of this shape."""
-    transposed = module.groups if isinstance(module, _TRANSPOSED) else None
+    transposed = (
+        module.groups if isinstance(module, _TRANSPOSED) else 1 if is_transposed_linear(module) else None
+    )
     return Rows(tuple(shape), group, transposed)
 
 

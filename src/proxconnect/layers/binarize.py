@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._choice import Choice, ConfigMap, Filter, choose
-from proxconnect.layers._parametrization import BinaryWeight, binary_weight, parametrize_
+from proxconnect.layers._fitness import refuse_sharded, refuse_unfit
+from proxconnect.layers._hardened import forget
+from proxconnect.layers._parametrization import BinaryWeight, parametrize_
 from proxconnect.layers._tensors import rows_of, weight_names
 from proxconnect.layers.binary_input import binarize_input_, refuse_unfit_for_binary_input
 from proxconnect.layers.config import BinarizeConfig
@@ -31,6 +31,10 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     ``Linear`` of its own), ``LSTM``, ``GRU``, ``RNN`` and their cells (all weight matrices). Layers that
     share a weight share its latent and its quantized value.
 
+    A hardened layer is binarized anew, to train it further: its weights become the latents, and as they are
+    levels times scales already, nothing else changes (``scale_dtype`` must hold the scales). Its learned
+    thresholds stay.
+
     Args:
         model: any module with such layers.
         config: method, scale and so on of all chosen layers; or an ordered map
@@ -41,7 +45,7 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
             ``Embedding``, ``MultiheadAttention`` and recurrent layers are chosen by filter or map alone.
 
     Raises:
-        ProxConnectError: nothing is chosen, a pattern fits no layer, a chosen layer is binarized already, its
+        ProxConnectError: nothing is chosen, a pattern fits no layer, a chosen layer has latents already, its
             weight is not a finite float parameter, it shares its weight with a layer that is not chosen or
             is to be binarized otherwise, or its class cannot take binary activations. The model is then
             unchanged.
@@ -56,11 +60,13 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     >>> lstm.weight_hh_l0.shape
     torch.Size([16, 4])
     """
+    refuse_sharded(model, "call binarize_ before the model is sharded")
     choice = choose(model, config, filter_fn)
     quantizers = _quantizers(model, choice)
     for name, verdict in choice.items():
         module = model.get_submodule(name)
         if isinstance(verdict, BinarizeConfig):
+            forget(module)
             binarize_input_(module, verdict)
             parametrize_(module, quantizers[name])
             module.__dict__.pop("skipped_because", None)
@@ -81,7 +87,7 @@ def _quantizers(model: nn.Module, choice: Choice) -> dict[str, dict[str, BinaryW
             refuse_unfit_for_binary_input(name, module)
         quantizers[name] = {}
         for tensor_name in weight_names(module):
-            _refuse_unfit(name, module, tensor_name)
+            refuse_unfit(name, module, tensor_name)
             weight = getattr(module, tensor_name)
             rows = rows_of(module, weight.shape, config.group)
             quantizer = shared.setdefault(id(weight), BinaryWeight(weight, config, rows))
@@ -93,18 +99,6 @@ def _quantizers(model: nn.Module, choice: Choice) -> dict[str, dict[str, BinaryW
             quantizers[name][tensor_name] = quantizer
     _refuse_shared_with_others(model, choice, shared)
     return quantizers
-
-
-def _refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
-    if binary_weight(module, tensor_name) is not None or hasattr(module, "binarization"):
-        raise ProxConnectError(f"layer {name!r} is binarized already; binarize a model once")
-    weight = getattr(module, tensor_name)
-    where = f"the {tensor_name} of layer {name!r}"
-    if not isinstance(weight, nn.Parameter) or is_lazy(weight) or not weight.is_floating_point():
-        kind = "a lazy one" if is_lazy(weight) else f"{type(weight).__name__}, {weight.dtype}"
-        raise ProxConnectError(f"{where} must be a float parameter, not {kind}")
-    if not torch.isfinite(weight).all():
-        raise ProxConnectError(f"{where} has NaN or infinite values; mend the model first")
 
 
 def _refuse_shared_with_others(model: nn.Module, choice: Choice, shared: dict[int, BinaryWeight]) -> None:

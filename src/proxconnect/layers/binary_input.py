@@ -172,6 +172,9 @@ _BINARY_INPUT: dict[type[nn.Module], type[BinaryInput]] = {
 }
 
 
+_PLAIN_INPUT = {binary: plain for plain, binary in _BINARY_INPUT.items()}
+
+
 def takes_binary_input(module: nn.Module) -> bool:
     """Whether the module's activations can be binarized: ``Linear`` and all convolutions.
 
@@ -183,33 +186,50 @@ def takes_binary_input(module: nn.Module) -> bool:
 
 def refuse_unfit_for_binary_input(name: str, module: nn.Module) -> None:
     """Raise :class:`ProxConnectError` for a subclass, whose own forward would be lost."""
-    if takes_binary_input(module) and type(module) not in _BINARY_INPUT:
-        known = ", ".join(kind.__name__ for kind in _BINARY_INPUT)
+    known = type(module) in _BINARY_INPUT or isinstance(module, BinaryInput)
+    if takes_binary_input(module) and not known:
+        kinds = ", ".join(kind.__name__ for kind in _BINARY_INPUT)
         raise ProxConnectError(
-            f"layer {name!r} is of class {type(module).__name__}: binary activations take {known}, "
+            f"layer {name!r} is of class {type(module).__name__}: binary activations take {kinds}, "
             "not a class derived from them; leave the layer out or keep its activations in full precision"
         )
 
 
 def binarize_input_(module: nn.Module, config: BinarizeConfig) -> None:
-    """Give a layer binary input as ``config`` says, in place: another class, a quantizer, a hook.
+    """Give a layer binary input as ``config`` says, or none, in place: another class, a quantizer, a hook.
 
-    The layer stays an instance of its former class; hooks, deepcopy and ``state_dict`` work as before.
+    The layer stays an instance of its former class; hooks, deepcopy and ``state_dict`` work as before. A
+    hardened layer's learned thresholds stay.
     """
+    if not takes_binary_input(module):
+        return
+    thresholds = _plain_input_(module)
     pair = config.activation_pair
-    if pair is None or not takes_binary_input(module):
+    if pair is None:
         return
     weight = cast(nn.Parameter, module.weight)
     module.__class__ = _BINARY_INPUT[type(module)]
     layer = cast(BinaryInput, module)
-    thresholds = None
-    if config.learn_thresholds:
+    if config.learn_thresholds and thresholds is None:
         channels = getattr(layer, layer.input_channels)
         thresholds = nn.Parameter(weight.new_zeros(channels, *(1,) * layer.spatial))
     layer.input_quantizer = BinaryActivation(pair, thresholds, weight.device)
     limited = config.accumulator_bits < 32
     layer.accumulator = Accumulator(config.accumulator_bits, config.overflow) if limited else None
     layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
+
+
+def _plain_input_(module: nn.Module) -> nn.Parameter | None:
+    """Undo :func:`binarize_input_`, in place; the layer's thresholds."""
+    if not isinstance(module, BinaryInput):
+        return None
+    thresholds = module.input_quantizer.thresholds
+    del module.input_quantizer, module.accumulator
+    for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _quantize_input]:
+        del module._forward_pre_hooks[key]
+        module._forward_pre_hooks_with_kwargs.pop(key, None)
+    module.__class__ = _PLAIN_INPUT[type(module)]  # type: ignore[assignment]
+    return thresholds
 
 
 def _quantize_input(

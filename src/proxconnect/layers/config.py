@@ -17,6 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bwa": {"activations": "bnn"},
     "bwaa": {"activations": "bnn", "accumulator_bits": 8},
 }
+LARGEST_GROUP = 2**24  # inputs: as many as a sum of signs may have to be exact in float32
 SCALE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -30,13 +31,15 @@ class BinarizeConfig:
         levels: the quantization set ``Q``, in increasing order, for methods that have one; a pair of one's
             own is taken to tend to these levels. Hardening takes the nearest. Packed files hold ``(-1, 1)``
             and ``(-1, 0, 1)``.
-        scale: ``alpha`` is the mean of ``|w*|`` per output channel (``"channel"``), per group of ``N`` inputs
+        scale: ``alpha`` is the least-squares scale ``<w*, q>/<q, q>`` of the nearest levels ``q``, for
+            ``(-1, 1)`` the mean of ``|w*|``, per output channel (``"channel"``), per group of ``N`` inputs
             of an output channel (the number ``N``; inputs are counted along all dimensions but the
             channel's, and the last group of a channel may be smaller), of the whole tensor (``"tensor"``),
-            or 1 (``None``). The fixed ``s`` is that mean when the layer is binarized, so that ``mu`` means
-            the same in every layer.
-        learn_scale: whether ``alpha`` is a parameter that starts at that mean and is learned, instead of the
-            present mean.
+            or 1 (``None``). The fixed ``s`` is the mean of ``|w*|`` when the layer is binarized, so that
+            ``mu`` means the same in every layer. Weights that are levels times a scale already keep it: it
+            is their ``s`` and ``alpha``.
+        learn_scale: whether ``alpha`` is a parameter that starts at that scale and is learned, instead of the
+            present one.
         scale_dtype: what ``alpha`` is rounded to by :func:`proxconnect.harden_` and stored as.
         activations: the pair for the input of each ``Linear`` and ``Conv``, a name or a
             :class:`ForwardBackward`, see :class:`proxconnect.layers.BinaryActivation`; None for full
@@ -72,10 +75,11 @@ class BinarizeConfig:
             raise ProxConnectError(
                 "method 'fp' leaves weights as they are: do not binarize, or choose another"
             )
-        if self.scale not in ("channel", "tensor", None) and not (type(self.scale) is int and self.scale > 0):
+        group = type(self.scale) is int and 0 < self.scale <= LARGEST_GROUP
+        if self.scale not in ("channel", "tensor", None) and not group:
             raise ProxConnectError(
                 "scale must be 'channel', 'tensor', None or a positive number of inputs that share one, "
-                f"not {self.scale!r}"
+                f"at most {LARGEST_GROUP:,} of them, not {self.scale!r}"
             )
         if self.learn_scale and self.scale is None:
             raise ProxConnectError("scale=None has no scale to learn: set scale or learn_scale=False")

@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from proxconnect._rows import Rows
 from proxconnect.errors import ProxConnectError
+from proxconnect.layers._hardened import (
+    BinarizationInfo,
+    Hardened,
+    HardenedWeight,
+    hardened_weights,
+    remember,
+    remembered,
+    scale_name,
+)
 from proxconnect.layers._parametrization import BinarizedWeight, binarized_weights, restore_latents
-from proxconnect.layers._tensors import full_name
+from proxconnect.layers._scales import (
+    BINARY,
+    exact_scale,
+    is_level_times,
+    least_squares_scale,
+    mean_scale,
+)
 from proxconnect.layers.binarize import Model
 from proxconnect.layers.binary_input import harden_input_, setting_of
 from proxconnect.quantizers import projector
 
 
-@dataclass(frozen=True)
-class BinarizationInfo:
-    """How a model was binarized: the names of its method and setting."""
-
-    method: str
-    setting: str
-
-
-@dataclass(frozen=True)
-class Hardened:
-    """What a layer remembers of one hardened tensor: ``module.binarization[tensor_name]``."""
-
-    info: BinarizationInfo
-    levels: tuple[float, ...]
-    rows: Rows
-
-
-class HardenedWeight(NamedTuple):
-    """One hardened tensor of a model: ``module.tensor_name``, where the module is called ``fqn``."""
-
-    fqn: str
-    module: nn.Module
-    tensor_name: str
-    form: Hardened
-
-    @property
-    def name(self) -> str:
-        """The tensor's fully qualified name."""
-        return full_name(self.fqn, self.tensor_name)
-
-    @property
-    def weight(self) -> nn.Parameter:
-        """A level times a scale, each."""
-        return cast(nn.Parameter, getattr(self.module, self.tensor_name))
-
-    @property
-    def scale(self) -> Tensor:
-        """The scales as they are stored."""
-        return cast(Tensor, getattr(self.module, scale_name(self.tensor_name)))
+class _Hard(NamedTuple):
+    weight: nn.Parameter
+    scale: Tensor
 
 
 def harden_(model: Model) -> Model:
@@ -67,9 +44,13 @@ def harden_(model: Model) -> Model:
     ``in_proj_weight``, and so on). The latent weights are gone afterwards: the model holds what will be
     packed and nothing else. Binary activations become exactly ``sign(x - t)``, which passes no gradient.
 
+    A weight that is hardened already stays as it is while it is levels times scales: where a BatchNorm was
+    folded into it, its scales become those that it has now (in float32 where their dtype does not hold them).
+    One that has become something else is projected anew.
+
     Raises:
-        ProxConnectError: the model has no binarized layer, a latent weight or learned scale is not finite, or
-            a scale does not fit ``scale_dtype``. The model is then unchanged.
+        ProxConnectError: the model has neither a binarized nor a hardened layer, a latent weight or learned
+            scale is not finite, or a scale does not fit ``scale_dtype``. The model is then unchanged.
 
     >>> import torch, proxconnect as pc
     >>> layer = pc.binarize_(torch.nn.Linear(8, 4), pc.BinarizeConfig(), filter_fn=lambda module, name: True)
@@ -78,68 +59,114 @@ def harden_(model: Model) -> Model:
     True
     """
     found = list(binarized_weights(model))
-    if not found:
+    hardened = list(hardened_weights(model))
+    if not found and not hardened:
         raise ProxConnectError("nothing to harden: the model has no binarized layer; call binarize_ first")
-    hard: dict[int, tuple[nn.Parameter, Tensor]] = {}
+    hard: dict[int, _Hard] = {}
     latents = [id(weight.latent) for weight in found]
     for latent, binarized in zip(latents, found, strict=True):
         if latent not in hard:  # tied weights stay tied
             hard[latent] = _hard_weight(binarized)
+    for again in hardened:
+        if id(again.weight) not in hard:
+            hard[id(again.weight)] = _hard_again(again)
+    for again in hardened:
+        _put(again.module, again.tensor_name, hard[id(again.weight)])
     for module in {id(weight.module): weight.module for weight in found}.values():
         restore_latents(module)
     for latent, (_, module, tensor_name, quantizer) in zip(latents, found, strict=True):
-        weight, scale = hard[latent]
-        setattr(module, tensor_name, weight)
-        module.register_buffer(scale_name(tensor_name), scale)
+        _put(module, tensor_name, hard[latent])
         harden_input_(module)
         info = BinarizationInfo(quantizer.pair.name, setting_of(module))
         remember(module, tensor_name, Hardened(info, quantizer.config.levels, quantizer.rows))
     return model
 
 
+def settle_scales_(model: nn.Module) -> None:
+    """Make the stored scales of hardened weights those that they have now, in place.
+
+    Raises:
+        ProxConnectError: a hardened weight is no longer levels times scales. The model is then unchanged.
+    """
+    settled = [(found, present_scale(found)) for found in hardened_weights(model)]
+    for found, scale in settled:
+        if scale is None:
+            raise ProxConnectError(
+                f"the hardened weight {found.name!r} is no longer a level times its scale: it was changed; "
+                "project it with harden_ before it is packed, or with binarize_ to train it further"
+            )
+    for found, scale in settled:
+        found.module.register_buffer(scale_name(found.tensor_name), scale)
+
+
 @torch.no_grad()
-def _hard_weight(found: BinarizedWeight) -> tuple[nn.Parameter, Tensor]:
-    quantizer, latent = found.quantizer, found.latent
-    exact, scale = quantizer.exact_scale(latent), quantizer.hard_scale(latent)
-    if not torch.isfinite(latent).all() or not torch.isfinite(exact).all():
+def present_scale(found: HardenedWeight) -> Tensor | None:
+    """The scales of a hardened weight as it is now; None where it is no longer levels times scales.
+
+    They are the stored ones, in their dtype, unless the weight was changed since.
+    """
+    weight, levels, rows = found.weight.detach(), found.form.levels, found.form.rows
+    if is_level_times(weight, found.scale, levels, rows):
+        return found.scale
+    for shape in (found.scale.shape, *rows.scale_shapes):  # folding may give channels scales of their own
+        scale, exact = exact_scale(weight, levels, rows, shape, found.scale.dtype)
+        if exact.all():
+            for dtype in (found.scale.dtype, torch.float32):
+                if torch.equal(scale.to(dtype).to(scale.dtype), scale):
+                    return scale.to(dtype)
+    return None
+
+
+def _put(module: nn.Module, tensor_name: str, hard: _Hard) -> None:
+    setattr(module, tensor_name, hard.weight)
+    module.register_buffer(scale_name(tensor_name), hard.scale)
+
+
+def _hard_weight(found: BinarizedWeight) -> _Hard:
+    quantizer, latent = found.quantizer, found.latent.detach()
+    alpha, config = quantizer.exact_scale(latent).detach(), quantizer.config
+    return _projected(
+        found.name, latent, quantizer.latent_scale, alpha, config.levels, quantizer.rows, config.scale_dtype
+    )
+
+
+def _hard_again(found: HardenedWeight) -> _Hard:
+    scale = present_scale(found)
+    if scale is not None:
+        return _Hard(found.weight, scale)
+    weight, levels, rows = found.weight.detach(), found.form.levels, found.form.rows
+    shape, stored = found.scale.shape, found.scale.dtype
+    mean = mean_scale(weight, rows, shape)
+    spread = rows.spread(mean.where(mean > 0, 1))
+    alpha = mean if levels == BINARY else least_squares_scale(weight, spread, levels, rows, shape)
+    return _projected(found.name, weight, spread, alpha, levels, rows, stored)
+
+
+@torch.no_grad()
+def _projected(
+    name: str,
+    latent: Tensor,
+    s: Tensor,
+    alpha: Tensor,
+    levels: tuple[float, ...],
+    rows: Rows,
+    stored: torch.dtype,
+) -> _Hard:
+    """``alpha P_Q(w*/s)`` with ``alpha`` as it is stored, and that."""
+    scale = alpha.to(stored)
+    if not torch.isfinite(latent).all() or not torch.isfinite(alpha).all():
         raise ProxConnectError(
-            f"the latent weight or scale of {found.name!r} has NaN or infinite values; go back to a good "
-            "checkpoint"
+            f"the latent weight or scale of {name!r} has NaN or infinite values; go back to a good checkpoint"
         )
-    if not torch.isfinite(scale).all() or ((scale == 0) & (exact > 0)).any():
+    if not torch.isfinite(scale).all() or ((scale == 0) & (alpha > 0)).any():
         raise ProxConnectError(
-            f"a scale of {found.name!r} (from {exact.min():.3g} to {exact.max():.3g}) does not fit "
-            f"{quantizer.config.scale_dtype}; set scale_dtype=torch.float32"
+            f"a scale of {name!r} (from {alpha.min():.3g} to {alpha.max():.3g}) does not fit {stored}; "
+            "set scale_dtype=torch.float32"
         )
-    levels = projector(quantizer.config.levels)(quantizer.normalized(latent), 1.0)
-    weight = levels * quantizer.rows.spread(scale.to(latent.dtype))
-    if 0 in quantizer.config.levels:
+    weight = projector(levels)(latent / s, 1.0) * rows.spread(scale.to(latent.dtype))
+    if 0 in levels:
         weight = weight + 0.0  # a packed zero has no sign
-    return nn.Parameter(weight, requires_grad=False), scale
-
-
-def hardened_weights(model: nn.Module) -> Iterator[HardenedWeight]:
-    """Every hardened tensor of ``model``, in registration order."""
-    for fqn, module in model.named_modules():
-        for tensor_name, form in remembered(module).items():
-            if scale_name(tensor_name) in module._buffers:
-                yield HardenedWeight(fqn, module, tensor_name, form)
-
-
-def scale_name(tensor_name: str) -> str:
-    """The name of the buffer with the scales of a hardened tensor."""
-    return f"{tensor_name}_scale"
-
-
-def remember(module: nn.Module, tensor_name: str, form: Hardened) -> None:
-    """Note in ``module.binarization`` how one of its tensors was binarized."""
-    module.binarization = {**remembered(module), tensor_name: form}  # type: ignore[assignment]
-
-
-def remembered(module: nn.Module) -> dict[str, Hardened]:
-    """How the tensors of a hardened or packed module were binarized, by name."""
-    found: dict[str, Hardened] = module.__dict__.get("binarization", {})
-    return found
+    return _Hard(nn.Parameter(weight, requires_grad=False), scale)
 
 
 def binarization_of(model: nn.Module) -> BinarizationInfo | None:
