@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxconnect.layers._attachment import give_own_class, restore_latents
 from proxconnect.layers._fitness import refuse_sharded
 from proxconnect.layers._hardened import (
     BinarizationInfo,
@@ -16,9 +17,7 @@ from proxconnect.layers._parametrization import (
     BinaryWeight,
     WeightParts,
     binarized_weights,
-    give_own_class,
     latent_weight,
-    restore_latents,
 )
 from proxconnect.layers._tensors import LINEAR_AND_CONV, read_weights_anew, rows_of, weight_names
 from proxconnect.layers.accumulator import Accumulator, AccumulatorSums, collect_accumulators

@@ -14,7 +14,7 @@ from proxconnect.layers._compiled import compiled_pair
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
 from proxconnect.layers._scales import BINARY, exact_scale, least_squares_scale, mean_scale, scale_shape
 from proxconnect.layers._sharpness import Sharp
-from proxconnect.layers._tensors import full_name, read_weights_anew
+from proxconnect.layers._tensors import full_name
 from proxconnect.layers.config import BinarizeConfig
 
 
@@ -38,9 +38,10 @@ class BinaryWeight(Sharp):
         self.rows = rows
         self.rule = "pc"  # the step rule in charge; ProxOptimizer sets it
         self.scale_shape = scale_shape(rows, config.scale)
-        self.register_buffer("latent_scale", rows.spread(self.starting_scale(weight)))
+        scales = self.starting_scales(weight)
+        self.register_buffer("latent_scale", scales["latent_scale"])
         self.register_mu(weight.device)
-        self.learned_scale = nn.Parameter(self.present_scale(weight)) if config.learn_scale else None
+        self.learned_scale = nn.Parameter(scales["learned_scale"]) if config.learn_scale else None
 
     def forward(self, latent: Tensor, in_parts: bool = False) -> Tensor | WeightParts:
         """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent.
@@ -72,38 +73,42 @@ class BinaryWeight(Sharp):
 
     def exact_scale(self, latent: Tensor) -> Tensor:
         """``alpha``, one number for each row, for each group of its inputs, or for all of them."""
-        return self.present_scale(latent) if self.learned_scale is None else self.learned_scale.abs()
+        if self.learned_scale is not None:
+            return self.learned_scale.abs()
+        return self.present_scale(latent, self.latent_scale)
 
     def hard_scale(self, latent: Tensor) -> Tensor:
         """:meth:`exact_scale` in the dtype that is stored."""
         return self.exact_scale(latent).detach().to(self.config.scale_dtype)
 
-    def starting_scale(self, weight: Tensor) -> Tensor:
-        """``s`` of a weight that is binarized: its mean ``|w|``; 1 without scales, and where all ``w`` are 0.
+    def starting_scales(self, weight: Tensor) -> dict[str, Tensor]:
+        """The buffer ``latent_scale`` for a weight that becomes the latents, and the parameter, if learned.
 
-        Where the weight is a level times a scale already, ``s`` is that scale.
+        ``s`` is the weight's mean ``|w|``, or its scale where it is a level times a scale already; 1 without
+        scales, and where all ``w`` are 0, which have no size to normalise by.
         """
-        weight = weight.detach()
-        if self.config.scale is None:
-            return weight.new_ones(self.scale_shape)
-        scale = mean_scale(weight, self.rows, self.scale_shape)
-        if self.config.levels != BINARY:
-            config, shape = self.config, self.scale_shape
+        weight, config, shape = weight.detach(), self.config, self.scale_shape
+        if config.scale is None:
+            return {"latent_scale": self.rows.spread(weight.new_ones(shape))}
+        scale = mean_scale(weight, self.rows, shape)
+        if config.levels != BINARY:
             exact, known = exact_scale(weight, config.levels, self.rows, shape, config.scale_dtype)
             scale = torch.where(known, exact, scale)
-        return scale.where(scale > 0, 1)  # a channel of zeros has no size of its own to normalise by
+        s = self.rows.spread(scale.where(scale > 0, 1))
+        learned = {"learned_scale": self.present_scale(weight, s)} if config.learn_scale else {}
+        return {"latent_scale": s, **learned}
 
-    def present_scale(self, latent: Tensor) -> Tensor:
+    def present_scale(self, latent: Tensor, s: Tensor) -> Tensor:
         """The least-squares scale ``<w*, q>/<q, q>`` of the nearest levels; the mean ``|w*|`` for -1 and 1.
 
         Argmin over ``alpha`` of ``|w* - alpha q|^2``, where ``q = P_Q(w*/s)``.
         """
-        latent = latent.detach()
+        latent, levels = latent.detach(), self.config.levels
         if self.config.scale is None:
             return latent.new_ones(self.scale_shape)
-        if self.config.levels == BINARY:
+        if levels == BINARY:
             return mean_scale(latent, self.rows, self.scale_shape)
-        return least_squares_scale(latent, self.latent_scale, self.config.levels, self.rows, self.scale_shape)
+        return least_squares_scale(latent, s, levels, self.rows, self.scale_shape)
 
     def normalized(self, latent: Tensor) -> Tensor:
         """The argument ``w*/s`` of F and B, detached."""
@@ -149,10 +154,16 @@ class BinarizedWeight(NamedTuple):
 def binarized_weights(model: nn.Module) -> Iterator[BinarizedWeight]:
     """Every binarized tensor of ``model``, in registration order; tied ones share latent and quantizer."""
     for fqn, module in model.named_modules():
-        for tensor_name in _parametrized(module):
-            quantizer = binary_weight(module, tensor_name)
-            if quantizer is not None:
-                yield BinarizedWeight(fqn, module, tensor_name, quantizer)
+        for tensor_name, quantizer in binarized_tensors(module):
+            yield BinarizedWeight(fqn, module, tensor_name, quantizer)
+
+
+def binarized_tensors(module: nn.Module) -> Iterator[tuple[str, BinaryWeight]]:
+    """The binarized tensors of one module, with what quantizes them."""
+    for tensor_name in _parametrized(module):
+        quantizer = binary_weight(module, tensor_name)
+        if quantizer is not None:
+            yield tensor_name, quantizer
 
 
 def binary_weight(module: nn.Module, tensor_name: str = "weight") -> BinaryWeight | None:
@@ -167,35 +178,6 @@ def latent_weight(module: nn.Module, tensor_name: str = "weight") -> nn.Paramete
     """The latent weight ``w*`` of a binarized tensor."""
     parametrizations = cast(nn.ModuleDict, module.parametrizations)[tensor_name]
     return cast(nn.Parameter, parametrizations.original)
-
-
-def parametrize_(module: nn.Module, quantizers: dict[str, BinaryWeight]) -> None:
-    """Make tensors of ``module`` the quantized weights of latents, by name."""
-    for tensor_name, quantizer in quantizers.items():
-        parametrize.register_parametrization(module, tensor_name, quantizer, unsafe=True)
-    if isinstance(module, nn.RNNBase):
-        read_weights_anew(type(module))  # the class that torch made for this module
-        del module.__dict__["_flat_weights"]
-
-
-def restore_latents(module: nn.Module) -> None:
-    """Undo the parametrizations of a binarized module: its weights are then its latents."""
-    give_own_class(module)
-    for tensor_name in [name for name in _parametrized(module) if binary_weight(module, name) is not None]:
-        parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=False)
-    if isinstance(module, nn.RNNBase):
-        module._init_flat_weights()
-
-
-def give_own_class(module: nn.Module) -> None:
-    """Give a parametrized module a class of its own.
-
-    ``copy.deepcopy`` leaves copy and original with one class between them, from which torch would delete the
-    property of both with the parametrization of one.
-    """
-    shared = type(module)
-    fields = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
-    module.__class__ = type(shared.__name__, shared.__bases__, fields)
 
 
 def _parametrized(module: nn.Module) -> nn.ModuleDict | dict[str, nn.Module]:

@@ -7,10 +7,11 @@ from typing import TypeVar
 from torch import nn
 
 from proxconnect.errors import ProxConnectError
+from proxconnect.layers._attachment import parametrize_
 from proxconnect.layers._choice import Choice, ConfigMap, Filter, choose
 from proxconnect.layers._fitness import refuse_sharded, refuse_unfit
 from proxconnect.layers._hardened import forget
-from proxconnect.layers._parametrization import BinaryWeight, parametrize_
+from proxconnect.layers._parametrization import BinaryWeight
 from proxconnect.layers._tensors import rows_of, weight_names
 from proxconnect.layers.binary_input import binarize_input_, refuse_unfit_for_binary_input
 from proxconnect.layers.config import BinarizeConfig

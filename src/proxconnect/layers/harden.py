@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from proxconnect._rows import Rows
 from proxconnect.errors import ProxConnectError
+from proxconnect.layers._attachment import restore_latents
 from proxconnect.layers._hardened import (
     BinarizationInfo,
     Hardened,
@@ -18,7 +19,7 @@ from proxconnect.layers._hardened import (
     remembered,
     scale_name,
 )
-from proxconnect.layers._parametrization import BinarizedWeight, binarized_weights, restore_latents
+from proxconnect.layers._parametrization import BinarizedWeight, binarized_weights
 from proxconnect.layers._scales import (
     BINARY,
     exact_scale,
