@@ -55,8 +55,8 @@ def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -
 
     Works with any control flow: the forward stays the user's own. Linear layers and 1d and 2d convolutions
     run on kernels, for float32 on the CPU where no gradient is wanted (so under ``torch.no_grad()`` if their
-    bias or input requires one); other weights are unpacked when they are used. Layers that are not hardened
-    yet are hardened first.
+    bias or input requires one); other weights, and those of a model in another dtype such as bfloat16, are
+    unpacked in its dtype when they are used. Layers that are not hardened yet are hardened first.
 
     Args:
         model: a model with binarized or hardened layers.
@@ -95,7 +95,7 @@ def _pack_hardened(model: nn.Module, kernels: str, activations: str | None) -> N
         if id(weight) not in packed:
             form = packed_form(found.name, found.form.levels, found.form.rows)
             bits = pack_weight(weight, form).to(weight.device)
-            packed[id(weight)] = PackedWeight(bits, found.scale, form, kernels)
+            packed[id(weight)] = PackedWeight(bits, found.scale, form, kernels, weight.dtype)
         layers.setdefault(found.module, {})[found.tensor_name] = packed[id(weight)]
     for layer, weights in layers.items():
         pack_layer_(layer, weights, activations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from proxconnect._pack import BITS, accumulator_of, dense_tensors, describe
 from proxconnect._plain import compute_weights_, plain_copy, unwrapped
@@ -39,7 +39,9 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: s
     twin = plain_copy(model)
     _make_plain_(twin)
     _refuse_misfit(packed, twin)
+    _refuse_unfilled(twin)
     _make_plain_(model)
+    _materialize_(model)
     with torch.no_grad():
         for name, (tensor, _) in dense_tensors(model, {}).items():
             if name in packed.header.dense:
@@ -79,6 +81,31 @@ def _make_plain_(model: nn.Module) -> None:
         harden_input_(module)
         module.__dict__.pop("binarization", None)
     compute_weights_(model)
+
+
+def _refuse_unfilled(model: nn.Module) -> None:
+    """Buffers without values that no file holds would stay without."""
+    stored = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if buffer.is_meta and name not in stored:
+            raise FormatError(
+                f"buffer {name!r} of {type(model).__name__} is on the meta device, and the file has no "
+                "non-persistent buffers: build the model outside torch.device('meta'), or set it first"
+            )
+
+
+def _materialize_(model: nn.Module) -> None:
+    """Give tensors on the meta device memory on the CPU, in place; shared ones stay shared."""
+    made: dict[int, Tensor] = {}
+    for module in model.modules():
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is None or not tensor.is_meta:
+                continue
+            if id(tensor) not in made:
+                empty = torch.empty_like(tensor, device="cpu")
+                trained = isinstance(tensor, nn.Parameter)
+                made[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if trained else empty
+            setattr(module, name, made[id(tensor)])
 
 
 def _refuse_other_setting(packed: PackedFile, model: nn.Module) -> None:

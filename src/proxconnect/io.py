@@ -105,7 +105,8 @@ def load(
             and each image of a convolution with a step of its own; ``"int6"`` those of linear layers to 6
             bits, which is faster still; None leaves them.
         model: a model with the file's parameters and buffers, of the same names, shapes and dtypes: plain,
-            binarized, hardened or packed. Its binary layers become packed ones, in place.
+            binarized, hardened or packed. Its binary layers become packed ones, in place; tensors on the meta
+            device get memory on the CPU.
 
     Returns:
         ``model``, or a :class:`proxconnect.engine.Network` with ``classes``, ``preprocessing``,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, ClassVar, Self, cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -56,7 +57,10 @@ class PackedLayer(nn.Module):
     def lay_out(self) -> None:
         """Lay the weight out for its kernel anew: bits, scales or bias have become others."""
         self.on_kernel = None
+        bias = self._parameters.get("bias")
         weights = [weight for weight in self.packed_weights().values() if weight.on_kernels]
+        if bias is not None and bias.dtype != torch.float32:
+            return  # kernels add it in float32
         use = use_of_layer(self, self.plain) if weights else None
         if use is not None:
             kernel = kernel_of(weights[0].form, use, self.activations)

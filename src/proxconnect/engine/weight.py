@@ -25,6 +25,7 @@ class PackedWeight(nn.Module):
         form: the weight's shape and levels.
         kernels: ``"fast"`` unpacks with compiled code on the CPU, ``"reference"`` in torch; the weights are
             the same.
+        dtype: of the weights that come out, until the module is moved to another.
 
     Raises:
         ProxConnectError: unknown ``kernels``.
@@ -37,12 +38,19 @@ class PackedWeight(nn.Module):
     bits: Tensor
     scale: Tensor
 
-    def __init__(self, bits: Tensor, scale: Tensor, form: BinaryTensor, kernels: str = "fast") -> None:
+    def __init__(
+        self,
+        bits: Tensor,
+        scale: Tensor,
+        form: BinaryTensor,
+        kernels: str = "fast",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         check_kernels(kernels)
         self.form = form
         self.kernels = kernels
-        self.dtype = torch.float32
+        self.dtype = dtype
         self.register_buffer("bits", bits)
         self.register_buffer("scale", scale)
 
