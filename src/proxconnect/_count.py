@@ -89,7 +89,7 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
             layer.activation_bits = 1
             layer.accumulator_bits = 32 if module.accumulator is None else module.accumulator.bits
         if isinstance(module, BinaryActivation):
-            own.pop("mu")
+            own = {key: tensor for key, tensor in own.items() if key not in ("mu", "mu_squared")}
         for found in binary.get(module, []):
             own.pop(found.name, None)
             own.pop(scale_name(found.name), None)

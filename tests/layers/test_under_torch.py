@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -102,6 +103,70 @@ def test_averaged_models_average_latents(method: str) -> None:
     torch.testing.assert_close(mean.latent, last.latent - 0.5)
     assert mean.quantizer.mu == 5
     assert pc.harden_(averaged)(X).shape == (2, 2)
+
+
+def averaged_states(averaged: nn.Module, model: nn.Module) -> None:
+    """What timm's ModelEmaV2 does."""
+    for mine, its in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        mine.copy_(0.9 * mine + 0.1 * its)
+
+
+@pytest.mark.parametrize("schedule_first", [True, False])
+@pytest.mark.parametrize("by_state", [True, False])
+@pytest.mark.parametrize("of", ["weights", "activations"])
+def test_hardening_notices_an_averaged_mu(of: str, by_state: bool, schedule_first: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(4)))
+    pc.binarize_(model, pc.BinarizeConfig.from_setting("bwa", method="bnn++"))
+    growing = {"kind": "exponential", "start": 1, "end": 300, "steps": 20, "of": of}
+    schedule = pc.MuSchedule(model, **growing) if schedule_first else None
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    schedule = schedule or pc.MuSchedule(model, **growing)
+    averaged.n_averaged += 1  # an exponential average starts from what there is
+    for _ in range(20):
+        schedule.step()
+        averaged_states(averaged.module, model) if by_state else averaged.update_parameters(model)
+    with pytest.warns(UserWarning, match="mu of layer '1' is an average, .*mu of the model that it"):
+        pc.harden_(copy.deepcopy(averaged.module))
+    twin = pc.binarize_(
+        nn.Sequential(*(nn.Linear(8, 8) for _ in range(4))),
+        pc.BinarizeConfig.from_setting("bwa", method="bnn++"),
+    )
+    twin.load_state_dict(averaged.module.state_dict())
+    with pytest.warns(UserWarning, match="is an average"):
+        pc.harden_(twin)
+    pc.MuSchedule(averaged, "constant", start=schedule.mu, of=of)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pc.harden_(model)
+        pc.harden_(averaged)
+
+
+def test_an_average_that_has_come_to_the_end_is_none() -> None:
+    model = network()
+    schedule = pc.MuSchedule(model, "exponential", start=1, end=300, steps=200, fraction=0.1)
+    averaged = copy.deepcopy(model)
+    for _ in range(200):
+        schedule.step()
+        averaged_states(averaged, model)
+    (found,) = binarized_weights(averaged)
+    assert found.quantizer.mu.item() == pytest.approx(300)
+    assert not found.quantizer.has_averaged_mu()
+
+
+def test_a_state_without_the_square_of_mu_loads() -> None:
+    model = network()
+    pc.MuSchedule(model, "constant", start=5)
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("mu_squared")}
+    other = network()
+    pc.MuSchedule(other, "constant", start=7)
+    other.load_state_dict(state)
+    (found,) = binarized_weights(other)
+    assert found.quantizer.mu == 5
+    assert not found.quantizer.has_averaged_mu()
+    moved = other.half()
+    assert {found.quantizer.mu_squared.dtype for found in binarized_weights(moved)} == {torch.float32}
 
 
 @pytest.mark.parametrize("scale", ["channel", pytest.param(3, marks=pytest.mark.full)])

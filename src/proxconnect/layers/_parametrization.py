@@ -21,8 +21,8 @@ from proxconnect.layers.config import BinarizeConfig
 class BinaryWeight(Sharp):
     """``w = alpha F_mu(w*/s)``: see :class:`BinarizeConfig`.
 
-    Buffers: ``mu``, and ``latent_scale`` (``s``), which broadcasts against ``w*``. A learned ``alpha`` is the
-    absolute value of the parameter ``learned_scale``.
+    Buffers: those of :class:`Sharp`, and ``latent_scale`` (``s``), which broadcasts against ``w*``. A learned
+    ``alpha`` is the absolute value of the parameter ``learned_scale``.
     """
 
     latent_scale: Tensor

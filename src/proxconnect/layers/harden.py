@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from proxconnect.layers._scales import (
     least_squares_scale,
     mean_scale,
 )
+from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers.binarize import Model
 from proxconnect.layers.binary_input import harden_input_, setting_of
 from proxconnect.quantizers import projector
@@ -71,6 +73,7 @@ def harden_(model: Model) -> Model:
     for again in hardened:
         if id(again.weight) not in hard:
             hard[id(again.weight)] = _hard_again(again)
+    _notice_averaged_mu(model)
     for again in hardened:
         _put(again.module, again.tensor_name, hard[id(again.weight)])
     for module in {id(weight.module): weight.module for weight in found}.values():
@@ -81,6 +84,22 @@ def harden_(model: Model) -> Model:
         info = BinarizationInfo(quantizer.pair.name, setting_of(module))
         remember(module, tensor_name, Hardened(info, quantizer.config.levels, quantizer.rows))
     return model
+
+
+def _notice_averaged_mu(model: nn.Module) -> None:
+    """Warn where the model computed with a sharpness between those of training."""
+    averaged = [(name, module) for name, module in model.named_modules() if isinstance(module, Sharp)]
+    averaged = [(name, module) for name, module in averaged if module.has_averaged_mu()]
+    if averaged:
+        name, module = averaged[0]
+        layer = name.partition(".parametrizations")[0].removesuffix(".input_quantizer")
+        warnings.warn(
+            f"the sharpness mu of layer {layer!r} is an average, {module.mu.item():.3g}, as in a model whose "
+            "buffers are averaged: until now it computed with that, and so not as it does hardened. Before "
+            "you evaluate it, give it the mu of the model that it follows: pc.MuSchedule(averaged, "
+            "'constant', start=schedule.mu)",
+            stacklevel=3,
+        )
 
 
 def settle_scales_(model: nn.Module) -> None:

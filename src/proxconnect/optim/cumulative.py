@@ -78,4 +78,4 @@ class CumulativeSchedule:
 
     def _set(self) -> None:
         for name, _, quantizer in self._layers:
-            quantizer.mu.fill_(self._mu[name])
+            quantizer.set_mu(self._mu[name])

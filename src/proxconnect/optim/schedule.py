@@ -194,7 +194,7 @@ class MuSchedule:
     def _set(self) -> None:
         mu = self.mu
         for quantizer in self._quantizers:
-            quantizer.mu.fill_(mu)
+            quantizer.set_mu(mu)
 
 
 def _quantizers(model: nn.Module, of: str) -> list[Any]:
