@@ -146,7 +146,7 @@ def store(
     graph, raw = None, b""
     if captured is not None:
         raw = to_json(captured.graph)
-        graph = GraphInfo(len(raw), captured.graph.inputs)
+        graph = GraphInfo(len(raw), captured.graph.inputs, captured.graph.sizes)
         dense |= {name: (tensor, "constant") for name, tensor in captured.constants.items()}
     header = Header(
         library=library,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from torch import Tensor, nn
+from torch import nn
 
 from proxconnect import format as packed_format
 from proxconnect._pack import hardened_copy, pack_, store
@@ -16,7 +16,7 @@ from proxconnect._version import __version__
 from proxconnect.engine import Network, check_kernels
 from proxconnect.errors import FormatError, ProxConnectError
 from proxconnect.format import Contents
-from proxconnect.graph import Dynamic, capture
+from proxconnect.graph import Dynamic, Examples, capture
 
 __all__ = ["inspect", "load", "pack_", "save"]
 
@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def save(
     model: nn.Module,
     path: str | os.PathLike[str],
-    example_inputs: Tensor | Sequence[Tensor] | None = None,
+    example_inputs: Examples | None = None,
     dynamic: Dynamic | None = None,
     rest: str = "float32",
     classes: Sequence[str] | None = None,
@@ -41,9 +41,13 @@ def save(
             left out, and weights that are computed from others (``weight_norm``, pruning) are stored as they
             are.
         path: the file to write; an existing one is replaced.
-        example_inputs: one input, or a tuple of them, batch first. The file then holds the network itself,
-            for eval mode, and loads without the model's code. Without them it holds the weights alone.
-        dynamic: names of further sizes that may vary: ``{input index or name: {dimension: "name"}}``.
+        example_inputs: one input, a tuple of them, or a dict of them by name, batch first. The file then
+            holds the network itself, for eval mode, and loads without the model's code. Without them it holds
+            the weights alone. Inputs that the model answers without may be left out when the network is
+            called.
+        dynamic: names of further sizes that may vary, for all inputs, ``{dimension: "name"}``, or for one,
+            ``{input index or name: {dimension: "name"}}``. A name may come with its least and greatest size,
+            ``("height", 32, 512)``; without, or where they are None, they are what the model takes.
         rest: how float32 parameters of two or more dimensions that are not binary are stored: ``"float32"``,
             ``"float16"``, or ``"int8"`` with one scale per output channel.
         classes: names of the classes, in the order of the outputs.
@@ -67,8 +71,7 @@ def save(
     hard = hardened_copy(model)
     captured = None
     if example_inputs is not None:
-        inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-        captured = capture(hard, tuple(x.cpu() if isinstance(x, Tensor) else x for x in inputs), dynamic)
+        captured = capture(hard, example_inputs, dynamic)
     elif dynamic is not None:
         raise ProxConnectError("dynamic names sizes of the inputs: pass example_inputs as well")
     packed = store(hard, captured, rest, __version__, classes, preprocessing, metrics)

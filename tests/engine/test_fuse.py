@@ -122,10 +122,10 @@ def saved(model: str, setting: str, path: Path, **values: object) -> Path:
 
 
 def products(net: Network) -> list[Product]:
-    assert net._fused is not None
+    assert net._fused
     return [
         node.args[0]
-        for node in net._fused.graph.nodes
+        for node in net._fused[net.graph.names].graph.nodes
         if node.op in ("proxconnect.product", "proxconnect.sums")
     ]
 
@@ -147,8 +147,8 @@ def test_a_fused_network_answers_as_the_hardened_one(
 
 def test_norm_shortcut_and_relu_of_float_layers_are_folded(tmp_path: Path) -> None:
     net = pc.load(saved("relu", "bw", tmp_path))
-    assert net._fused is not None
-    left = Counter(node.op for node in net._fused.graph.nodes)
+    assert net._fused
+    left = Counter(node.op for node in net._fused[net.graph.names].graph.nodes)
     assert left["aten.batch_norm.default"] == left["aten.relu.default"] == 1  # those of the first layer
     assert left["aten.add.Tensor"] == 0
     assert all(product.affine.slope is not None for product in products(net))
@@ -231,8 +231,8 @@ def test_layers_that_read_one_sign_pack_it_once(tmp_path: Path) -> None:
     model = pc.binarize_(Branches(), pc.BinarizeConfig.from_setting("bwa"), lambda module, name: True)
     path = pc.save(model, tmp_path / "m.safetensors", torch.zeros(1, *IMAGE))
     net = pc.load(path)
-    assert net._fused is not None
-    operators = Counter(node.op for node in net._fused.graph.nodes)
+    assert net._fused
+    operators = Counter(node.op for node in net._fused[net.graph.names].graph.nodes)
     assert operators == {"proxconnect.pack": 1, "proxconnect.product": 2}
 
 
@@ -244,10 +244,10 @@ def test_a_network_follows_its_state_and_its_device(tmp_path: Path) -> None:
             parameter.add_(0.1)
     one = copy.deepcopy(one)
     one.load_state_dict(other.state_dict())
-    reference = other.interpreter.run((x,), other._lookup)
+    reference = other._stored[other.graph.names].run((x,), other._lookup)
     torch.testing.assert_close(one(x), reference, rtol=1e-4, atol=1e-4)
-    assert one.double()._fused is None
-    assert one.float()._fused is not None
+    assert not one.double()._fused
+    assert one.float()._fused
     torch.testing.assert_close(one(x), reference, rtol=1e-4, atol=1e-4)
 
 
@@ -280,8 +280,11 @@ def test_a_nan_before_a_sign_is_refused(tmp_path: Path) -> None:
 
 def test_thresholds_never_leave_bits(tmp_path: Path) -> None:
     net = pc.load(saved("perceptron", "bwa", tmp_path))
-    assert net._fused is not None
-    assert [node.op for node in net._fused.graph.nodes] == ["proxconnect.pack", *["proxconnect.product"] * 4]
+    assert net._fused
+    assert [node.op for node in net._fused[net.graph.names].graph.nodes] == [
+        "proxconnect.pack",
+        *["proxconnect.product"] * 4,
+    ]
     assert [isinstance(product.epilogue, Thresholds) for product in products(net)] == [True] * 3 + [False]
 
 

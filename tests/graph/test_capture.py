@@ -79,7 +79,7 @@ def captured_run(model: nn.Module, example: Any, dynamic: Any = None) -> Callabl
     """The model's graph, through JSON, as a function."""
     captured = capture(model, example, dynamic)
     tensors = tensors_of(model, captured.constants)
-    graph = from_json(to_json(captured.graph), captured.graph.inputs, tensors)
+    graph = from_json(to_json(captured.graph), captured.graph.inputs, tensors, captured.graph.sizes)
     assert graph == captured.graph
     return lambda *inputs: Interpreter(graph).run(inputs, tensors.__getitem__)
 
@@ -201,13 +201,13 @@ def write_dropped(model: Forward, x: Tensor) -> Tensor:
 
 REFUSED = [
     (branch, "depends on the values of a tensor"),
-    (write_buffer, "add_.Tensor writes in place to 'b_b'"),
+    (write_buffer, "add_.Tensor writes in place to 'b'"),
     (lambda m, x: x.mul_(2), "mul_.Tensor writes in place to 'inputs_0'"),
     (write_shown, "writes in place to memory that 'add' shows later"),
     (write_dropped, "writes in place to memory that 'add' shows later"),
     (lambda m, x: x + torch.randn_like(x), "randn_like.default is not on the closed list"),
     (lambda m, x: x * x.sum().item(), "item.default is not on the closed list"),
-    (lambda m, x: x if x.shape[0] == 1 else 2 * x, "disagree at batch 1"),
+    (lambda m, x: x if x.shape[0] == 1 else 2 * x, "at batch 1, its graph and the model disagree"),
     (lambda m, x: x.view(2, 3), "torch.export says"),
     (lambda m, x: F.dropout(x, training=True), "'train' must be off"),
     (lambda m, x: {1: x}, "a key that is not a string"),
@@ -232,9 +232,9 @@ def test_what_a_graph_cannot_hold_is_refused_with_the_way_out(
 @pytest.mark.parametrize(
     ("example", "dynamic", "reason"),
     [
-        ((), None, "one tensor, or a tuple"),
-        (torch.ones(()), None, "one tensor, or a tuple"),
-        (("x",), None, "one tensor, or a tuple"),
+        ((), None, "one tensor, a tuple of"),
+        (torch.ones(()), None, "one tensor, a tuple of"),
+        (("x",), None, "one tensor, a tuple of"),
         ((torch.ones(2, 3), torch.ones(3, 3)), None, r"one batch size of at least 1, found \[2, 3\]"),
         (torch.ones(0, 3), None, r"found \[0\]"),
         (torch.ones(2, 3), {3: {1: "n"}}, "dynamic names input 3"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from proxconnect.graph import (
     from_json,
     to_json,
 )
+from proxconnect.graph.graph import named_tuple
 
 INPUTS = (InputSpec("x", "float32", ("batch", 3)), InputSpec("y", "float32", ("batch", 3)))
 GRAPH = Graph(
@@ -55,6 +57,26 @@ def node(op: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 X, Y = {"value": 0}, {"value": 1}
+
+
+def named(name: str, fields: Any) -> Any:
+    return {"nodes": [], "output": {"named_tuple": [name, fields]}}
+
+
+def variants(of: Any) -> Any:
+    return {"nodes": [], "output": X, "variants": of}
+
+
+def test_variants_are_graphs_of_fewer_inputs() -> None:
+    part = Graph(INPUTS[1:], (Node("aten.relu.default", (Value(0),)),), (Value(1),))
+    graph = replace(GRAPH, sizes={}, variants=(part,))
+    assert from_json(to_json(graph), INPUTS, {"w"}) == graph
+
+
+def test_named_tuples_keep_their_names() -> None:
+    output = named_tuple("Out", ("logits", "hidden"))(Value(0), [None])
+    found = from_json(to_json(Graph(INPUTS, (), output)), INPUTS, ()).output
+    assert (found, found._fields, type(found)) == (output, output._fields, type(output))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +135,23 @@ X, Y = {"value": 0}, {"value": 1}
         ({"nodes": [], "output": [X]}, "graph output: expected"),
         ({"nodes": [], "output": {"dict": [[1, X]]}}, "expected .key, value."),
         ({"nodes": [], "output": "text"}, "neither a value nor a number"),
+        (named("Out", [["a", X], ["a", X]]), "ASCII identifiers, each once"),
+        (named("Out", [["_a", X]]), "ASCII identifiers"),
+        (named("Out", [["class", X]]), "ASCII identifiers"),
+        (named("Out", [["\N{LATIN SMALL LIGATURE FI}", X]]), "ASCII identifiers"),
+        (named("os.system", [["a", X]]), "ASCII identifiers"),
+        (named("Out", [["a", [X]]]), "expected a value, tuple, list or dict"),
+        (variants(3), "a list of at most 7"),
+        (variants([{}] * 8), "a list of at most 7"),
+        (variants([{"nodes": [], "output": X}]), "variant 0: expected the names of some of the inputs"),
+        (variants([{"inputs": ["y", "x"], "nodes": [], "output": X}]), "in their order"),
+        (variants([{"inputs": ["z"], "nodes": [], "output": X}]), "names of some of the inputs"),
+        (variants([{"inputs": [], "nodes": [], "output": X}]), "names of some of the inputs"),
+        (variants([{"inputs": ["x", "y"], "nodes": [], "output": X}]), "two have the same inputs"),
+        (variants([{"inputs": ["x"], "nodes": [], "output": X}] * 2), "two have the same inputs"),
+        (variants([{"inputs": ["x"], "nodes": [], "output": Y}]), "value 1 is not defined"),
+        (variants([{"inputs": ["x"], "nodes": [["os.system", [], {}]], "output": X}]), "closed list"),
+        (variants([{"inputs": ["x"], "nodes": [], "output": X, "variants": []}]), "variant 0: expected"),
         (node("aten.cat.default", json.loads("[" * 200 + "]" * 200)), "unknown argument"),
     ],
 )

@@ -13,7 +13,7 @@ from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError
 from proxconnect.format import Header, PackedFile
-from proxconnect.graph import Graph, Interpreter, from_json
+from proxconnect.graph import Graph, Interpreter, bound, from_json
 from proxconnect.graph.interpreter import Observer
 
 
@@ -32,6 +32,7 @@ class Network(nn.Module):
         activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
 
     Attributes:
+        graph: the network as data.
         kernels: by name, what computes with each binary weight: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``,
             ``"w1a32"`` or ``"unpacked"``.
 
@@ -48,7 +49,8 @@ class Network(nn.Module):
                 "the file has weights but no graph; load it into a model: pc.load(path, model=your_model)"
             )
         names = {*self.header.binary, *self.header.dense}
-        self.interpreter = Interpreter(from_json(raw, info.inputs, names))
+        self.graph: Graph = from_json(raw, info.inputs, names, info.sizes)
+        self._stored = {form.names: Interpreter(form) for form in (self.graph, *self.graph.variants)}
         self.model = nn.Module()
         self._owners: dict[str, tuple[nn.Module, str]] = {}
         for name in self.header.binary:
@@ -60,11 +62,6 @@ class Network(nn.Module):
         self._fuse()
         self.register_load_state_dict_post_hook(_fuse_again)  # type: ignore[no-untyped-call]
         self.eval()
-
-    @property
-    def graph(self) -> Graph:
-        """The network as data."""
-        return self.interpreter.graph
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -81,28 +78,35 @@ class Network(nn.Module):
         """What was measured on the packed network, if the file has it."""
         return self.header.metrics
 
-    def forward(self, *inputs: Tensor) -> Any:
-        """The network's output, in the structure that the model gave.
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """The network's output, in the structure that the model gave; dataclasses are dicts.
+
+        Args:
+            inputs: tensors by place, or one mapping of tensors by name.
+            named: tensors by name.
 
         Raises:
-            ProxConnectError: number, dtype or sizes of the inputs are not those of the graph.
+            ProxConnectError: number, names, dtype or sizes of the inputs are not those of the graph.
         """
-        interpreter = self.interpreter if self._fused is None or self._wants_gradient(inputs) else self._fused
-        return interpreter.run(inputs, self._lookup)
+        given = bound(self.graph, inputs, named)
+        tensors = tuple(given.values())
+        forms = self._fused if self._fused and not self._wants_gradient(tensors) else self._stored
+        return forms[tuple(given)].run(tensors, self._lookup)
 
     def observe(self, inputs: tuple[Tensor, ...], observer: Observer) -> None:
         """Run the stored graph once and show ``observer`` every operator with its arguments and result."""
-        self.interpreter.run(inputs, self._lookup, observer)
+        self._stored[self.graph.names].run(inputs, self._lookup, observer)
 
     def _fuse(self) -> None:
         """Rewrite the graph for kernels, if they may compute with every weight as it is now."""
         weights = {name: cast(PackedWeight, self.model.get_submodule(name)) for name in self.header.binary}
-        self._fused: Interpreter | None = None
+        self._fused: dict[tuple[str, ...], Interpreter] = {}
         self.kernels = dict.fromkeys(weights, UNPACKED)
         if weights and all(weight.on_kernels for weight in weights.values()):
-            graph, kernels = fuse(self.graph, weights, self._lookup, self._activations)
-            self._fused = Interpreter(graph, resolve_fused)
-            self.kernels |= kernels
+            for form in (*self.graph.variants, self.graph):
+                graph, kernels = fuse(form, weights, self._lookup, self._activations)
+                self._fused[form.names] = Interpreter(graph, resolve_fused)
+                self.kernels |= kernels
 
     def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
         if not torch.is_grad_enabled():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxconnect.format._json import strict_json
 from proxconnect.format.bits import pack_bits, unpack_bits
 from proxconnect.format.container import Contents, read_contents
-from proxconnect.format.header import BinaryTensor, DenseTensor, GraphInfo, Header, InputSpec
+from proxconnect.format.header import BinaryTensor, DenseTensor, GraphInfo, Header, InputSpec, SizeRange
 from proxconnect.format.layout import StoredTensor, stored_dtype, torch_dtype
 from proxconnect.format.packed_file import PackedFile, compressed_graph, decode, encode, read, write
 from proxconnect.format.weights import pack_weight, unpack_weight
@@ -18,6 +18,7 @@ __all__ = [
     "Header",
     "InputSpec",
     "PackedFile",
+    "SizeRange",
     "StoredTensor",
     "compressed_graph",
     "decode",

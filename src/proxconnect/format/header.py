@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,19 +76,46 @@ class DenseTensor:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input of the network: sizes are fixed numbers, or names of sizes that vary."""
+    """One input of the network: sizes are fixed numbers, or names of sizes that vary.
+
+    ``keyword`` inputs are given by name alone.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    keyword: bool = False
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """The values of a size that varies: ``least``, and further ones in steps up to ``most``, if it ends.
+
+    >>> 36 in SizeRange(32, 512, 4), 37 in SizeRange(32, 512, 4), 1000 in SizeRange(32)
+    (True, False, True)
+    """
+
+    least: int = 1
+    most: int | None = None
+    step: int = 1
+
+    def __contains__(self, size: int) -> bool:
+        return self.least <= size <= (size if self.most is None else self.most) and (
+            (size - self.least) % self.step == 0
+        )
+
+    def __str__(self) -> str:
+        end = "" if self.most is None else f" to {self.most}"
+        return f"from {self.least}{end}" + ("" if self.step == 1 else f" in steps of {self.step}")
 
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """The size of the graph's JSON before compression, and the network's inputs."""
+    """The size of the graph's JSON before compression, the network's inputs, and bounds of named sizes."""
 
     raw_bytes: int
     inputs: tuple[InputSpec, ...]
+    sizes: Mapping[str, SizeRange] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,9 +143,9 @@ class Header:
         """
         fields = asdict(self)
         for entry in fields["binary"].values():
-            for key in _BINARY_OPTIONS:
-                if entry[key] is None:
-                    del entry[key]
+            _drop(entry, _BINARY_OPTIONS, (None,))
+        for entry in [fields["graph"], *fields["graph"]["inputs"]] if fields["graph"] else ():
+            _drop(entry, _GRAPH_OPTIONS, ({}, False))
         try:
             return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -143,6 +170,27 @@ class Header:
             )
         header: Header = build(cls, fields, "header", _HEADER)
         return header
+
+
+def _drop(fields: dict[str, Any], options: Sequence[str], values: Sequence[Any]) -> None:
+    """Drop the optional fields that have one of ``values``, in place."""
+    for key in fields.keys() & set(options):
+        if fields[key] in values:
+            del fields[key]
+
+
+def _graph(value: Any, where: str) -> GraphInfo:
+    info: GraphInfo = _GRAPH(value, where)
+    names = [spec.name for spec in info.inputs]
+    if len(set(names)) < len(names):
+        raise refusal(f"{where}.inputs", "names that differ", names)
+    named = {size for spec in info.inputs for size in spec.shape[1:] if isinstance(size, str)} - {"batch"}
+    for name, sizes in info.sizes.items():
+        if name not in named:
+            raise refusal(f"{where}.sizes", "sizes that inputs name, but not the batch", name)
+        if sizes.most is not None and sizes.most < sizes.least:
+            raise refusal(f"{where}.sizes[{name!r}].most", f"at least {sizes.least}", sizes.most)
+    return info
 
 
 def _binary(value: Any, where: str) -> BinaryTensor:
@@ -188,7 +236,19 @@ _BINARY = record(
     transposed=positive,
     accumulator=one_of(ACCUMULATORS),
 )
-_INPUT = record(InputSpec, name=string, dtype=one_of(DTYPES), shape=list_of(_size))
+_GRAPH_OPTIONS = ("sizes", "keyword")
+_INPUT = record(
+    InputSpec,
+    options=("keyword",),
+    name=string,
+    dtype=one_of(DTYPES),
+    shape=list_of(_size),
+    keyword=one_of((True, False)),
+)
+_SIZES = record(SizeRange, least=positive, most=optional(positive), step=positive)
+_GRAPH = record(
+    GraphInfo, options=("sizes",), raw_bytes=_raw_bytes, inputs=list_of(_INPUT), sizes=table(_SIZES)
+)
 _HEADER: dict[str, Check] = {
     "library": string,
     "method": string,
@@ -196,7 +256,7 @@ _HEADER: dict[str, Check] = {
     "rest": one_of(REST),
     "binary": table(_binary),
     "dense": table(record(DenseTensor, shape=list_of(natural), dtype=one_of(DTYPES), role=one_of(ROLES))),
-    "graph": optional(record(GraphInfo, raw_bytes=_raw_bytes, inputs=list_of(_INPUT))),
+    "graph": optional(_graph),
     "classes": optional(list_of(string)),
     "preprocessing": optional(table(lambda value, where: value)),
     "metrics": optional(table(number)),

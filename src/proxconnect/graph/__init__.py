@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from proxconnect.graph._asked import Dynamic
 from proxconnect.graph._convert import canonical_names
-from proxconnect.graph.capture import Capture, Dynamic, capture
+from proxconnect.graph._examples import Examples
+from proxconnect.graph.calls import bound
+from proxconnect.graph.capture import Capture, capture
 from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value
 from proxconnect.graph.interpreter import Interpreter
 from proxconnect.graph.operators import OPERATORS
@@ -15,12 +18,14 @@ __all__ = [
     "Capture",
     "DType",
     "Dynamic",
+    "Examples",
     "Graph",
     "Interpreter",
     "MemoryFormat",
     "Node",
     "TensorName",
     "Value",
+    "bound",
     "canonical_names",
     "capture",
     "from_json",

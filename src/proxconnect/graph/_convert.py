@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from proxconnect.errors import ExportError
 from proxconnect.format import InputSpec
 from proxconnect.format.header import DTYPES
 from proxconnect.graph._functional import make_functional
-from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value, map_leaves
+from proxconnect.graph._outputs import structure
+from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value
 from proxconnect.graph.operators import name_of
 
 # Arguments that say where a tensor lies, and how it gets there: the interpreter decides that.
@@ -27,16 +28,24 @@ def convert(
 ) -> tuple[Graph, dict[str, Tensor]]:
     """The graph, and the tensors that it reads beyond the model's parameters and persistent buffers.
 
+    Args:
+        program: what torch.export made of a module that holds ``model`` as its part ``model``.
+        model: whose tensors keep their names.
+        inputs: one for each input of the program.
+        example_output: plain, with a leaf for each result of the program.
+
     Raises:
         ExportError: an operator is not on the list, or a file cannot hold an argument or the output.
     """
     graph = program.graph_module.graph
-    _inline_regions(program.graph_module)
-    make_functional(graph)
-    _remove_unused(graph)
     signature = program.graph_signature
     targets = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     targets |= signature.inputs_to_lifted_tensor_constants
+    own_names = {place: target.removeprefix("model.") for place, target in targets.items()}
+    own_names |= dict(zip(map(str, signature.user_inputs), (spec.name for spec in inputs), strict=True))
+    _inline_regions(program.graph_module)
+    make_functional(graph, own_names)
+    _remove_unused(graph)
     canonical = canonical_names(model)
     persistent = model.state_dict(keep_vars=True).keys()
     values: dict[fx.Node, Any] = {}
@@ -46,7 +55,7 @@ def convert(
     position = 0
     for node in graph.nodes:
         if node.name in targets:
-            name = canonical.get(targets[node.name], targets[node.name])
+            name = canonical.get(own_names[node.name], own_names[node.name])
             values[node] = TensorName(name)
             if name not in persistent and node.users:
                 constants[name] = program.constants[targets[node.name]].detach()
@@ -54,7 +63,7 @@ def convert(
             values[node] = Value(position)
             position += 1
         elif node.op == "output":
-            output = _structure(example_output, [_argument(result, values) for result in node.args[0]])
+            output = structure(example_output, [_argument(result, values) for result in node.args[0]])
         else:
             values[node] = Value(len(inputs) + len(nodes))
             nodes.append(_node(node, values))
@@ -135,25 +144,3 @@ def _argument(argument: Any, values: Mapping[fx.Node, Any]) -> Any:
         case None | bool() | int() | float() | str():
             return argument
     raise ExportError(f"an argument is a {type(argument).__name__}: {argument!r}")
-
-
-def _structure(example: Any, results: Iterable[Any]) -> Any:
-    """``results`` in the tuples, lists and dicts of ``example``."""
-    remaining = iter(results)
-    try:
-        output = map_leaves(lambda _: next(remaining), _plain(example))
-    except StopIteration:
-        raise ExportError("the output has more parts than torch.export gives results") from None
-    if next(remaining, remaining) is not remaining:
-        raise ExportError(f"the output {type(example).__name__} is not made of tuples, lists and dicts")
-    return output
-
-
-def _plain(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        if not all(isinstance(key, str) for key in tree):
-            raise ExportError("a dict in the output has a key that is not a string")
-        return {key: _plain(item) for key, item in tree.items()}
-    if isinstance(tree, list):
-        return [_plain(item) for item in tree]
-    return tuple(_plain(item) for item in tree) if isinstance(tree, tuple) else tree

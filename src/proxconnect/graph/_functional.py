@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,10 +67,14 @@ def is_mutating(target: object) -> bool:
     return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
-def make_functional(graph: torch.fx.Graph) -> None:
+def make_functional(graph: torch.fx.Graph, names: Mapping[str, str]) -> None:
     """Rewrite, in place, ``y = op_(x, ...)`` to ``y = op(x, ...)`` with later uses of ``x`` reading ``y``.
 
     That is the same function exactly if nothing else reads the memory of ``x`` afterwards.
+
+    Args:
+        graph: of torch.export.
+        names: of inputs, parameters and buffers, for messages, by the names of their nodes.
 
     Raises:
         ExportError: something does, or ``x`` is an input, parameter or buffer, or there is no pure twin.
@@ -83,20 +88,25 @@ def make_functional(graph: torch.fx.Graph) -> None:
             old = node.args[0]
             if not isinstance(old, torch.fx.Node):
                 raise ExportError(f"operator {node.target} writes to a list of tensors")
-            _refuse_shared(node, old, families, order)
+            _refuse_shared(node, old, families, order, names)
             node.target = _pure_twin(node.target)
             old.replace_all_uses_with(node, delete_user_cb=lambda user: order[user] > order[node])  # noqa: B023
         families.add(node)
 
 
 def _refuse_shared(
-    node: torch.fx.Node, old: torch.fx.Node, families: Families, order: dict[torch.fx.Node, int]
+    node: torch.fx.Node,
+    old: torch.fx.Node,
+    families: Families,
+    order: dict[torch.fx.Node, int],
+    names: Mapping[str, str],
 ) -> None:
     relatives = families.relatives(old)
     for member in (old, *relatives):
         if member.op == "placeholder":
             raise ExportError(
-                f"operator {node.target} writes in place to {member.name!r}, which outlives the call"
+                f"operator {node.target} writes in place to {names.get(member.name, member.name)!r}, "
+                "which outlives the call"
             )
     for member in relatives:
         if any(order[user] > order[node] for user in member.users):

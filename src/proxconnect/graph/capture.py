@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
+import itertools
 import logging
+import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from proxconnect.errors import ExportError, FormatError
-from proxconnect.format import InputSpec
+from proxconnect.format import InputSpec, SizeRange
 from proxconnect.format.header import DTYPES
+from proxconnect.graph._asked import Asked, Dynamic, asked_sizes, example_sizes
 from proxconnect.graph._convert import convert
-from proxconnect.graph.graph import Graph, leaves
+from proxconnect.graph._examples import Example, Examples, call, named_examples, resized, without
+from proxconnect.graph._outputs import plain
+from proxconnect.graph._varying import found_sizes
+from proxconnect.graph.graph import Graph, Node, TensorName, leaves, map_leaves
 from proxconnect.graph.interpreter import Interpreter
 from proxconnect.graph.validate import validate
 
-Dynamic = Mapping[int | str, Mapping[int, str]]
 _WAY_OUT = (
     "Way out: pc.save(model, path) without example_inputs writes the weights alone and "
     "pc.load(path, model=your_model) reads them; or run the model in place after pc.pack_(model)"
 )
+# A network of more inputs that may be left out takes all of them: the graphs would be too many.
+_MOST_OPTIONAL = 3
 
 
 @dataclass(frozen=True)
@@ -38,17 +45,20 @@ class Capture:
     constants: dict[str, Tensor]
 
 
-def capture(
-    model: nn.Module, example_inputs: Tensor | Sequence[Tensor], dynamic: Dynamic | None = None
-) -> Capture:
+def capture(model: nn.Module, example_inputs: Examples, dynamic: Dynamic | None = None) -> Capture:
     """The graph of ``model`` in eval mode; the batch, dimension 0 of every input, may be anything from 1.
 
-    The graph is run beside the model at batches 1, 2 and 3 and must give the same bits.
+    The graph is run beside the model at batches 1, 2 and 3, and at other sizes where sizes vary, and must
+    give the same bits. Where the model answers without some of up to three inputs that have a default, the
+    graph has a variant for them.
 
     Args:
         model: a module in eval mode whose forward takes tensors; unchanged.
-        example_inputs: a tensor, or one per argument of the forward, all of one batch size.
-        dynamic: names of further sizes that may vary: ``{input index or name: {dimension: "name"}}``.
+        example_inputs: a tensor, one per argument of the forward, or a dict of them by name, all of one batch
+            size; None where an argument is left out.
+        dynamic: names of further sizes that may vary, for all inputs, ``{dimension: "name"}``, or for one,
+            ``{input index or name: {dimension: "name"}}``. A name may come with its least and greatest size,
+            ``("height", 32, 512)``; without, they are what the model takes.
 
     Raises:
         ExportError: the model cannot be captured; the message has the reason and the way out.
@@ -58,99 +68,185 @@ def capture(
     ['aten.linear.default', 'aten.relu.default']
     """
     try:
-        inputs = _inputs(example_inputs)
-        names = _size_names(model, inputs, dynamic or {})
+        examples = named_examples(model, example_inputs)
+        asked = asked_sizes(examples, dynamic or {})
         with torch.no_grad(), _quiet():
-            program = _export(model, inputs, names)
-            specs = _specs(program, inputs, names)
-            captured = Capture(*convert(program, model, specs, _call(model, inputs)))
-            _verify(captured, model, inputs)
+            whole = _capture(model, examples, asked)
+            return _with_variants(whole, model, examples, asked)
     except (ExportError, FormatError) as error:
         raise ExportError(f"cannot capture {type(model).__name__} as a graph: {error}. {_WAY_OUT}") from None
-    return captured
 
 
-def _inputs(example_inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    if not inputs or not all(isinstance(x, Tensor) and x.ndim for x in inputs):
-        raise ExportError(
-            "example_inputs must be one tensor, or a tuple of tensors, each with the batch first"
+def _capture(model: nn.Module, examples: Sequence[Example], asked: Asked) -> Capture:
+    """The graph, traced with larger inputs too where sizes look bounded.
+
+    Features of one pixel look fixed to torch.export; larger inputs show whether they vary.
+    """
+    found: Capture | None = None
+    reason = ExportError("its sizes do not vary")
+    wanted = [most or math.inf for _, most in asked.bounds.values()]
+    for factor in (1, 2) if asked.bounds else (1,):
+        try:
+            traced = _traced(model, examples, asked, factor)
+        except ExportError as error:
+            reason = error if factor == 1 else reason
+            continue
+        if found is None or _ends(traced, asked) > _ends(found, asked):
+            found = traced
+        if _ends(found, asked) == wanted:
+            break
+    if found is None:
+        raise reason
+    return found
+
+
+def _ends(captured: Capture, asked: Asked) -> list[float]:
+    """The greatest sizes, by name in the order in which they are asked for."""
+    return [captured.graph.sizes.get(name, SizeRange()).most or math.inf for name in asked.bounds]
+
+
+def _traced(model: nn.Module, examples: Sequence[Example], asked: Asked, factor: int) -> Capture:
+    at, batch = example_sizes(examples, asked), examples[0].tensor.shape[0]
+    output = _call(model, examples, [each.tensor for each in examples])
+    # Of size 1, torch.export would take a dimension that varies for a fixed one.
+    traced = {
+        name: min(max(2, factor * size), asked.bounds[name][1] or sys.maxsize) for name, size in at.items()
+    }
+    inputs = resized(examples, max(2, batch), asked.at(traced))
+    program = _export(model, examples, inputs, asked)
+    captured = Capture(*convert(program, model, _specs(examples, asked), output))
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), **captured.constants}
+    validate(captured.graph, frozenset(tensors))
+    interpreter = Interpreter(captured.graph)
+
+    def trial(sizes: Mapping[str, int], batch: int = 2) -> str | None:
+        few = resized(examples, batch, asked.at(sizes))
+        try:
+            expected = list(leaves(_call(model, examples, few)))
+            found = list(leaves(interpreter.run(few, tensors.__getitem__)))
+        except ExportError as error:
+            return str(error)
+        except Exception as error:  # torch's operators raise many kinds
+            return f"its graph fails: {_one_line(error)}"
+        if len(found) != len(expected) or not all(map(_same, found, expected)):
+            return "its graph and the model disagree: the forward depends on more than shapes"
+        return None
+
+    for batch in (1, 2, 3):
+        reason = trial(at, batch)
+        if reason is not None:
+            raise ExportError(f"at batch {batch}, {reason}")
+    ranges = found_sizes(program, inputs, asked, traced, trial) if at else {}
+    for name, size in at.items():
+        if size not in ranges[name]:
+            raise ExportError(f"the model takes no {name} of {size} together with others")
+    sizes = {name: bounds for name, bounds in ranges.items() if bounds != SizeRange()}
+    return replace(captured, graph=replace(captured.graph, sizes=sizes))
+
+
+def _with_variants(whole: Capture, model: nn.Module, examples: Sequence[Example], asked: Asked) -> Capture:
+    """The same with a variant for each choice of inputs that the model answers without."""
+    optional = [each for each in examples if each.has_default and _answers(model, without(examples, [each]))]
+    if len(optional) > _MOST_OPTIONAL:
+        return whole
+    variants: list[Graph] = []
+    constants = dict(whole.constants)
+    ranges = {name: whole.graph.sizes.get(name, SizeRange()) for name in asked.bounds}
+    bounds = {name: (sizes.least, sizes.most) for name, sizes in ranges.items()}
+    for count in range(1, len(optional) + 1):
+        for left_out in itertools.combinations(optional, count):
+            fewer = without(examples, left_out)
+            names = [n for each, n in zip(examples, asked.names, strict=True) if each not in left_out]
+            if not fewer or not _answers(model, fewer):
+                continue
+            try:
+                part = _capture(model, fewer, Asked(tuple(names), bounds))
+            except (ExportError, FormatError):
+                continue  # these inputs cannot be left out, which the call says
+            if part.graph.sizes.items() <= whole.graph.sizes.items():
+                variants.append(_renamed(part, len(variants), constants).graph)
+    return Capture(replace(whole.graph, variants=tuple(variants)), constants)
+
+
+def _renamed(part: Capture, number: int, constants: dict[str, Tensor]) -> Capture:
+    """``part`` with its constants among ``constants``, under names of their own where those are taken."""
+    names = {}
+    for name, tensor in part.constants.items():
+        same = name not in constants or (
+            constants[name].dtype == tensor.dtype and torch.equal(constants[name], tensor)
         )
-    batches = {x.shape[0] for x in inputs}
-    if len(batches) > 1 or 0 in batches:
-        raise ExportError(f"example_inputs must share one batch size of at least 1, found {sorted(batches)}")
-    # Copies: torch.export takes one tensor passed twice for one input.
-    return tuple((torch.cat([x, x]) if x.shape[0] == 1 else x).detach().clone() for x in inputs)
+        names[name] = name if same else f"{name}_of_variant_{number}"
+        constants[names[name]] = tensor
+
+    def renamed(leaf: Any) -> Any:
+        return TensorName(names.get(leaf.name, leaf.name)) if isinstance(leaf, TensorName) else leaf
+
+    nodes = tuple(
+        Node(node.op, map_leaves(renamed, node.args), map_leaves(renamed, dict(node.kwargs)))
+        for node in part.graph.nodes
+    )
+    return replace(
+        part, graph=replace(part.graph, nodes=nodes, output=map_leaves(renamed, part.graph.output))
+    )
 
 
-def _size_names(model: nn.Module, inputs: Sequence[Tensor], dynamic: Dynamic) -> list[dict[int, str]]:
-    """For each input, the names of the sizes that vary, by dimension."""
-    parameters = list(inspect.signature(model.forward).parameters)
-    named = [{0: "batch"} for _ in inputs]
-    for key, sizes in dynamic.items():
-        index = parameters.index(key) if isinstance(key, str) and key in parameters else key
-        if not isinstance(index, int) or not 0 <= index < len(inputs):
-            raise ExportError(
-                f"dynamic names input {key!r}; expected 0 to {len(inputs) - 1} or one of {parameters}"
-            )
-        for dimension, name in sizes.items():
-            if dimension not in range(1, inputs[index].ndim) or not str(name).isidentifier():
-                raise ExportError(
-                    f"dynamic[{key!r}] has {dimension!r}: {name!r}; expected a dimension from 1: a name"
-                )
-            named[index][dimension] = name
-    return named
+class _Flat(nn.Module):
+    """The model as torch.export takes it: tensors by place, and the leaves of its output as one tuple."""
+
+    def __init__(self, model: nn.Module, examples: Sequence[Example]) -> None:
+        super().__init__()
+        self.model = model
+        self.examples = examples
+        self.training = False
+
+    def forward(self, *inputs: Tensor) -> tuple[Any, ...]:
+        return tuple(leaves(plain(call(self.model, self.examples, inputs))))
 
 
-def _export(model: nn.Module, inputs: tuple[Tensor, ...], names: list[dict[int, str]]) -> ExportedProgram:
-    dims = {name: torch.export.Dim(name, min=1) for sizes in names for name in sizes.values()}
-    shapes = torch.export.ShapesCollection()
-    for x, sizes in zip(inputs, names, strict=True):
-        shapes[x] = {dimension: dims[name] for dimension, name in sizes.items()}
+def _export(
+    model: nn.Module, examples: Sequence[Example], inputs: Sequence[Tensor], asked: Asked
+) -> ExportedProgram:
+    batch, free = Dim("batch", min=1), Dim.AUTO
+    shapes = tuple({0: batch, **dict.fromkeys(names, free)} for names in asked.names)
     try:
-        dynamic_shapes = shapes.dynamic_shapes(model, inputs)
-        return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes, strict=False)
+        return torch.export.export(
+            _Flat(model, examples), tuple(inputs), dynamic_shapes=(shapes,), strict=False
+        )
+    except ExportError:
+        raise
     except Exception as error:  # torch.export passes on whatever the model's own code raises
         if "data-dependent" in str(error):
             raise ExportError("its control flow depends on the values of a tensor") from None
         raise ExportError(f"torch.export says: {_one_line(error)}") from None
 
 
-def _specs(
-    program: ExportedProgram, inputs: tuple[Tensor, ...], names: list[dict[int, str]]
-) -> tuple[InputSpec, ...]:
+def _specs(examples: Sequence[Example], asked: Asked) -> tuple[InputSpec, ...]:
     specs = []
-    for name, x, sizes in zip(program.graph_signature.user_inputs, inputs, names, strict=True):
-        dtype = str(x.dtype).removeprefix("torch.")
+    for each, names in zip(examples, asked.names, strict=True):
+        dtype = str(each.tensor.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
-            raise ExportError(f"input {name!r} has dtype {dtype}; a packed file takes {', '.join(DTYPES)}")
-        shape = tuple(sizes.get(dimension, size) for dimension, size in enumerate(x.shape))
-        specs.append(InputSpec(str(name), dtype, shape))
+            raise ExportError(
+                f"input {each.name!r} has dtype {dtype}; a packed file takes {', '.join(DTYPES)}"
+            )
+        shape = ("batch", *each.tensor.shape[1:])
+        named = tuple(names.get(dimension, size) for dimension, size in enumerate(shape))
+        specs.append(InputSpec(each.name, dtype, named, each.keyword))
     return tuple(specs)
 
 
-def _call(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+def _answers(model: nn.Module, examples: Sequence[Example]) -> bool:
     try:
-        return model(*(x.clone() for x in inputs))
+        return bool(examples) and _call(model, examples, [each.tensor for each in examples]) is not None
+    except ExportError:
+        return False
+
+
+def _call(model: nn.Module, examples: Sequence[Example], tensors: Sequence[Tensor]) -> Any:
+    try:
+        output = call(model, examples, [tensor.clone() for tensor in tensors])
     except Exception as error:  # the user's own code
-        raise ExportError(f"the model fails at batch {inputs[0].shape[0]}: {_one_line(error)}") from None
-
-
-def _verify(captured: Capture, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), **captured.constants}
-    validate(captured.graph, frozenset(tensors))
-    interpreter = Interpreter(captured.graph)
-    for batch in (1, 2, 3):
-        few = tuple(torch.cat([x, x])[:batch] for x in inputs)
-        expected = list(leaves(_call(model, few)))
-        try:
-            found = list(leaves(interpreter.run(few, tensors.__getitem__)))
-        except Exception as error:  # torch's operators raise many kinds
-            raise ExportError(f"its graph fails at batch {batch}: {_one_line(error)}") from None
-        if len(found) != len(expected) or not all(map(_same, found, expected)):
-            raise ExportError(
-                f"its graph and the model disagree at batch {batch}: the forward depends on more than shapes"
-            )
+        raise ExportError(f"the model fails: {_one_line(error)}") from None
+    return plain(output)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxconnect.graph.graph import Graph, Node, Value, leaves, map_leaves
 
 
@@ -68,7 +70,7 @@ class Draft:
             Node(node.op, map_leaves(renumbered, node.args), map_leaves(renumbered, dict(node.kwargs)))
             for _, node in sorted(self.nodes.items())
         )
-        return Graph(self._graph.inputs, nodes, map_leaves(renumbered, self._graph.output))
+        return replace(self._graph, nodes=nodes, output=map_leaves(renumbered, self._graph.output))
 
     def _note(self, index: int, node: Node) -> None:
         for read in _values((node.args, node.kwargs)):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
-from proxconnect.format import InputSpec
+from proxconnect.format import InputSpec, SizeRange
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,22 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Inputs, nodes, and the structure of the output: values in tuples, lists and dicts."""
+    """Inputs, nodes, and the structure of the output: values in tuples, named tuples, lists and dicts.
+
+    ``sizes`` bounds the named sizes of the inputs, and ``variants`` are graphs of the same network that take
+    fewer of the inputs.
+    """
 
     inputs: tuple[InputSpec, ...]
     nodes: tuple[Node, ...]
     output: Any
+    sizes: Mapping[str, SizeRange] = field(default_factory=dict)
+    variants: tuple[Graph, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs, in order."""
+        return tuple(spec.name for spec in self.inputs)
 
     def tensor_names(self) -> set[str]:
         """Names of all parameters, buffers and constants that the graph reads."""
@@ -67,7 +80,8 @@ class Graph:
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """``tree`` with ``function`` applied to everything that is not a tuple, list or dict."""
     if isinstance(tree, (tuple, list)):
-        return type(tree)(map_leaves(function, item) for item in tree)
+        items = [map_leaves(function, item) for item in tree]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     if isinstance(tree, dict):
         return {key: map_leaves(function, item) for key, item in tree.items()}
     return function(tree)
@@ -83,3 +97,13 @@ def leaves(tree: Any) -> Iterator[Any]:
             yield from leaves(item)
     else:
         yield tree
+
+
+@cache
+def named_tuple(name: str, fields: tuple[str, ...]) -> type[Any]:
+    """The class of tuples with these names for their items: one for each name and fields.
+
+    >>> named_tuple("Output", ("logits", "hidden"))(1, 2)
+    Output(logits=1, hidden=2)
+    """
+    return namedtuple(name, fields)

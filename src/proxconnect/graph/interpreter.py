@@ -48,7 +48,7 @@ class Interpreter:
         Raises:
             ProxConnectError: number, dtype or sizes of the inputs are not what the graph takes.
         """
-        check_inputs(self.graph.inputs, inputs)
+        check_inputs(self.graph, inputs)
         values: dict[int, Any] = dict(enumerate(inputs))
 
         def concrete_leaf(leaf: Any) -> Any:
@@ -104,27 +104,34 @@ def _step(node: Node, function: Callable[..., Any]) -> _Step:
     )
 
 
-def check_inputs(specs: Sequence[InputSpec], inputs: Sequence[Tensor]) -> None:
-    """Raise :class:`ProxConnectError` unless ``inputs`` are what ``specs`` describe."""
-    if len(inputs) != len(specs):
-        names = ", ".join(spec.name for spec in specs)
-        raise ProxConnectError(f"the network takes {len(specs)} inputs ({names}), got {len(inputs)}")
+def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> None:
+    """Raise :class:`ProxConnectError` unless ``inputs`` are what the graph takes."""
+    if len(inputs) != len(graph.inputs):
+        names = ", ".join(spec.name for spec in graph.inputs)
+        raise ProxConnectError(f"the network takes {len(graph.inputs)} inputs ({names}), got {len(inputs)}")
     sizes: dict[str, int] = {}
-    for spec, tensor in zip(specs, inputs, strict=True):
-        wanted = f"{spec.dtype} of shape [{', '.join(map(str, spec.shape))}]"
+    for spec, tensor in zip(graph.inputs, inputs, strict=True):
         if not isinstance(tensor, Tensor):
             raise ProxConnectError(
-                f"input {spec.name!r} must be a tensor, {wanted}, not {type(tensor).__name__}"
+                f"input {spec.name!r} must be a tensor, {_wanted(spec, graph)}, not {type(tensor).__name__}"
             )
         fits = tensor.dtype == torch_dtype(spec.dtype) and tensor.ndim == len(spec.shape)
         for size, expected in zip(tensor.shape, spec.shape, strict=False):
-            fits = fits and size == (
-                sizes.setdefault(expected, size) if isinstance(expected, str) else expected
-            )
-            fits = fits and (size > 0 or expected == 0)
+            if isinstance(expected, str):
+                fits = fits and size == sizes.setdefault(expected, size) and size > 0
+                fits = fits and (expected not in graph.sizes or size in graph.sizes[expected])
+            else:
+                fits = fits and size == expected
         if not fits:
             found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
-            raise ProxConnectError(f"input {spec.name!r} must be {wanted}, got {found}")
+            raise ProxConnectError(f"input {spec.name!r} must be {_wanted(spec, graph)}, got {found}")
+
+
+def _wanted(spec: InputSpec, graph: Graph) -> str:
+    bounds = [f"{name} {sizes}" for name, sizes in graph.sizes.items() if name in spec.shape]
+    return f"{spec.dtype} of shape [{', '.join(map(str, spec.shape))}]" + "".join(
+        f", {each}" for each in bounds
+    )
 
 
 def _takes_device(function: Callable[..., Any]) -> bool:

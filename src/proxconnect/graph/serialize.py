@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import keyword
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from proxconnect.errors import FormatError
-from proxconnect.format import InputSpec, strict_json
-from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value
+from proxconnect.format import InputSpec, SizeRange, strict_json
+from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value, named_tuple
 from proxconnect.graph.validate import validate
 
 _FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
@@ -20,15 +22,71 @@ _TAGS = {
     "memory_format": (MemoryFormat, str),
 }
 _DEPTH = 50
+# With three inputs that may be left out, there are so many choices of them beside the whole.
+_VARIANTS = 7
 
 
 def to_json(graph: Graph) -> bytes:
-    """Canonical JSON of nodes and output; the inputs live in the file's header.
+    """Canonical JSON of nodes, output and variants; inputs and sizes live in the file's header.
 
     >>> spec = InputSpec("x", "float32", ("batch", 3))
     >>> to_json(Graph((spec,), (Node("aten.relu.default", (Value(0),)),), Value(1)))
     b'{"nodes":[["aten.relu.default",[{"value":0}],{}]],"output":{"value":1}}'
     """
+    fields = _encode_graph(graph)
+    if graph.variants:
+        fields["variants"] = [
+            {"inputs": [spec.name for spec in variant.inputs], **_encode_graph(variant)}
+            for variant in graph.variants
+        ]
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_json(
+    data: bytes,
+    inputs: Iterable[InputSpec],
+    tensors: Iterable[str],
+    sizes: Mapping[str, SizeRange] | None = None,
+) -> Graph:
+    """The graph in ``data``, for these inputs with these bounds of their sizes, and names of tensors.
+
+    Raises:
+        FormatError: the JSON is not a graph that :func:`validate` accepts.
+    """
+    fields, specs, names = strict_json(data, "graph"), tuple(inputs), frozenset(tensors)
+    if not isinstance(fields, dict):
+        raise FormatError("graph: expected an object with a list of nodes and an output")
+    variants = fields.pop("variants", [])
+    graph = replace(_decode_graph(fields, specs, names, "graph"), sizes=sizes or {})
+    if not isinstance(variants, list) or len(variants) > _VARIANTS:
+        raise FormatError(f"graph variants: expected a list of at most {_VARIANTS}")
+    found = tuple(
+        _decode_variant(fields, graph, names, f"graph variant {i}") for i, fields in enumerate(variants)
+    )
+    if len({variant.inputs for variant in (graph, *found)}) <= len(found):
+        raise FormatError("graph variants: two have the same inputs")
+    return replace(graph, variants=found)
+
+
+def _decode_variant(fields: Any, whole: Graph, names: frozenset[str], where: str) -> Graph:
+    taken = fields.pop("inputs", None) if isinstance(fields, dict) else None
+    specs = tuple(spec for spec in whole.inputs if isinstance(taken, list) and spec.name in taken)
+    if not specs or [spec.name for spec in specs] != taken:
+        raise FormatError(f"{where}: expected the names of some of the inputs, in their order")
+    sizes = {n: bounds for n, bounds in whole.sizes.items() if any(n in spec.shape for spec in specs)}
+    return replace(_decode_graph(fields, specs, names, where), sizes=sizes)
+
+
+def _decode_graph(fields: Any, specs: tuple[InputSpec, ...], names: frozenset[str], where: str) -> Graph:
+    if fields.keys() != {"nodes", "output"} or not isinstance(fields["nodes"], list):
+        raise FormatError(f"{where}: expected an object with a list of nodes and an output")
+    nodes = tuple(_decode_node(node, f"{where} node {i}") for i, node in enumerate(fields["nodes"]))
+    graph = Graph(specs, nodes, _decode_output(fields["output"], f"{where} output", _DEPTH))
+    validate(graph, names)
+    return graph
+
+
+def _encode_graph(graph: Graph) -> dict[str, Any]:
     nodes = [
         [
             node.op,
@@ -37,27 +95,7 @@ def to_json(graph: Graph) -> bytes:
         ]
         for node in graph.nodes
     ]
-    fields = {"nodes": nodes, "output": _encode_output(graph.output)}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def from_json(data: bytes, inputs: Iterable[InputSpec], tensors: Iterable[str]) -> Graph:
-    """The graph in ``data``, for these inputs and names of tensors.
-
-    Raises:
-        FormatError: the JSON is not a graph that :func:`validate` accepts.
-    """
-    fields = strict_json(data, "graph")
-    if (
-        not isinstance(fields, dict)
-        or fields.keys() != {"nodes", "output"}
-        or not isinstance(fields["nodes"], list)
-    ):
-        raise FormatError("graph: expected an object with a list of nodes and an output")
-    nodes = tuple(_decode_node(node, f"graph node {i}") for i, node in enumerate(fields["nodes"]))
-    graph = Graph(tuple(inputs), nodes, _decode_output(fields["output"], "graph output", _DEPTH))
-    validate(graph, frozenset(tensors))
-    return graph
+    return {"nodes": nodes, "output": _encode_output(graph.output)}
 
 
 def _encode(argument: Any) -> Any:
@@ -73,6 +111,9 @@ def _encode(argument: Any) -> Any:
 
 
 def _encode_output(tree: Any) -> Any:
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        fields = [[name, _encode_output(item)] for name, item in zip(tree._fields, tree, strict=True)]
+        return {"named_tuple": [type(tree).__name__, fields]}
     if isinstance(tree, tuple):
         return {"tuple": [_encode_output(item) for item in tree]}
     if isinstance(tree, list):
@@ -113,6 +154,11 @@ def _decode_output(fields: Any, where: str, depth: int) -> Any:
         match fields:
             case {"tuple": list(items), **rest} if not rest:
                 return tuple(_decode_output(item, where, depth - 1) for item in items)
+            case {"named_tuple": [str(name), list(items)], **rest} if not rest:
+                fields = dict(_decode_entry(item, where, depth - 1) for item in items)
+                if len(fields) != len(items) or not all(map(_is_field, (name, *fields))):
+                    raise FormatError(f"{where}: expected names that are ASCII identifiers, each once")
+                return named_tuple(name, tuple(fields))(*fields.values())
             case {"list": list(items), **rest} if not rest:
                 return [_decode_output(item, where, depth - 1) for item in items]
             case {"dict": list(items), **rest} if not rest:
@@ -127,3 +173,7 @@ def _decode_entry(fields: Any, where: str, depth: int) -> tuple[str, Any]:
         case [str(key), value]:
             return key, _decode_output(value, where, depth)
     raise FormatError(f"{where}: expected [key, value]")
+
+
+def _is_field(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)

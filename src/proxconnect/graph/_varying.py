@@ -1,0 +1,179 @@
+"""Which sizes of its inputs a captured graph is for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch.export import ExportedProgram
+
+from proxconnect.errors import ExportError
+from proxconnect.format import SizeRange
+from proxconnect.graph._asked import Asked, Bounds
+
+# Sizes are looked at one by one up to this or four times the example's, and farther out by powers of two.
+_DENSE, _FAR = 512, 2**20
+# So many sizes below the smallest that torch.export vouches for are tried.
+_TRIES = 64
+
+# The reason why the graph does not answer as the model does at these sizes; None where it does.
+Trial = Callable[[Mapping[str, int]], str | None]
+
+
+def found_sizes(
+    program: ExportedProgram,
+    inputs: Sequence[torch.Tensor],
+    asked: Asked,
+    at: Mapping[str, int],
+    trial: Trial,
+) -> dict[str, SizeRange]:
+    """The range of each named size: as far as what torch.export assumed holds, or the trial succeeds.
+
+    Args:
+        program: exported with these sizes free.
+        inputs: those that it was exported with.
+        asked: the names, and the bounds that the user gave.
+        at: the sizes of the inputs by name.
+        trial: compares graph and model.
+
+    Raises:
+        ExportError: a size cannot vary, not within the bounds that the user gave, or not without another.
+    """
+    admits = _assumptions(program, inputs, asked)
+    _refuse_fixed(program, asked)
+    ranges: dict[str, SizeRange] = {}
+    far: list[tuple[int, int]] = []
+    for name, size in at.items():
+
+        def vouches(n: int, name: str = name) -> bool:
+            return admits({**at, name: n})
+
+        def answers(n: int, name: str = name) -> bool:
+            return trial({**at, name: n}) is None
+
+        vouched = _vouched(name, size, vouches)
+        ranges[name] = _within(name, size, vouched, asked.bounds[name], answers)
+        far.append((max(vouched.least, ranges[name].least), _above(ranges[name], size, _FAR)))
+    ranges = _together(ranges, asked, at, trial)
+    smallest = {name: sizes.least for name, sizes in ranges.items()}
+    for sizes in smallest, *({**at, name: _above(sizes, at[name])} for name, sizes in ranges.items()):
+        reason = trial(sizes)
+        if reason is not None:
+            raise ExportError(
+                f"where {' and '.join(f'{name} is {n}' for name, n in sizes.items())}, {reason}"
+            )
+    if not all(admits(dict(zip(at, corner, strict=True))) for corner in itertools.product(*far)):
+        raise ExportError(f"the model takes {' and '.join(at)} only in some proportion")
+    return ranges
+
+
+def _assumptions(
+    program: ExportedProgram, inputs: Sequence[torch.Tensor], asked: Asked
+) -> Callable[[Mapping[str, int]], bool]:
+    """Whether sizes satisfy what torch.export assumed of them."""
+    guards = getattr(program.module(), "_guards_fn", None)
+    if guards is None:
+        raise ExportError(f"torch {torch.__version__} does not tell which sizes a graph is for; install 2.13")
+
+    def admits(sizes: Mapping[str, int]) -> bool:
+        stand_ins = []
+        for tensor, changed in zip(inputs, asked.at(sizes), strict=True):
+            shape = [changed.get(dimension, size) for dimension, size in enumerate(tensor.shape)]
+            stand_ins.append(torch.empty(shape, dtype=tensor.dtype, device="meta"))
+        try:
+            guards(*stand_ins)
+        except AssertionError:
+            return False
+        return True
+
+    return admits
+
+
+def _refuse_fixed(program: ExportedProgram, asked: Asked) -> None:
+    places = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    symbols: dict[str, str] = {}
+    for user_input, names in zip(program.graph_signature.user_inputs, asked.names, strict=True):
+        shape = places[str(user_input)].meta["val"].shape
+        for dimension, name in names.items():
+            if isinstance(shape[dimension], int):
+                raise ExportError(f"the model takes no other {name} than {shape[dimension]}")
+            other = symbols.setdefault(str(shape[dimension]), name)
+            if other != name:
+                raise ExportError(f"the model wants {other} and {name} to be equal: give them one name")
+
+
+def _vouched(name: str, size: int, admits: Callable[[int], bool]) -> SizeRange:
+    """The sizes around ``size`` that are admitted."""
+    dense = max(_DENSE, 4 * size)
+    known = [False, *map(admits, range(1, dense + 1))]
+    step = next(
+        (s for s in range(1, dense) if any(known[n] for n in (size - s, size + s) if 0 < n <= dense)), 0
+    )
+    if not step:
+        raise ExportError(f"the model takes no other {name} than {size}")
+    least = most = size
+    while least - step > 0 and known[least - step]:
+        least -= step
+    while most + step <= dense and known[most + step]:
+        most += step
+    if most + step <= dense:
+        return SizeRange(least, most, step)
+    good, bad = 0, 1
+    while bad < _FAR and admits(most + bad * step):
+        good, bad = bad, 2 * bad
+    if bad >= _FAR:
+        return SizeRange(least, None, step)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if admits(most + middle * step) else (good, middle)
+    return SizeRange(least, most + good * step, step)
+
+
+def _within(
+    name: str,
+    size: int,
+    vouched: SizeRange,
+    bounds: Bounds,
+    answers: Callable[[int], bool],
+) -> SizeRange:
+    """The sizes that the user asked for, or without bounds those that the model takes."""
+    least, most, step = vouched.least, vouched.most, vouched.step
+    floor = bounds[0] or 1
+    if floor > least:
+        least = size - (size - floor) // step * step
+    while least < size and not answers(least):
+        least = min(size, least + max(step, (size - least) // 2 // step * step))
+    # Inside of a network torch.export takes sizes of 1 for special, and so vouches for too few.
+    for _ in range(_TRIES):
+        if least - step < floor or not answers(least - step):
+            break
+        least -= step
+    if bounds[0] is not None and least - step >= floor:
+        raise ExportError(f"{name} is to begin at {floor}, but the model takes it from {least}")
+    if bounds[1] is not None:
+        if most is not None and most < bounds[1] and most + step <= bounds[1]:
+            raise ExportError(f"{name} is to end at {bounds[1]}, but the model takes it up to {most}")
+        most = size + (bounds[1] - size) // step * step
+    return SizeRange(least, most, step)
+
+
+def _together(
+    ranges: Mapping[str, SizeRange], asked: Asked, at: Mapping[str, int], trial: Trial
+) -> dict[str, SizeRange]:
+    """The ranges with their ends, but those that the user gave, raised until all may be smallest at once."""
+    found = dict(ranges)
+    for _ in range(_TRIES):
+        if trial({name: sizes.least for name, sizes in found.items()}) is None:
+            break
+        for name, sizes in found.items():
+            if asked.bounds[name][0] is None:
+                found[name] = replace(sizes, least=min(at[name], sizes.least + sizes.step))
+    return found
+
+
+def _above(sizes: SizeRange, size: int, far: int = 4) -> int:
+    """A size that is larger than ``size`` by about ``far``, or the greatest."""
+    larger = size + max(1, far // sizes.step) * sizes.step
+    return larger if sizes.most is None else min(larger, sizes.most)
