@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,10 @@ def encoded(part: Part) -> bytes:
     return np.int64(len(content) if isinstance(part, str) else part.size).tobytes() + content
 
 
-def write_cases(path: Path) -> None:
+def write_cases(path: Path, every: int = 1) -> None:
+    """All cases, or only one in ``every``."""
     random = np.random.default_rng(0)
     with path.open("wb") as file, np.errstate(invalid="ignore", over="ignore"):
-        for case in chain(product_cases(random), conv_cases(random), latent_cases(random)):
+        all_cases = chain(product_cases(random), conv_cases(random), latent_cases(random))
+        for case in islice(all_cases, 0, None, every):
             file.write(b"".join(map(encoded, case)))

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <string_view>
 #include <tuple>
 
@@ -15,6 +16,7 @@
 #include "dispatch.h"
 #include "latents.h"
 #include "products.h"
+#include "sizes.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -264,6 +266,13 @@ const char* active_kernels() { return proxconnect::active_kernels().name; }
 
 NB_MODULE(_native, module) {
   using released = nb::call_guard<nb::gil_scoped_release>;
+  nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const proxconnect::SizeError& error) {
+      PyErr_SetString(nb::module_::import_("proxconnect.errors").attr("ProxConnectError").ptr(), error.what());
+    }
+  });
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
   module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
              released());

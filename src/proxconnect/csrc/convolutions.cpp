@@ -5,6 +5,7 @@
 
 #include "dispatch.h"
 #include "parallel.h"
+#include "sizes.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -17,6 +18,7 @@ std::int64_t output_size(std::int64_t size, std::int64_t taps, std::int64_t stri
 
 void make_conv_panels(const std::uint8_t* bits, std::int64_t stride, const ConvPanels& panels, std::uint32_t* words,
                       std::int32_t* tap_sums) {
+  check_weight(panels);
   const std::int64_t group_outputs = panels.n / panels.groups;
   const std::int64_t channel_words = panels.channel_words();
   std::fill_n(words, panels.panels() * panels.panel_words(), 0u);
@@ -45,6 +47,7 @@ void make_conv_panels(const std::uint8_t* bits, std::int64_t stride, const ConvP
 
 bool pack_planes(const float* x, std::int64_t count, std::int64_t channels, std::int64_t pixels, std::uint8_t* bits,
                  std::int64_t threads) {
+  check_planes(count, channels, pixels);
   constexpr std::int64_t block = 256;  // pixels
   const std::int64_t blocks = (pixels + block - 1) / block;
   const std::int64_t width = packed_width(channels);

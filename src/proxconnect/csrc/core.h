@@ -4,6 +4,10 @@
 // bit first; +1 is 1, -1 is 0. Every row starts on a new byte, and the bits left over in its last byte are zero.
 //
 // Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
+//
+// The functions of this header, and of the others that sets and their callers have in common, are parts of their callers
+// (always_inline) without optimization too. Otherwise the linker would keep one for all sets, with the instructions of
+// whichever it came from.
 #pragma once
 
 #include <bit>
@@ -18,24 +22,26 @@ struct Range {
   std::int64_t end;
 };
 
-constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
-inline bool bit_at(const std::uint8_t* row, std::int64_t i) { return row[i / 8] >> (i % 8) & 1; }
+[[gnu::always_inline]] constexpr std::int64_t packed_width(std::int64_t columns) { return (columns + 7) / 8; }
+[[gnu::always_inline]] inline bool bit_at(const std::uint8_t* row, std::int64_t i) {
+  return row[i / 8] >> (i % 8) & 1;
+}
 
 // Weights are laid out anew once, for all sets: 16 output channels make a panel, in which their 32-bit words of
 // signs alternate. Word w of output j is panel j / 16, element [w][j % 16]; bit i of it is input 32 w + i. Words
 // are filled up with zero bits, the last panel with zero words.
 constexpr std::int64_t panel_width = 16;
 constexpr std::int64_t word_bits = 32;
-constexpr std::int64_t words_of(std::int64_t k) { return (k + word_bits - 1) / word_bits; }
-constexpr std::int64_t panels_of(std::int64_t n) { return (n + panel_width - 1) / panel_width; }
+[[gnu::always_inline]] constexpr std::int64_t words_of(std::int64_t k) { return (k + word_bits - 1) / word_bits; }
+[[gnu::always_inline]] constexpr std::int64_t panels_of(std::int64_t n) { return (n + panel_width - 1) / panel_width; }
 
 struct Panels {
   const std::uint32_t* words;
   std::int64_t n;  // outputs
   std::int64_t k;  // inputs
 
-  std::int64_t panel_words() const { return words_of(k) * panel_width; }
-  const std::uint32_t* panel(std::int64_t index) const { return words + index * panel_words(); }
+  [[gnu::always_inline]] std::int64_t panel_words() const { return words_of(k) * panel_width; }
+  [[gnu::always_inline]] const std::uint32_t* panel(std::int64_t index) const { return words + index * panel_words(); }
 };
 
 // The activations of m rows of k: signs (stride in bytes), or float32 (stride in elements).
@@ -59,7 +65,7 @@ struct PackedRows {
   std::int64_t columns;
   std::int64_t group;
 
-  std::int64_t groups() const { return (columns + group - 1) / group; }
+  [[gnu::always_inline]] std::int64_t groups() const { return (columns + group - 1) / group; }
 };
 
 // What becomes of the sum s of row i and output j; every output is dense.

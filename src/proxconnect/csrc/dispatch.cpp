@@ -10,10 +10,13 @@
 #endif
 
 #ifdef PROXCONNECT_ARM
+#include "neon/kernels.h"
+#endif
+
+#ifdef PROXCONNECT_ARM_LINUX
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 
-#include "neon/kernels.h"
 #include "neon_dot/kernels.h"
 #endif
 
@@ -25,8 +28,10 @@ const std::vector<const KernelSet*>& kernel_sets() {
       &avx512::kernels,
       &avx2::kernels,
 #endif
-#ifdef PROXCONNECT_ARM
+#ifdef PROXCONNECT_ARM_LINUX
       &neon_dot::kernels,
+#endif
+#ifdef PROXCONNECT_ARM
       &neon::kernels,
 #endif
       &portable::kernels,
@@ -78,9 +83,11 @@ std::vector<std::pair<const char*, bool>> cpu_features() {
       {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
       {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},
   };
-#elif defined(PROXCONNECT_ARM)
+#elif defined(PROXCONNECT_ARM_LINUX)
   const auto supported = [](unsigned long flag) { return (getauxval(AT_HWCAP) & flag) != 0; };
   return {{"asimd", supported(HWCAP_ASIMD)}, {"asimddp", supported(HWCAP_ASIMDDP)}};
+#elif defined(PROXCONNECT_ARM)
+  return {{"asimd", true}};  // all have it
 #else
   return {};
 #endif

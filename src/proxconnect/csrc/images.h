@@ -1,9 +1,7 @@
 // Images, and the convolutions of them that the kernels compute.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <numeric>
 
 #include "core.h"
 
@@ -35,11 +33,11 @@ struct ConvPanels {
   std::int64_t kernel_x;
   std::int64_t groups;
 
-  std::int64_t taps() const { return kernel_y * kernel_x; }
-  std::int64_t group_channels() const { return channels / groups; }
-  std::int64_t channel_words() const { return words_of(group_channels()); }
-  std::int64_t panel_words() const { return taps() * channel_words() * panel_width; }
-  std::int64_t panels() const { return groups * panels_of(n / groups); }
+  [[gnu::always_inline]] std::int64_t taps() const { return kernel_y * kernel_x; }
+  [[gnu::always_inline]] std::int64_t group_channels() const { return channels / groups; }
+  [[gnu::always_inline]] std::int64_t channel_words() const { return words_of(group_channels()); }
+  [[gnu::always_inline]] std::int64_t panel_words() const { return taps() * channel_words() * panel_width; }
+  [[gnu::always_inline]] std::int64_t panels() const { return groups * panels_of(n / groups); }
 };
 
 // How a convolution moves over an image. Beyond the image lies `fill`: +1, -1, or 0, which adds nothing to a sum.
@@ -67,12 +65,12 @@ struct W1A8Conv {
   Geometry geometry;
   AffineOutput output;
 
-  std::int64_t padded_height() const { return x.height + 2 * geometry.padding_y; }
-  std::int64_t padded_width() const { return x.width + 2 * geometry.padding_x; }
+  [[gnu::always_inline]] std::int64_t padded_height() const { return x.height + 2 * geometry.padding_y; }
+  [[gnu::always_inline]] std::int64_t padded_width() const { return x.width + 2 * geometry.padding_x; }
   // Of the quantized image: pixels of groups of bytes, filled up to a multiple of four.
-  std::int64_t group_bytes() const { return (b.group_channels() + 3) / 4 * 4; }
-  std::int64_t pixel_bytes() const { return b.groups * group_bytes(); }
-  std::int64_t line_bytes() const { return padded_width() * pixel_bytes(); }
+  [[gnu::always_inline]] std::int64_t group_bytes() const { return (b.group_channels() + 3) / 4 * 4; }
+  [[gnu::always_inline]] std::int64_t pixel_bytes() const { return b.groups * group_bytes(); }
+  [[gnu::always_inline]] std::int64_t line_bytes() const { return padded_width() * pixel_bytes(); }
 };
 
 // One of its images, and where it is quantized to.
@@ -89,14 +87,14 @@ struct W1A8Image {
 // shifts ask; what lies outside of the image is zero.
 struct ConvAxis {
   std::int64_t output, taps, stride, padding, dilation;
+  std::int64_t period;  // of the phases that taps read: stride / gcd(stride, dilation)
 
-  std::int64_t period() const { return stride / std::gcd(stride, dilation); }
-  std::int64_t phases() const { return std::min(taps, period()); }
-  std::int64_t phase(std::int64_t tap) const { return tap % period(); }
-  std::int64_t shift(std::int64_t tap) const { return tap * dilation / stride; }
-  std::int64_t length() const { return output + shift(taps - 1); }
+  [[gnu::always_inline]] std::int64_t phases() const { return taps < period ? taps : period; }
+  [[gnu::always_inline]] std::int64_t phase(std::int64_t tap) const { return tap % period; }
+  [[gnu::always_inline]] std::int64_t shift(std::int64_t tap) const { return tap * dilation / stride; }
+  [[gnu::always_inline]] std::int64_t length() const { return output + shift(taps - 1); }
   // Where in the image the first position of a phase lies.
-  std::int64_t start(std::int64_t phase) const { return phase * dilation % stride - padding; }
+  [[gnu::always_inline]] std::int64_t start(std::int64_t phase) const { return phase * dilation % stride - padding; }
 };
 
 // W1A32 of images, with zeros around them, in the order of the product: the inputs of a tap go by fives of channels,
@@ -118,19 +116,23 @@ struct W1A32Image {
 
   // The phases of a channel of an image are planes whose rows follow each other without a gap, so that the inputs of
   // outputs in a row are in a row too; the outputs between one row's last and the next row's first are not used.
-  std::int64_t pitch() const { return horizontal.length(); }
-  std::int64_t plane() const { return vertical.length() * pitch(); }
-  std::int64_t channel_floats() const { return vertical.phases() * horizontal.phases() * plane(); }
+  [[gnu::always_inline]] std::int64_t pitch() const { return horizontal.length(); }
+  [[gnu::always_inline]] std::int64_t plane() const { return vertical.length() * pitch(); }
+  [[gnu::always_inline]] std::int64_t channel_floats() const {
+    return vertical.phases() * horizontal.phases() * plane();
+  }
   // From an output's position to where in a channel's planes the tap's input for it is.
-  std::int64_t tap_offset(std::int64_t tap) const {
+  [[gnu::always_inline]] std::int64_t tap_offset(std::int64_t tap) const {
     const std::int64_t y = tap / horizontal.taps;
     const std::int64_t x = tap % horizontal.taps;
     return (vertical.phase(y) * horizontal.phases() + horizontal.phase(x)) * plane() + vertical.shift(y) * pitch() +
            horizontal.shift(x);
   }
-  std::int64_t positions() const { return (vertical.output - 1) * pitch() + horizontal.output; }
+  [[gnu::always_inline]] std::int64_t positions() const { return (vertical.output - 1) * pitch() + horizontal.output; }
   // One more than there are channels, of zeros, stands for those that fill up a five.
-  std::int64_t plane_floats() const { return (conv.b.channels + 1) * channel_floats() + panel_width; }
+  [[gnu::always_inline]] std::int64_t plane_floats() const {
+    return (conv.b.channels + 1) * channel_floats() + panel_width;
+  }
 };
 
 // The lines of its outputs, of one image after the other, as a set makes them that keeps tables of the pixels, five channels
@@ -139,11 +141,15 @@ struct W1A32Lines {
   const W1A32Conv& conv;
   std::int64_t output_height, output_width;
 
-  std::int64_t padded_width() const { return conv.x.width + 2 * conv.geometry.padding_x; }
+  [[gnu::always_inline]] std::int64_t padded_width() const { return conv.x.width + 2 * conv.geometry.padding_x; }
   // Those of the image that a line of outputs lies across.
-  std::int64_t lines_read() const { return (conv.b.kernel_y - 1) * conv.geometry.dilation_y + 1; }
+  [[gnu::always_inline]] std::int64_t lines_read() const {
+    return (conv.b.kernel_y - 1) * conv.geometry.dilation_y + 1;
+  }
   // What it reads, of one group of channels.
-  std::int64_t tables() const { return lines_read() * padded_width() * ((conv.b.group_channels() + 4) / 5); }
+  [[gnu::always_inline]] std::int64_t tables() const {
+    return lines_read() * padded_width() * ((conv.b.group_channels() + 4) / 5);
+  }
 };
 
 }  // namespace proxconnect

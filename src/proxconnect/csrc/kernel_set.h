@@ -51,7 +51,7 @@ struct W1A1Part {
   Borders borders;
   std::int64_t first_panel = 0;
 
-  std::int64_t group_panels() const { return panels_of(n / groups); }
+  [[gnu::always_inline]] std::int64_t group_panels() const { return panels_of(n / groups); }
 };
 
 struct KernelSet {

@@ -4,6 +4,7 @@
 
 #include "dispatch.h"
 #include "parallel.h"
+#include "sizes.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -12,9 +13,11 @@ namespace {
 // The least work in elements: each takes as long as many products.
 constexpr std::int64_t least_elements = std::int64_t{1} << 14;
 
-// work(range) for the parts of `size` elements, which begin at multiples of sixteen.
+// work(range) for the parts of the elements of a matrix, which begin at multiples of sixteen.
 template <typename Work>
-void parallel_elements(std::int64_t size, std::int64_t threads, const Work& work) {
+void parallel_elements(std::int64_t rows, std::int64_t columns, std::int64_t threads, const Work& work) {
+  check_matrix(rows, columns);
+  const std::int64_t size = rows * columns;
   const std::int64_t lanes = (size + panel_width - 1) / panel_width;
   const auto some_lanes = [&](Range part) {
     work(Range{part.begin * panel_width, std::min(part.end * panel_width, size)});
@@ -24,6 +27,7 @@ void parallel_elements(std::int64_t size, std::int64_t threads, const Work& work
 
 template <typename Work>
 void parallel_rows(std::int64_t rows, std::int64_t columns, std::int64_t threads, const Work& work) {
+  check_matrix(rows, columns);
   parallel_ranges(rows, std::min(rows, worthwhile(threads, rows * columns, least_elements)), work, 1);
 }
 
@@ -47,7 +51,7 @@ void settle_means(const float* values, std::int64_t rows, std::int64_t columns, 
 }
 
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads) {
-  parallel_elements(w.rows * w.columns, threads,
+  parallel_elements(w.rows, w.columns, threads,
                     [&](Range part) { active_kernels().quantize(w, map, out, codes, part); });
 }
 
@@ -65,19 +69,19 @@ void quantize_by_means(const Latents& w, const ElementwiseMap& map, float* alpha
 }
 
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads) {
-  parallel_elements(w.rows * w.columns, threads,
+  parallel_elements(w.rows, w.columns, threads,
                     [&](Range part) { active_kernels().scale_gradient(w, map, g, out, part); });
 }
 
 void quantize_and_mark(const float* x, std::int64_t size, const ElementwiseMap& map, float mu, float* out,
                        std::uint16_t* inside, std::int64_t threads) {
-  parallel_elements(size, threads,
+  parallel_elements(1, size, threads,
                     [&](Range part) { active_kernels().quantize_and_mark(x, map, mu, out, inside, part); });
 }
 
 void scale_marked(const std::uint16_t* inside, std::int64_t size, float mu, const float* g, float* out,
                   std::int64_t threads) {
-  parallel_elements(size, threads, [&](Range part) { active_kernels().scale_marked(inside, mu, g, out, part); });
+  parallel_elements(1, size, threads, [&](Range part) { active_kernels().scale_marked(inside, mu, g, out, part); });
 }
 
 void scale_outputs(float* y, std::int64_t rows, std::int64_t columns, const float* scale, const float* bias,

@@ -14,8 +14,8 @@ struct Latents {
   const float* alpha;  // multiplies what becomes of w; null for 1
   std::int64_t step;   // 1: a scale for each row, 0: one for all
 
-  float s_of(std::int64_t row) const { return s ? s[row * step] : 1.0f; }
-  float alpha_of(std::int64_t row) const { return alpha ? alpha[row * step] : 1.0f; }
+  [[gnu::always_inline]] float s_of(std::int64_t row) const { return s ? s[row * step] : 1.0f; }
+  [[gnu::always_inline]] float alpha_of(std::int64_t row) const { return alpha ? alpha[row * step] : 1.0f; }
 };
 
 // The elementwise maps of training; proxconnect/quantizers states each. Values and slopes stay within a few units in

@@ -7,6 +7,7 @@
 
 #include "dispatch.h"
 #include "parallel.h"
+#include "sizes.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -48,6 +49,7 @@ void multiply_signs(const W1A1<Output>& product, std::int64_t threads,
                     void (*kernel)(const W1A1Part<Output>&, Range)) {
   constexpr std::int64_t together = 64;  // rows that pass by a panel while it is in the first-level cache
   const Panels& b = product.b;
+  check_product(product.a.m, b.n, b.k);
   split(product.a.m, b, threads, [&](Range rows, Range panels) {
     std::vector<std::uint8_t> copy;
     const SignRows& all = product.a;
@@ -65,6 +67,7 @@ void multiply_signs(const W1A1<Output>& product, std::int64_t threads,
 }  // namespace
 
 bool padding_is_clear(const SignRows& rows, std::int64_t k) {
+  check_matrix(rows.m, k);
   if (k % 8 == 0) return true;
   const std::uint8_t* last = rows.bits + k / 8;
   unsigned bits = 0;
@@ -73,6 +76,7 @@ bool padding_is_clear(const SignRows& rows, std::int64_t k) {
 }
 
 void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words) {
+  check_matrix(rows.m, k);
   const std::int64_t panel_words = words_of(k) * panel_width;
   std::fill_n(words, panels_of(rows.m) * panel_words, 0u);
   for (std::int64_t row = 0; row < rows.m; ++row) {
@@ -86,6 +90,7 @@ void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words) {
 
 std::int64_t pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits,
                         std::int64_t threads) {
+  check_matrix(rows, columns);
   std::atomic<bool> nan{false};
   parallel_ranges(rows, worthwhile(threads, products_of_sign * rows * columns), [&](Range part) {
     if (active_kernels().pack_signs(x + part.begin * columns, part.end - part.begin, columns,
@@ -97,6 +102,8 @@ std::int64_t pack_signs(const float* x, std::int64_t rows, std::int64_t columns,
 }
 
 void unpack_weights(const PackedRows& packed, std::int64_t rows, float* weights, std::int64_t threads) {
+  check_matrix(rows, packed.columns);
+  check_group(packed.columns, packed.group, 1);
   parallel_ranges(rows, worthwhile(threads, rows * packed.columns),
                   [&](Range part) { active_kernels().unpack_weights(packed, part, weights); });
 }
@@ -114,6 +121,9 @@ void multiply(const W1A1<SignsOutput>& product, std::int64_t threads) {
 }
 
 bool multiply(const W1A8& product, std::int64_t threads) {
+  check_product(product.x.m, product.b.n, product.b.k);
+  check_group(product.b.k, product.group, word_bits);
+  check_greatest(product.greatest);
   std::atomic<bool> finite{true};
   const auto part = [&](Range rows, Range panels) {
     if (!active_kernels().w1a8(product, rows, panels)) finite.store(false, std::memory_order_relaxed);
@@ -123,6 +133,7 @@ bool multiply(const W1A8& product, std::int64_t threads) {
 }
 
 void multiply(const W1A32& product, std::int64_t threads) {
+  check_product(product.x.m, product.b.n, product.b.k);
   split(product.x.m, product.b, threads,
         [&](Range rows, Range panels) { active_kernels().w1a32(product, rows, panels); });
 }

@@ -4,6 +4,7 @@
 #include "convolutions.h"
 #include "dispatch.h"
 #include "parallel.h"
+#include "sizes.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -20,12 +21,13 @@ struct Axis {
   std::vector<Range> inside;  // of each output
   Range whole{0, 0};          // outputs all of whose taps lie within
 
-  Axis(std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding, std::int64_t dilation)
-      : size(size),
-        taps(taps),
-        stride(stride),
-        padding(padding),
-        dilation(dilation),
+  Axis(std::int64_t of_size, std::int64_t of_taps, std::int64_t by_stride, std::int64_t with_padding,
+       std::int64_t with_dilation)
+      : size(of_size),
+        taps(of_taps),
+        stride(by_stride),
+        padding(with_padding),
+        dilation(with_dilation),
         outputs(output_size(size, taps, stride, padding, dilation)),
         inside(static_cast<std::size_t>(outputs)) {
     for (std::int64_t i = 0; i < outputs; ++i) {
@@ -122,6 +124,7 @@ void convolve_signs(const W1A1Conv<Output>& conv, std::int64_t threads,
   const SignImages& a = conv.a;
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
+  check_convolution(a, b, at);
   const Axis y(a.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
   const Axis x(a.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
   const std::int64_t k = b.group_channels() * b.taps();
@@ -173,6 +176,7 @@ void convolve_signs(const W1A1Conv<Output>& conv, std::int64_t threads,
 void convolve_bit_by_bit(const W1A1Conv<SignsOutput>& conv, std::int64_t threads) {
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
+  check_convolution(conv.a, b, at);
   const std::int64_t rows = conv.a.count *
                             output_size(conv.a.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y) *
                             output_size(conv.a.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "convolutions.h"
 #include "dispatch.h"
 #include "parallel.h"
+#include "sizes.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -65,14 +67,17 @@ void convolve_planes(const W1A32Conv& conv, const ConvAxis& vertical, const Conv
 }  // namespace
 
 void convolve(const W1A32Conv& conv, std::int64_t threads) {
+  check_convolution(conv);
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
   const auto axis = [](std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
                        std::int64_t dilation) {
-    return ConvAxis{output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation};
+    return ConvAxis{output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation,
+                    stride / std::gcd(stride, dilation)};
   };
   const ConvAxis vertical = axis(conv.x.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
   const ConvAxis horizontal = axis(conv.x.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
+  if (vertical.output == 0 || horizontal.output == 0) return;
   const W1A32Lines lines{conv, vertical.output, horizontal.output};
   if (active_kernels().w1a32_lines != nullptr && pays(lines)) {
     const std::int64_t outputs = conv.x.count * lines.output_height * lines.output_width * b.n;

@@ -6,6 +6,7 @@
 #include "convolutions.h"
 #include "dispatch.h"
 #include "parallel.h"
+#include "sizes.h"
 #include "worthwhile.h"
 
 namespace proxconnect {
@@ -48,10 +49,12 @@ bool convolve_image(W1A8Image image, std::int64_t threads) {
 }  // namespace
 
 bool convolve(const W1A8Conv& conv, std::int64_t threads) {
+  check_convolution(conv, threads);
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
   const std::int64_t height = output_size(conv.x.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
   const std::int64_t width = output_size(conv.x.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
+  if (height == 0 || width == 0) return true;
   const std::int64_t useful =
       worthwhile(threads, conv.x.count * height * width * b.n * b.taps() * b.group_channels());
   const bool by_images = conv.x.count >= useful;

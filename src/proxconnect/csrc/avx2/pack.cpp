@@ -1,7 +1,5 @@
 #include <immintrin.h>
 
-#include <cmath>
-
 #include "avx2/kernels.h"
 
 namespace proxconnect::avx2 {
@@ -24,7 +22,7 @@ bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::ui
     if (column < columns) {
       unsigned byte = 0;
       for (std::int64_t i = 0; i < columns - column; ++i, ++x) {
-        nan |= std::isnan(*x);
+        nan |= *x != *x;
         byte |= static_cast<unsigned>(*x >= 0.0f) << i;
       }
       *bits++ = static_cast<std::uint8_t>(byte);

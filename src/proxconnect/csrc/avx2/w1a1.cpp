@@ -3,10 +3,6 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
-#include <array>
-#include <bit>
-
 #include "avx2/kernels.h"
 #include "shared/w1a1_loop.h"
 #include "shared/w1a8_tiles.h"
@@ -20,13 +16,16 @@ constexpr std::int64_t halves_of_word = word_bytes * table_bytes;  // bytes that
 constexpr std::int64_t bytes_hold = 15;      // words: eight times at most four, each
 constexpr std::int64_t counts_hold = 60;     // times what bytes hold, doubled
 
-// tables[byte][h][x]: bits in which x differs from half h of the byte.
-alignas(table_bytes) constexpr auto tables = [] {
-  std::array<std::array<std::uint8_t, table_bytes>, 256> all{};
+// of_byte[byte][h][x]: bits in which x differs from half h of the byte.
+struct Tables {
+  alignas(table_bytes) std::uint8_t of_byte[256][table_bytes];
+};
+constexpr Tables tables = [] {
+  Tables all{};
   for (unsigned byte = 0; byte < 256; ++byte) {
     for (unsigned x = 0; x < 16; ++x) {
-      all[byte][x] = static_cast<std::uint8_t>(std::popcount((byte & 15) ^ x));
-      all[byte][16 + x] = static_cast<std::uint8_t>(std::popcount((byte >> 4) ^ x));
+      all.of_byte[byte][x] = static_cast<std::uint8_t>(own::popcount((byte & 15) ^ x));
+      all.of_byte[byte][16 + x] = static_cast<std::uint8_t>(own::popcount((byte >> 4) ^ x));
     }
   }
   return all;
@@ -66,7 +65,7 @@ template <int rows, int panels>
         for (int p = 0; p < panels; ++p) weights[p] = load(halves + p * panel_bytes);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; ++r) {
-          const __m256i table = load(tables[a[r * stride + byte]].data());
+          const __m256i table = load(tables.of_byte[a[r * stride + byte]]);
 #pragma GCC unroll 2
           for (int p = 0; p < panels; ++p) {
             sum[p][r] = _mm256_add_epi8(sum[p][r], _mm256_shuffle_epi8(table, weights[p]));
@@ -96,7 +95,7 @@ struct Tile {
   [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel,
                                           std::int64_t panel_words, const Integers* start, Integers* sums) {
     const auto* halves = reinterpret_cast<const std::uint8_t*>(panel);
-    const std::int64_t together = std::max<std::int64_t>(bytes_hold / std::max<std::int64_t>(lines.run_words, 1), 1);
+    const std::int64_t together = own::max<std::int64_t>(bytes_hold / own::max<std::int64_t>(lines.run_words, 1), 1);
     __m256i counts[panels][rows] = {};
     std::int64_t room = counts_hold;
     // Equal signs add one, differing signs take one away.
@@ -114,11 +113,11 @@ struct Tile {
         if (room == 0) {
           subtract();
           start = sums;
-          std::fill_n(counts[0], panels * rows, _mm256_setzero_si256());
+          own::fill_n(counts[0], panels * rows, _mm256_setzero_si256());
           room = counts_hold;
         }
         const Piece piece{a + word * word_bytes, lines.row_stride, lines.offsets + run,
-                          std::min(together, lines.runs - run), std::min(bytes_hold, lines.run_words - word)};
+                          own::min(together, lines.runs - run), own::min(bytes_hold, lines.run_words - word)};
         count<rows, panels>(piece, halves, panel_words * word_bytes, counts);
         halves += piece.runs * piece.words * halves_of_word;
         --room;
@@ -137,7 +136,8 @@ void to_halves(const std::uint32_t* panel, std::int64_t words, std::uint8_t* to)
   for (std::int64_t word = 0; word < words; ++word, panel += panel_width) {
     const __m256i first = _mm256_shuffle_epi8(load(panel), side_by_side);
     const __m256i second = _mm256_shuffle_epi8(load(panel + panel_width / 2), side_by_side);
-    for (const __m256i mixed : {_mm256_unpacklo_epi32(first, second), _mm256_unpackhi_epi32(first, second)}) {
+    const __m256i halves[2] = {_mm256_unpacklo_epi32(first, second), _mm256_unpackhi_epi32(first, second)};
+    for (const __m256i mixed : halves) {
       const __m256i two_bytes = _mm256_permutevar8x32_epi32(mixed, in_order);
       const __m256i lower = _mm256_and_si256(two_bytes, low);
       const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(two_bytes, 4), low);
@@ -153,13 +153,13 @@ void w1a1(const W1A1Part<Output>& part, Range panels) {
   constexpr std::int64_t most_bytes = 256 * 1024;  // in the second-level cache
   const std::int64_t words = part.panel_words / panel_width;
   const std::int64_t panel_bytes = words * halves_of_word;
-  const std::int64_t together = std::min(1 + most_bytes / (panel_bytes + 1), panels.end - panels.begin);
+  const std::int64_t together = own::min(1 + most_bytes / (panel_bytes + 1), panels.end - panels.begin);
   auto* const halves = scratch<Scratch::weights, Integers>(together * panel_bytes / sizeof(Integers));
   W1A1Part<Output> some = part;
   some.words = reinterpret_cast<const std::uint32_t*>(halves);
   some.panel_words = panel_bytes / word_bytes;
   for (Range p{panels.begin, 0}; p.begin < panels.end; p.begin = p.end) {
-    p.end = std::min(panels.end, p.begin + together);
+    p.end = own::min(panels.end, p.begin + together);
     for (std::int64_t i = p.begin; i < p.end; ++i) {
       to_halves(part.words + i * part.panel_words, words,
                 reinterpret_cast<std::uint8_t*>(halves) + (i - p.begin) * panel_bytes);

@@ -79,13 +79,13 @@ void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
       // The last block may have fewer words.
       alignas(64) std::uint32_t words[panels][block_words * panel_width];
       const std::int64_t size = (fives.words - (b.words - panel) / panel_width) * panel_width;
-      for (int p = 0; p < panels; ++p) std::copy_n(b.words + p * b.stride, size, words[p]);
+      for (int p = 0; p < panels; ++p) own::copy_n(b.words + p * b.stride, size, words[p]);
       add_fives<false>(indices, left, tables, {words[0], block_words * panel_width}, sum);
     }
 #pragma GCC unroll 8
     for (int p = 0; p < panels; ++p) {
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) sums[p * rows + r] += std::bit_cast<Floats>(sum[p][r]);
+      for (int r = 0; r < rows; ++r) sums[p * rows + r] += own::bit_cast<Floats>(sum[p][r]);
     }
     tables += block * rows * table_size;
     b.words += block_words * panel_width;

@@ -1,10 +1,6 @@
 // Convolutions of float32: lanes are the outputs of a panel, and the tables of a pixel serve every tap that reads it.
 
-#include <algorithm>
-#include <bit>
-#include <memory>
 #include <utility>
-#include <vector>
 
 #include "avx512/kernels.h"
 #include "avx512/w1a32_tables.h"
@@ -28,7 +24,7 @@ class LineTables {
         channels_(lines.conv.b.group_channels()),
         width_(lines.padded_width()),
         room_(lines.lines_read()),
-        tables_(new Table[static_cast<std::size_t>(lines.tables())]) {}
+        tables_(lines.tables()) {}
 
   std::int64_t fives() const { return fives_of(channels_); }
 
@@ -40,27 +36,27 @@ class LineTables {
 
   // Makes what is missing of the last lines up to `end`.
   void make_up_to(std::int64_t end) {
-    for (made_ = std::max(made_, end - room_); made_ < end; ++made_) make(made_);
+    for (made_ = own::max(made_, end - room_); made_ < end; ++made_) make(made_);
   }
 
   const Table* at(std::int64_t line, std::int64_t column) const {
-    return tables_.get() + (line % room_ * width_ + column) * fives();
+    return tables_.data() + (line % room_ * width_ + column) * fives();
   }
 
  private:
   void make(std::int64_t line) {
-    Table* to = tables_.get() + line % room_ * width_ * fives();
+    Table* to = tables_.data() + line % room_ * width_ * fives();
     const std::int64_t y = line - top_;
     if (y < 0 || y >= x_.height) {
-      std::fill_n(to, width_ * fives(), Table{});
+      own::fill_n(to, width_ * fives(), Table{});
       return;
     }
-    to = std::fill_n(to, padding_ * fives(), Table{});
+    to = own::fill_n(to, padding_ * fives(), Table{});
     const float* pixel = first_ + y * x_.row_stride;
     for (std::int64_t column = 0; column < x_.width; ++column, pixel += x_.column_stride) {
       for (std::int64_t c = 0; c < channels_; c += five, ++to) make_five(pixel, c, to->entries);
     }
-    std::fill_n(to, padding_ * fives(), Table{});
+    own::fill_n(to, padding_ * fives(), Table{});
   }
 
   void make_five(const float* pixel, std::int64_t channel, float* table) const {
@@ -77,7 +73,7 @@ class LineTables {
 
   const Images& x_;
   std::int64_t padding_, top_, channels_, width_, room_;
-  std::unique_ptr<Table[]> tables_;
+  own::Array<Table> tables_;
   const float* first_ = nullptr;
   std::int64_t made_ = 0;
 };
@@ -113,14 +109,14 @@ template <int columns, int panels, int... column>
 }
 
 template <int columns, int panels>
-void tile(const std::vector<Step>& steps, std::int64_t first_table, std::int64_t apart, const std::uint32_t* panel,
+void tile(const own::Array<Step>& steps, std::int64_t first_table, std::int64_t apart, const std::uint32_t* panel,
           std::int64_t stride, Floats* sums) {
   const Step* const end = steps.data() + steps.size();
   for (const Step* step = steps.data(); step < end;) {
     Sums<columns, panels> sum;
 #pragma GCC unroll 32
     for (int i = 0; i < columns * panels; ++i) sum[i] = _mm512_setzero_ps();
-    for (const Step* const block_end = std::min(step + block, end); step < block_end; ++step) {
+    for (const Step* const block_end = own::min(step + block, end); step < block_end; ++step) {
       const __m512i down = _mm512_set1_epi32(step->shift);
       __m512i entry[panels];
 #pragma GCC unroll 8
@@ -133,14 +129,14 @@ void tile(const std::vector<Step>& steps, std::int64_t first_table, std::int64_t
                                 sum);
     }
 #pragma GCC unroll 32
-    for (int i = 0; i < columns * panels; ++i) sums[i] += std::bit_cast<Floats>(sum[i]);
+    for (int i = 0; i < columns * panels; ++i) sums[i] += own::bit_cast<Floats>(sum[i]);
   }
 }
 
 // One line of outputs of the panels of a group.
 struct Line {
   const W1A32Lines& lines;
-  const std::vector<Step>& steps;
+  const own::Array<Step>& steps;
   std::int64_t fives;  // of a pixel
   std::int64_t row;    // where its outputs go
   std::int64_t group;
@@ -155,7 +151,7 @@ void add_panels(const Line& line, std::int64_t first) {
   const std::int64_t apart = conv.geometry.stride_x * line.fives;
   for (std::int64_t next = 0; next < width; next += columns) {
     // The last tile overlaps the one before rather than being a part of one.
-    const std::int64_t column = std::min(next, width - columns);
+    const std::int64_t column = own::min(next, width - columns);
     Floats sums[columns * count] = {};
     tile<columns, count>(line.steps, column * apart, apart, b.words + first * b.panel_words(), b.panel_words(), sums);
     for (int p = 0; p < count; ++p) {
@@ -181,7 +177,7 @@ void add_panels(const Line& line, std::int64_t first) {
 }
 
 // The steps of the line of outputs whose first tap reads line `top`.
-void find_steps(const W1A32Conv& conv, const LineTables& tables, std::int64_t top, std::vector<Step>& steps) {
+void find_steps(const W1A32Conv& conv, const LineTables& tables, std::int64_t top, const own::Array<Step>& steps) {
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
   const std::int64_t words = b.channel_words();
@@ -202,11 +198,11 @@ void w1a32_lines(const W1A32Lines& all, Range lines, Range panels) {
   const ConvPanels& b = conv.b;
   const std::int64_t group_panels = panels_of(b.n / b.groups);
   LineTables tables(all);
-  std::vector<Step> steps(static_cast<std::size_t>(b.taps() * tables.fives()));
+  const own::Array<Step> steps(b.taps() * tables.fives());
 
   for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
     const std::int64_t group = some.begin / group_panels;
-    some.end = std::min((group + 1) * group_panels, panels.end);
+    some.end = own::min((group + 1) * group_panels, panels.end);
     for (std::int64_t line = lines.begin; line < lines.end; ++line) {
       const std::int64_t y = line % all.output_height;
       if (line == lines.begin || y == 0) tables.begin(line / all.output_height, group);

@@ -3,8 +3,6 @@
 
 #include <immintrin.h>
 
-#include <array>
-
 #include "shared/w1a32_fives.h"
 
 namespace proxconnect::avx512 {
@@ -13,12 +11,15 @@ namespace {
 // 1 where bit `i` of the lane's number is set, -1 elsewhere: multiplying by it is exact.
 template <int i>
 inline __m512 signs() {
-  alignas(64) static constexpr auto values = [] {
-    std::array<float, 16> lanes{};
-    for (std::size_t lane = 0; lane < 16; ++lane) lanes[lane] = lane >> i & 1u ? 1.0f : -1.0f;
-    return lanes;
+  struct Lanes {
+    alignas(64) float sign[16];
+  };
+  static constexpr Lanes lanes = [] {
+    Lanes all{};
+    for (unsigned lane = 0; lane < 16; ++lane) all.sign[lane] = lane >> i & 1u ? 1.0f : -1.0f;
+    return all;
   }();
-  return _mm512_load_ps(values.data());
+  return _mm512_load_ps(lanes.sign);
 }
 
 inline void make_table(const float* x, float* table) {

@@ -114,7 +114,7 @@ Integers spread(const std::uint32_t* words, std::int64_t fours, std::int64_t bet
       _mm512_store_si512(weights, _mm512_mask_blend_epi8(_mm512_test_epi8_mask(bits, masks[f % 2]), minus, plus));
     }
   }
-  return 2 * std::bit_cast<Integers>(set) - static_cast<std::int32_t>(fours * four);
+  return 2 * own::bit_cast<Integers>(set) - static_cast<std::int32_t>(fours * four);
 }
 
 constexpr W1A8Tiles<12, 2> tiles{

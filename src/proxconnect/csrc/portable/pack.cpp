@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "portable/kernels.h"
 
 namespace proxconnect::portable {
@@ -15,7 +13,7 @@ std::uint8_t pack_byte(const float* x, std::int64_t count) {
 
 bool pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits) {
   for (std::int64_t i = 0; i < rows * columns; ++i) {
-    if (std::isnan(x[i])) return true;
+    if (x[i] != x[i]) return true;
   }
   for (std::int64_t row = 0; row < rows; ++row, x += columns) {
     std::int64_t column = 0;

@@ -1,5 +1,3 @@
-#include <bit>
-
 #include "portable/kernels.h"
 #include "shared/w1a1_loop.h"
 
@@ -17,7 +15,7 @@ struct Tile {
     for (std::int64_t run = 0; run < lines.runs; ++run) {
       for (std::int64_t w = 0; w < lines.run_words; ++w, panel += panel_width) {
         const std::uint32_t word = word_at(a + lines.offsets[run], w);
-        for (int j = 0; j < panel_width; ++j) differing[j] += std::popcount(word ^ panel[j]);
+        for (int j = 0; j < panel_width; ++j) differing[j] += own::popcount(word ^ panel[j]);
       }
     }
     // Equal signs add one, differing signs take one away; 32 bits might not hold twice the latter.

@@ -2,8 +2,6 @@
 // operation.
 #pragma once
 
-#include <algorithm>
-
 #include "maps.h"
 #include "shared/vector_math.h"
 
@@ -46,7 +44,7 @@ struct Polynomial {
 
 struct Tanh {
   float mu;
-  float size() const { return std::max(1.0f / mu, 1.0f); }
+  float size() const { return own::max(1.0f / mu, 1.0f); }
   Floats value(Floats w) const { return size() * hyperbolic_tangent(mu * w); }
   Floats slope(Floats w) const {
     const Floats p = logistic(-2.0f * magnitude(mu * w));
@@ -93,7 +91,7 @@ struct Reste {
   float mu;
   float m;
   float t;
-  float root() const { return 1.0f / std::max(mu, 1.0f); }
+  float root() const { return 1.0f / own::max(mu, 1.0f); }
   Floats held_power(Floats size, float exponent) const { return power(clipped(size, m, t), exponent); }
   Floats value(Floats w) const { return clipped(w / m, -1.0f, 1.0f) * held_power(magnitude(w), root()); }
   Floats slope(Floats w) const {
@@ -109,7 +107,7 @@ void with_map(const ElementwiseMap& map, const Use& use) {
   switch (map.kind) {
     case MapKind::identity: return use(Identity{});
     case MapKind::sign: return use(Sign{});
-    case MapKind::ramp: return use(Ramp{std::max(map.mu, map.a)});
+    case MapKind::ramp: return use(Ramp{own::max(map.mu, map.a)});
     case MapKind::binary_relax: return use(BinaryRelax{map.mu});
     case MapKind::polynomial: return use(Polynomial{map.mu});
     case MapKind::tanh: return use(Tanh{map.mu});

@@ -16,6 +16,7 @@
 #endif
 
 #include "core.h"
+#include "shared/own.h"
 
 namespace proxconnect {
 namespace {

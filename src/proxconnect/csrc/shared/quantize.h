@@ -1,7 +1,6 @@
 // Float32 quantized to bytes, in the order in which it lies in memory.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -37,9 +36,12 @@ inline float greatest_magnitude(const float* x, std::int64_t count) {
   std::int32_t greatest = 0;
   const auto take = [&](std::int32_t bits) { greatest = bits > greatest ? bits : greatest; };
   for (int lane = 0; lane < register_lanes; ++lane) take(most[0][lane]);
-  for (; i < count; ++i) take(std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff);
-  return std::bit_cast<float>(greatest);
+  for (; i < count; ++i) take(own::bit_cast<std::int32_t>(x[i]) & 0x7fffffff);
+  return own::bit_cast<float>(greatest);
 }
+
+constexpr float greatest_float = std::numeric_limits<float>::max();
+constexpr float smallest_normal = std::numeric_limits<float>::min();
 
 // What inputs are divided by, as a product with the inverse; both zero where they are too small to be quantized.
 struct Step {
@@ -50,8 +52,8 @@ struct Step {
   Step(float greatest_input, std::int32_t greatest)
       : step(greatest_input / static_cast<float>(greatest)),
         inverse(0.0f),
-        finite(greatest_input <= std::numeric_limits<float>::max()) {
-    if (step < std::numeric_limits<float>::min()) {
+        finite(greatest_input <= greatest_float) {
+    if (step < smallest_normal) {
       step = 0.0f;
     } else {
       inverse = 1.0f / step;
@@ -68,7 +70,7 @@ inline Bytes quantized(const float* x, const Step& by, int zero) {
 #if defined(__AVX512F__)
   const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(by.inverse));
   const __m512i bits = _mm512_castps_si512(_mm512_add_ps(scaled, _mm512_set1_ps(shift)));
-  return std::bit_cast<Bytes>(_mm512_cvtepi32_epi8(bits));
+  return own::bit_cast<Bytes>(_mm512_cvtepi32_epi8(bits));
 #elif defined(__AVX2__)
   const auto low_bytes = [&](const float* from) {
     const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(from), _mm256_set1_ps(by.inverse));
@@ -76,11 +78,11 @@ inline Bytes quantized(const float* x, const Step& by, int zero) {
     return _mm256_and_si256(bits, _mm256_set1_epi32(0xff));
   };
   const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packus_epi32(low_bytes(x), low_bytes(x + 8)), 0xd8);
-  return std::bit_cast<Bytes>(_mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+  return own::bit_cast<Bytes>(_mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
 #else
   Bytes bytes;
   for (int i = 0; i < quantized_together; ++i) {
-    bytes[i] = static_cast<std::uint8_t>(std::bit_cast<std::uint32_t>(x[i] * by.inverse + shift));
+    bytes[i] = static_cast<std::uint8_t>(own::bit_cast<std::uint32_t>(x[i] * by.inverse + shift));
   }
   return bytes;
 #endif

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core.h"
+#include "shared/shuffle.h"
 
 namespace proxconnect {
 namespace {
@@ -20,8 +21,8 @@ using Vector = typename VectorOf<lanes>::Type;
 template <int distance, int lanes, int... lane>
 inline void swap_blocks(Vector<lanes>& upper, Vector<lanes>& lower, std::integer_sequence<int, lane...>) {
   const Vector<lanes> turned =
-      __builtin_shufflevector(upper, lower, (lane & distance ? lanes + lane - distance : lane)...);
-  lower = __builtin_shufflevector(upper, lower, (lane & distance ? lanes + lane : lane + distance)...);
+      shuffled<(lane & distance ? lanes + lane - distance : lane)...>(upper, lower);
+  lower = shuffled<(lane & distance ? lanes + lane : lane + distance)...>(upper, lower);
   upper = turned;
 }
 

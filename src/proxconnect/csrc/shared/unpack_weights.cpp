@@ -1,6 +1,5 @@
 // From packed weights to floats, sixteen at a time.
 
-#include <algorithm>
 #include <cstring>
 
 #include "shared/kernels.h"
@@ -33,7 +32,7 @@ void unpack_weights(const PackedRows& packed, Range rows, float* weights) {
     const float* scales = packed.scale + row * packed.groups();
     float* out = weights + row * columns;
     for (std::int64_t column = 0; column < columns; column += panel_width) {
-      const std::int64_t count = std::min(columns - column, panel_width);
+      const std::int64_t count = own::min(columns - column, panel_width);
       const std::int64_t byte = row * width + column / 8;
       const Integers set = spread_bits(sixteen_bits(packed.signs + byte, count));
       const Floats scale = scales_from(scales, column, count, packed.group);

@@ -2,8 +2,6 @@
 // by pairs: Horner's rule would wait for each of its steps.
 #pragma once
 
-#include <bit>
-
 #include "shared/lanes.h"
 
 namespace proxconnect {

@@ -5,9 +5,7 @@
 // differ). It is inlined here, so that sums stay in registers until they are what is written.
 #pragma once
 
-#include <algorithm>
 #include <cstring>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -35,13 +33,13 @@ template <typename Writer, int rows, int... r>
   (write(row + r, sums[r]), ...);
 }
 
-// Calls call(std::integral_constant<int, count>()), 1 <= count <= most.
+// Calls call(own::Constant<count>()), 1 <= count <= most.
 template <int most, typename Call>
 [[gnu::always_inline]] inline void with_constant(std::int64_t count, const Call& call) {
   if constexpr (most > 1) {
     if (count < most) return with_constant<most - 1>(count, call);
   }
-  call(std::integral_constant<int, most>());
+  call(own::Constant<most>());
 }
 
 inline bool within(const Range& range, std::int64_t first, std::int64_t count) {
@@ -74,7 +72,7 @@ template <typename Tile, int count, typename Output, int... index>
     const std::int64_t j = (p % part.group_panels() + i) * panel_width;
     return Place(0, group * group_outputs + j, part.n, group_outputs - j);
   };
-  const auto writers = std::tuple(writer(part.output, place(index))...);
+  const decltype(writer(part.output, place(0))) writers[] = {writer(part.output, place(index))...};
   const std::uint32_t* panel = part.words + (p - part.first_panel) * part.panel_words;
 
   for (std::int64_t y = lines.begin; y < lines.end; ++y) {
@@ -94,10 +92,10 @@ template <typename Tile, int count, typename Output, int... index>
       }
       Integers sums[count][rows];
       Tile::template sums<rows, count>(line + x * a.row_stride, a, panel, part.panel_words, start, sums[0]);
-      (write_rows(std::get<index>(writers), row + x, sums[index], wrap, std::make_integer_sequence<int, rows>()), ...);
+      (write_rows(writers[index], row + x, sums[index], wrap, std::make_integer_sequence<int, rows>()), ...);
     };
     std::int64_t x = 0;
-    for (; x + most <= a.width; x += most) tile(x, std::integral_constant<int, most>());
+    for (; x + most <= a.width; x += most) tile(x, own::Constant<most>());
     const auto rest = [&](auto rows) __attribute__((always_inline)) { tile(x, rows); };
     if (x < a.width) with_constant<most>(a.width - x, rest);
   }
@@ -117,7 +115,7 @@ void w1a1_loop(const W1A1Part<Output>& part, Range panels) {
     lines.end = own.a.lines - lines.begin < lines_together ? own.a.lines : lines.begin + lines_together;
     for (std::int64_t p = panels.begin, next = p; p < panels.end; p = next) {
       const std::int64_t group_end = (p / own.group_panels() + 1) * own.group_panels();
-      next = std::min({p + Tile::most_panels, group_end, panels.end});
+      next = own::min(own::min(p + Tile::most_panels, group_end), panels.end);
       with_constant<Tile::most_panels>(next - p, [&](auto count) __attribute__((always_inline)) {
         w1a1_lines<Tile, count>(own, own.a, own.borders, whole, lines, p, std::make_integer_sequence<int, count>());
       });

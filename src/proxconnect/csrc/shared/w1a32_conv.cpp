@@ -19,26 +19,26 @@ struct PlaneRow {
 void fill_row(const PlaneRow& row, std::int64_t channel) {
   const float* from = row.from + channel * row.apart;
   float* to = row.to + channel * row.plane;
-  std::fill(to, to + row.first, 0.0f);
+  own::fill_n(to, row.first, 0.0f);
   if (row.step == 1) {
-    std::copy(from, from + (row.end - row.first), to + row.first);
+    own::copy_n(from, row.end - row.first, to + row.first);
   } else {
     for (std::int64_t i = row.first; i < row.end; ++i) to[i] = from[(i - row.first) * row.step];
   }
-  std::fill(to + row.end, to + row.length, 0.0f);
+  own::fill_n(to + row.end, row.length - row.end, 0.0f);
 }
 
 // The same for neighbouring channels that are neighbours in memory: by squares of positions and channels.
 void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels) {
   for (std::int64_t c = channel; c < channel + channels; ++c) {
     float* to = row.to + c * row.plane;
-    std::fill(to, to + row.first, 0.0f);
-    std::fill(to + row.end, to + row.length, 0.0f);
+    own::fill_n(to, row.first, 0.0f);
+    own::fill_n(to + row.end, row.length - row.end, 0.0f);
   }
   for (std::int64_t next = row.first; next < row.end; next += lanes) {
     // The last square overlaps the one before rather than being a part of one.
-    const std::int64_t i = std::max(std::min(next, row.end - lanes), row.first);
-    const std::int64_t count = std::min<std::int64_t>(row.end - i, lanes);
+    const std::int64_t i = own::max(own::min(next, row.end - lanes), row.first);
+    const std::int64_t count = own::min<std::int64_t>(row.end - i, lanes);
     Lanes square[lanes];
     load_rows(row.from + (i - row.first) * row.step + channel, row.step, count, channels, square);
     transpose<lanes>(square);
@@ -55,7 +55,7 @@ void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels)
 
 // How many of `count` steps from `start` on are needed to reach `least`.
 std::int64_t steps_to(std::int64_t least, std::int64_t start, std::int64_t step, std::int64_t count) {
-  return std::clamp<std::int64_t>((least - start + step - 1) / step, 0, count);
+  return own::clamp<std::int64_t>((least - start + step - 1) / step, 0, count);
 }
 
 // The fives of a group of channels, one after the other: tap by tap, and in each the channels.
@@ -131,13 +131,13 @@ void w1a32_planes(const W1A32Image& image, Range channels) {
       row.to = image.planes + phase * image.plane() + i * image.pitch();
       if (y >= 0 && y < x.height) {
         row.first = steps_to(0, left, horizontal.stride, row.length);
-        row.end = std::max(row.first, steps_to(x.width, left, horizontal.stride, row.length));
+        row.end = own::max(row.first, steps_to(x.width, left, horizontal.stride, row.length));
         row.from = x.values + image.index * x.image_stride + y * x.row_stride +
                    (left + row.first * horizontal.stride) * x.column_stride;
       }
       if (row.apart == 1) {
         for (std::int64_t c = channels.begin; c < channels.end; c += lanes) {
-          fill_rows(row, c, std::min<std::int64_t>(channels.end - c, lanes));
+          fill_rows(row, c, own::min<std::int64_t>(channels.end - c, lanes));
         }
       } else {
         for (std::int64_t c = channels.begin; c < channels.end; ++c) fill_row(row, c);
@@ -156,10 +156,10 @@ void w1a32_conv(const W1A32Image& image, Range positions, Range panels) {
 
   for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
     const std::int64_t group = some.begin / group_panels;
-    some.end = std::min({some.begin + LaneSums::most_panels, (group + 1) * group_panels, panels.end});
+    some.end = own::min(own::min(some.begin + LaneSums::most_panels, (group + 1) * group_panels), panels.end);
     LaneSums sums({b.words + some.begin * b.panel_words(), b.panel_words(), some.end - some.begin});
     for (Range part{positions.begin, positions.begin}; part.begin < positions.end; part.begin = part.end) {
-      part.end = std::min(part.begin + sums.most_turns() * lanes, positions.end);
+      part.end = own::min(part.begin + sums.most_turns() * lanes, positions.end);
       const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
       sums.clear(turns);
       TapFives all(image, group);

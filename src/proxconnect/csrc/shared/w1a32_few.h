@@ -66,14 +66,14 @@ void w1a32_few_rows(const W1A32Tiles (&tiles)[kinds], const Make& make, const W1
   for (std::int64_t row = rows.begin; row < rows.end; row += tile->rows) {
     while (tile->rows > rows.end - row) ++tile;
     const int count = tile->rows;
-    const std::int64_t together = (count > 1 ? tables_of_rows / count : most_tables) / block * block;
+    const std::int64_t fives_together = (count > 1 ? tables_of_rows / count : most_tables) / block * block;
     for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
-      some.end = std::min(some.begin + most_sums / count, panels.end);
+      some.end = own::min(some.begin + most_sums / count, panels.end);
       const auto sums_of = [&](std::int64_t panel) { return sums + (panel - some.begin) * count; };
-      std::fill(sums, sums_of(some.end), Floats{});
+      own::fill_n(sums, (some.end - some.begin) * count, Floats{});
 
-      for (std::int64_t first = 0; first < all; first += together) {
-        const std::int64_t fives = std::min(all - first, together);
+      for (std::int64_t first = 0; first < all; first += fives_together) {
+        const std::int64_t fives = own::min(all - first, fives_together);
         make_tables<table_size>(make, product, row, count, first, fives, tables);
         const Fives chosen{tables, first, fives, words_of(b.k)};
         std::int64_t panel = some.begin;

@@ -2,8 +2,6 @@
 // output adds the one that its signs name. A table serves all outputs, and so does one look-up all lanes.
 #pragma once
 
-#include <algorithm>
-
 #include "shared/transpose.h"
 #include "shared/w1a32_fives.h"
 
@@ -89,7 +87,7 @@ class LaneSums {
   explicit LaneSums(const SomePanels& panels) : panels_(panels) {}
 
   // For how many times `lanes` rows: the more, the less often the signs are taken apart, as long as the sums stay near.
-  std::int64_t most_turns() const { return std::min<std::int64_t>(most_turns_, 2 * most_panels / panels_.count); }
+  std::int64_t most_turns() const { return own::min<std::int64_t>(most_turns_, 2 * most_panels / panels_.count); }
 
   void clear(std::int64_t turns) {
     std::memset(sums_, 0, static_cast<std::size_t>(turns * panels_.count) * sizeof sums_[0]);
@@ -98,7 +96,7 @@ class LaneSums {
   // How many fives to add next, of `all` from `first` on. With few outputs the tables are written anew so often that
   // they must leave the first-level cache room for more.
   std::int64_t next_fives(std::int64_t first, std::int64_t all) const {
-    return std::min(all - first, panels_.count <= 8 ? most_fives / 2 : most_fives);
+    return own::min(all - first, panels_.count <= 8 ? most_fives / 2 : most_fives);
   }
 
   // Sets out to add `count` fives of `all` from `first` on, at these places of the panels.
@@ -171,9 +169,9 @@ inline void load_rows(const float* x, std::int64_t stride, std::int64_t count, s
 // columns up to a multiple of `lanes`.
 inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row, std::int64_t column,
                            std::int64_t columns, float (*to)[lanes]) {
-  const std::int64_t rows = std::min<std::int64_t>(x.m - row, lanes);
+  const std::int64_t rows = own::min<std::int64_t>(x.m - row, lanes);
   for (std::int64_t first = column; first < column + columns; first += lanes, to += lanes) {
-    const std::int64_t width = std::clamp<std::int64_t>(k - first, 0, lanes);
+    const std::int64_t width = own::clamp<std::int64_t>(k - first, 0, lanes);
     Lanes part[lanes];
     load_rows(x.values + row * x.stride + first, x.stride, rows, width, part);
     transpose<lanes>(part);
@@ -190,10 +188,10 @@ inline void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
   FivePlace places[most_fives];
 
   for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
-    some.end = std::min(some.begin + LaneSums::most_panels, panels.end);
+    some.end = own::min(some.begin + LaneSums::most_panels, panels.end);
     LaneSums sums({b.panel(some.begin), b.panel_words(), some.end - some.begin});
     for (Range part{rows.begin, rows.begin}; part.begin < rows.end; part.begin = part.end) {
-      part.end = std::min(part.begin + sums.most_turns() * lanes, rows.end);
+      part.end = own::min(part.begin + sums.most_turns() * lanes, rows.end);
       const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
       sums.clear(turns);
       for (std::int64_t first = 0, count; first < fives; first += count) {
@@ -207,7 +205,7 @@ inline void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
       }
       for (std::int64_t turn = 0; turn < turns; ++turn) {
         const std::int64_t row = part.begin + turn * lanes;
-        const int count = static_cast<int>(std::min<std::int64_t>(part.end - row, lanes));
+        const int count = static_cast<int>(own::min<std::int64_t>(part.end - row, lanes));
         for (std::int64_t panel = some.begin; panel < some.end; ++panel) {
           const AffineWriter write(product.output, Place(row, panel, b.n));
           sums.take(turn, panel - some.begin, count, write);

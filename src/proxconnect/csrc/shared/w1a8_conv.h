@@ -1,8 +1,6 @@
 // The loop around a W1A8 tile that reads the pixels of a quantized image where they are.
 #pragma once
 
-#include <vector>
-
 #include "shared/quantize.h"
 #include "shared/w1a8_tiles.h"
 
@@ -23,14 +21,13 @@ void convolve_lines(const W1A8Tiles<most_rows, most_panels>& with, const W1A8Ima
 
   // Taps side by side in memory make one run.
   const bool side_by_side = geometry.dilation_x == 1 && b.groups == 1;
-  std::vector<std::int64_t> offsets;
-  for (std::int64_t y = 0; y < b.kernel_y; ++y) {
-    for (std::int64_t x = 0; x < (side_by_side ? 1 : b.kernel_x); ++x) {
-      offsets.push_back(y * geometry.dilation_y * conv.line_bytes() + x * geometry.dilation_x * pixel);
-    }
+  const std::int64_t line_runs = side_by_side ? 1 : b.kernel_x;
+  const own::Array<std::int64_t> offsets(b.kernel_y * line_runs);
+  for (std::int64_t run = 0; run < offsets.size(); ++run) {
+    const std::int64_t y = run / line_runs, x = run % line_runs;
+    offsets.data()[run] = y * geometry.dilation_y * conv.line_bytes() + x * geometry.dilation_x * pixel;
   }
-  const Runs runs{offsets.data(), static_cast<std::int64_t>(offsets.size()),
-                  tap_fours * (side_by_side ? b.kernel_x : 1)};
+  const Runs runs{offsets.data(), offsets.size(), tap_fours * (side_by_side ? b.kernel_x : 1)};
 
   auto* const weights = scratch<Scratch::weights, Integers>(together * panel_fours);
   auto* const starts = scratch<Scratch::starts, Integers>(together);

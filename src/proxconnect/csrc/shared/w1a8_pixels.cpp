@@ -1,7 +1,10 @@
 // From images of float32 to bytes, with room around them.
 
+#include <utility>
+
 #include "shared/kernels.h"
 #include "shared/quantize.h"
+#include "shared/shuffle.h"
 #include "shared/w1a8_tiles.h"
 
 namespace proxconnect::KERNEL_SET {
@@ -22,16 +25,19 @@ void quantize_dense_channels(const W1A8Conv& conv, const float* x, const Step& b
 }
 
 // The inputs that four channels have at sixteen pixels, pixel by pixel.
-void interleave(const Bytes (&channels)[four], Bytes (&pixels)[four]) {
-  constexpr Bytes low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  constexpr Bytes low_pairs = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
-  for (int half = 0; half < 2; ++half) {
-    const Bytes from = low + static_cast<std::uint8_t>(8 * half);
-    const Bytes first = __builtin_shuffle(channels[0], channels[1], from);
-    const Bytes second = __builtin_shuffle(channels[2], channels[3], from);
-    pixels[2 * half] = __builtin_shuffle(first, second, low_pairs);
-    pixels[2 * half + 1] = __builtin_shuffle(first, second, low_pairs + std::uint8_t{8});
-  }
+template <int... i>
+void interleave(const Bytes (&channels)[four], Bytes (&pixels)[four], std::integer_sequence<int, i...>) {
+  constexpr int half = quantized_together / 2;
+  // Bytes, or pairs of them, of one and the other in turns.
+  constexpr auto byte = [](int place) { return place % 2 * quantized_together + place / 2; };
+  constexpr auto pair = [](int place) { return place / 2 % 2 * quantized_together + place / 4 * 2 + place % 2; };
+  const Bytes low[2] = {shuffled<byte(i)...>(channels[0], channels[1]), shuffled<byte(i)...>(channels[2], channels[3])};
+  const Bytes high[2] = {shuffled<half + byte(i)...>(channels[0], channels[1]),
+                         shuffled<half + byte(i)...>(channels[2], channels[3])};
+  pixels[0] = shuffled<pair(i)...>(low[0], low[1]);
+  pixels[1] = shuffled<half + pair(i)...>(low[0], low[1]);
+  pixels[2] = shuffled<pair(i)...>(high[0], high[1]);
+  pixels[3] = shuffled<half + pair(i)...>(high[0], high[1]);
 }
 
 // Pixels of one line, which are dense in each channel.
@@ -47,7 +53,7 @@ void quantize_dense_pixels(const W1A8Conv& conv, const float* x, const Step& by,
         for (std::int64_t part = 0; part < four && c + part < channels; ++part) {
           planes[part] = quantized(x + (g * channels + c + part) * conv.x.channel_stride + first, width, by, zero_byte);
         }
-        interleave(planes, pixels);
+        interleave(planes, pixels, std::make_integer_sequence<int, quantized_together>());
         const auto* from = reinterpret_cast<const std::uint8_t*>(pixels);
         std::uint8_t* const to = q + first * pixel_bytes + g * conv.group_bytes() + c;
         for (int pixel = 0; pixel < width; ++pixel) std::memcpy(to + pixel * pixel_bytes, from + pixel * four, four);

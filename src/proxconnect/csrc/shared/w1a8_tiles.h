@@ -2,9 +2,6 @@
 // are multiplied by them.
 #pragma once
 
-#include <bit>
-#include <memory>
-
 #include "shared/outputs.h"
 
 namespace proxconnect {
@@ -48,7 +45,7 @@ struct W1A8Tiles {
 inline Integers sum_of_signs(const std::uint32_t* words, std::int64_t fours) {
   Integers set = {};
   for (std::int64_t word = 0; word * fours_of_word < fours; ++word, words += panel_width) {
-    for (int j = 0; j < panel_width; ++j) set[j] += std::popcount(words[j]);
+    for (int j = 0; j < panel_width; ++j) set[j] += own::popcount(words[j]);
   }
   return 2 * set - static_cast<std::int32_t>(fours * four);
 }
@@ -86,15 +83,9 @@ enum class Scratch { inputs, steps, weights, starts, sums, groups };
 // back to the system when it is freed, and getting it anew, page by page, takes longer than some products.
 template <Scratch purpose, typename T>
 T* scratch(std::int64_t count) {
-  thread_local std::unique_ptr<T[]> memory;
-  thread_local std::int64_t size = 0;
-  if (size < count) {
-    memory.reset();
-    size = 0;
-    memory.reset(new T[static_cast<std::size_t>(count)]);
-    size = count;
-  }
-  return memory.get();
+  thread_local own::Array<T> memory;
+  memory.make_room(count);
+  return memory.data();
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ class Geometry:
     """How a convolution moves over an image; pairs are (y, x).
 
     Attributes:
-        stride: steps from one output to the next, at least 1.
+        stride: steps from one output to the next, at least 1 and below 2**31, as the others.
         padding: pixels added at each side, at least 0.
         dilation: steps from one tap to the next, at least 1.
         fill: what lies beyond the image: 0 adds nothing to a sum, as torch's zero padding of inputs of -1
@@ -106,8 +106,10 @@ class Geometry:
     def __post_init__(self) -> None:
         for name, least in (("stride", 1), ("padding", 0), ("dilation", 1)):
             pair = getattr(self, name)
-            if not isinstance(pair, tuple) or len(pair) != 2 or min(pair) < least:
-                raise ProxConnectError(f"{name} is {pair!r}; expected a pair (y, x) of at least {least}")
+            if not isinstance(pair, tuple) or len(pair) != 2 or min(pair) < least or max(pair) >= 2**31:
+                raise ProxConnectError(
+                    f"{name} is {pair!r}; expected a pair (y, x) of at least {least} and below 2**31"
+                )
         if self.fill not in (0, 1, -1):
             raise ProxConnectError(f"fill is {self.fill!r}; expected 0, +1 or -1")
 

@@ -10,6 +10,8 @@ from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 
+_ADDRESSES = 2**47  # bytes that a process can have
+
 
 def sign_images(
     a: Tensor, weight: ConvPanels, geometry: Geometry
@@ -30,7 +32,7 @@ def sign_images(
     if weight.channels % 8:
         check_padding("a", (a.data_ptr(), pixel, count * height * width), weight.channels)
     images = a.data_ptr(), count, height, width
-    return a, images, (count, *geometry.output_size((height, width), weight.kernel))
+    return a, images, _output_rows(count, (height, width), weight, geometry)
 
 
 def float_images(
@@ -51,7 +53,24 @@ def float_images(
             f"fill is {geometry.fill}; expected 0, as only images of signs have other than fill 0"
         )
     images = x.data_ptr(), shape, x.stride()
-    return images, (count, *geometry.output_size((height, width), weight.kernel))
+    return images, _output_rows(count, (height, width), weight, geometry)
+
+
+def _output_rows(
+    count: int, size: tuple[int, int], weight: ConvPanels, geometry: Geometry
+) -> tuple[int, int, int]:
+    """(N, Ho, Wo), of which memory can be had for ``weight.n`` numbers each.
+
+    Raises:
+        ProxConnectError: the kernel does not fit into the padded image, or the output into an address space.
+    """
+    height, width = geometry.output_size(size, weight.kernel)
+    if 4 * count * height * width * weight.n >= _ADDRESSES:
+        raise ProxConnectError(
+            f"the output of shape {(count, height, width, weight.n)} takes more than 2**47 bytes; {geometry} "
+            f"makes it of images of {size}: use less padding"
+        )
+    return count, height, width
 
 
 def check_float_images(x: Tensor, channels: int | None = None) -> None:

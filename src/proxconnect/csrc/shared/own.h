@@ -1,0 +1,86 @@
+// What a set uses in place of functions of the standard library. Those are shared: of a function that several sources
+// compile, the linker keeps one for all of them, with the instructions of whichever set it came from, which other
+// processors may lack. These have internal linkage, as all functions of a set but those of its KernelSet have.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace proxconnect {
+namespace {
+namespace own {
+
+template <typename T>
+constexpr T min(T a, T b) {
+  return b < a ? b : a;
+}
+
+template <typename T>
+constexpr T max(T a, T b) {
+  return a < b ? b : a;
+}
+
+template <typename T>
+constexpr T clamp(T x, T low, T high) {
+  return x < low ? low : high < x ? high : x;
+}
+
+template <typename To, typename From>
+constexpr To bit_cast(const From& from) {
+  return __builtin_bit_cast(To, from);
+}
+
+constexpr int popcount(std::uint32_t word) { return __builtin_popcount(word); }
+
+// Returns the end of what it filled.
+template <typename T>
+inline T* fill_n(T* to, std::int64_t count, const T& value) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value;
+  return to + count;
+}
+
+template <typename T>
+inline void copy_n(const T* from, std::int64_t count, T* to) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  if (count > 0) std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+// A number that is part of a type.
+template <int value>
+struct Constant {
+  constexpr operator int() const { return value; }
+};
+
+// Elements of any content.
+template <typename T>
+class Array {
+ public:
+  Array() = default;
+  explicit Array(std::int64_t size) : elements_(new T[static_cast<std::size_t>(size)]), size_(size) {}
+  ~Array() { delete[] elements_; }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+
+  // Room for at least so many, whose content is lost if that is more than before.
+  void make_room(std::int64_t size) {
+    if (size <= size_) return;
+    delete[] elements_;
+    elements_ = nullptr;
+    size_ = 0;
+    elements_ = new T[static_cast<std::size_t>(size)];
+    size_ = size;
+  }
+
+  T* data() const { return elements_; }
+  std::int64_t size() const { return size_; }
+
+ private:
+  T* elements_ = nullptr;
+  std::int64_t size_ = 0;
+};
+
+}  // namespace own
+}  // namespace
+}  // namespace proxconnect
