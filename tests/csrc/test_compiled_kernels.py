@@ -28,7 +28,9 @@ def build_sanitized(folder: Path, target: str, flags: str, sanitizers: str) -> P
     probe = folder / "probe.cpp"
     probe.write_text("int main() { return 0; }\n")
     compiler = os.environ.get("CXX") or tool("c++")
-    if subprocess.run([compiler, *flags.split(), probe, "-o", folder / "probe"], capture_output=True).returncode:
+    if subprocess.run(
+        [compiler, *flags.split(), probe, "-o", folder / "probe"], capture_output=True
+    ).returncode:
         pytest.skip(f"the C++ compiler has no {flags}")
     return build(folder, flags, targets=(target,)) / target
 

@@ -1,7 +1,7 @@
 """No instruction of a kernel set runs on a processor that lacks it.
 
-Code that several sets compile, of which the linker keeps one, could carry a set's instructions to where they are
-not known. Without optimization nothing is inlined away, so most of such code is seen there.
+Code that several sets compile, of which the linker keeps one, could carry a set's instructions to where they
+are not known. Without optimization nothing is inlined away, so most of such code is seen there.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t column
 }
 
 void settle_means(const float* values, std::int64_t rows, std::int64_t columns, float* mean) {
+  check_matrix(rows, columns);
   for (std::int64_t row = 0; row < rows && columns > 0; ++row) {
     const float* from = values + row * columns;
     const float magnitude = from[0] < 0.0f ? -from[0] : from[0];
