@@ -37,6 +37,20 @@ class Recurrent(nn.Module):
         return output[0] if isinstance(output, tuple) else output
 
 
+class Conv1D(nn.Module):
+    """A linear layer as the library transformers has it: recognised by the name of its class."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight = nn.Parameter(torch.randn(nx, nf))
+        self.bias = nn.Parameter(torch.randn(nf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.addmm(self.bias, x.view(-1, x.size(-1)), self.weight)
+        return y.view(*x.size()[:-1], self.nf)
+
+
 def numbers(*shape: int) -> Callable[[], Tensor]:
     return lambda: torch.randn(shape)
 
@@ -44,6 +58,7 @@ def numbers(*shape: int) -> Callable[[], Tensor]:
 LSTM = {"num_layers": 2, "bidirectional": True, "batch_first": True}
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "linear": (lambda: nn.Linear(13, 5), numbers(3, 13)),
+    "transposed linear": (lambda: Conv1D(5, 13), numbers(3, 2, 13)),
     "grouped": (lambda: nn.Conv1d(4, 6, 3, groups=2), numbers(2, 4, 9)),
     "depthwise": (lambda: nn.Conv2d(4, 8, 3, groups=4), numbers(2, 4, 5, 5)),
     "conv3d": (lambda: nn.Conv3d(2, 3, 2), numbers(2, 2, 3, 3, 3)),
@@ -135,6 +150,43 @@ def test_fused_attention_answers_with_the_quantized_weights() -> None:
         fused = model(x)
     torch.testing.assert_close(fused, model.train()(x).detach())
     assert not torch.allclose(fused, full(x), atol=1e-2)
+
+
+def test_a_transposed_linear_layer_runs_on_a_kernel(tmp_path: Path) -> None:
+    model, x = binarized("transposed linear", scale="channel"), torch.randn(3, 2, 13)
+    path = pc.save(model, tmp_path / "m.safetensors", x)
+    assert pc.load(path).kernels == {"weight": "w1a32"}
+    packed = pc.pack_(copy.deepcopy(model)).requires_grad_(False)
+    assert pc.summary(packed, x).layers[0].kernel == "w1a32"
+    for form in (model, packed, pc.load(path), path):
+        assert pc.summary(form, x).macs(binary=True) == 2 * 5 * 13
+    with torch.no_grad():
+        torch.testing.assert_close(pc.load(path)(x), packed(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(pc.load(path, activations="int8")(x), packed(x), rtol=0.05, atol=0.2)
+
+
+@pytest.mark.parametrize("layer", ["lstm", "transposed2d"])
+def test_packed_layers_count_the_same_products(layer: str) -> None:
+    model, x = binarized(layer), LAYERS[layer][1]()
+    expected = pc.summary(model, x).macs(binary=True)
+    assert pc.summary(pc.pack_(model), x).macs(binary=True) == expected
+
+
+class ColumnBias(Conv1D):
+    """Uses its weight as its base does, and its bias otherwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias[:1], x, self.weight)
+
+
+def test_a_transposed_product_with_another_bias_runs_on_no_kernel(tmp_path: Path) -> None:
+    model, x = ColumnBias(5, 13), torch.randn(4, 13)
+    pc.binarize_(model, pc.BinarizeConfig("bc"), lambda module, name: True)
+    path = pc.save(model, tmp_path / "m.safetensors", x)
+    with torch.no_grad():
+        expected = pc.harden_(model)(x)
+        torch.testing.assert_close(pc.load(path)(x), expected)
+        assert torch.equal(pc.pack_(model)(x), expected)
 
 
 def test_a_file_of_a_transposed_convolution_fits_no_other_layer(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from proxconnect.graph import Node, TensorName
-from proxconnect.layers import weight_names
+from proxconnect.layers import rows_of, weight_names
 
 _BY_OUTPUT = ("linear", "conv1d", "conv2d", "conv3d")
 _BY_INPUT = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -27,8 +27,9 @@ def model_macs(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, int]:
 
     def hook(name: str) -> Callable[[nn.Module, Any, dict[str, Any], Any], None]:
         def count(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-            arguments = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-            for part, products in _of_layer(module, list(arguments.values()), output).items():
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            arguments = [*bound.args, *bound.kwargs.values()]
+            for part, products in _of_layer(module, arguments, output).items():
                 layer = f"{name}.{part}".strip(".")
                 macs[layer] = macs.get(layer, 0) + products
 
@@ -54,9 +55,9 @@ def _of_layer(module: nn.Module, arguments: Sequence[Any], output: Any) -> dict[
         return {"": data.numel() // module.input_size * weights}
     if isinstance(module, nn.Embedding):
         return {}
-    transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    values = first if transposed else output
-    return {"": values.numel() * math.prod(cast(Tensor, module.weight).shape[1:])}
+    shape = cast(Tensor, module.weight).shape
+    values = output if rows_of(module, shape).transposed is None else first
+    return {"": values.numel() * math.prod(shape[1:])}
 
 
 def node_macs(
@@ -76,6 +77,8 @@ def node_macs(
             yield name, output.numel() * math.prod(shapes[name][1:])
         case (_, TensorName(name), *_) if operator in _BY_INPUT:
             yield name, args[0].numel() * math.prod(shapes[name][1:])
+        case (_, _, TensorName(name)) if operator == "addmm":
+            yield name, args[1].numel() * math.prod(shapes[name][1:])
         case (_, _, (*weights,), *_) | (_, _, *weights) if operator in _RECURRENT:
             steps = math.prod(args[0].shape[:-1])
             for weight in weights:

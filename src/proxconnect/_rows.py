@@ -19,7 +19,8 @@ class Rows:
         group: how many neighbouring inputs of a row share a scale, the last ones of a row perhaps fewer; None
             where a scale is a whole row's, or the whole weight's.
         transposed: groups ``g`` of a transposed convolution, whose weight has the shape
-            ``[in, out / g, ...]``; None for every other weight, whose rows lie along dimension 0.
+            ``[in, out / g, ...]``; 1 for a linear layer whose weight has the shape ``[in, out]``; None for
+            every other weight, whose rows lie along dimension 0.
 
     >>> Rows((4, 3, 5, 5), transposed=2).row_shape
     (6, 2, 5, 5)

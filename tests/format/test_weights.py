@@ -37,6 +37,8 @@ FORMS = [
     BinaryTensor((2, 3, 2), bits=2),
     BinaryTensor((2, 3, 2), bits=2, group=4),
     BinaryTensor((4, 3, 2), transposed=1),
+    BinaryTensor((7, 3), transposed=1),
+    BinaryTensor((7, 3), bits=2, group=2, transposed=1),
     BinaryTensor((4, 3, 2), bits=2, transposed=2),
     BinaryTensor((4, 2, 1, 3), group=4, transposed=2),
     BinaryTensor((4, 1, 3), group=100, transposed=4),

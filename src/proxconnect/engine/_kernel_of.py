@@ -22,8 +22,8 @@ def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = Non
 
     Unpacked are ternary weights, scales of groups of inputs, float32 convolutions with fewer than 128 inputs
     to a sum or 8 channels in a group, and whatever is neither a linear layer nor a 1d or 2d convolution with
-    zero padding: three dimensions, transposed, embeddings, attention's input projections, recurrent layers,
-    and classes derived from torch's, which may do something else with the weight.
+    zero padding: three dimensions, transposed ones, embeddings, attention's input projections, recurrent
+    layers, and classes derived from torch's, which may do something else with the weight.
 
     Args:
         form: the weight's.
@@ -35,9 +35,9 @@ def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = Non
     >>> kernel_of(BinaryTensor((8, 4), bits=2), Use("linear"))
     'unpacked'
     """
-    inputs = math.prod(form.shape[1:])
-    fits = form.bits == 1 and form.group is None and form.transposed is None and inputs <= _MOST_INPUTS
-    if use is None or not fits:
+    inputs = math.prod(form.rows.row_shape[1:])
+    fits = form.bits == 1 and form.group is None and inputs <= _MOST_INPUTS
+    if use is None or not fits or use.transposed != (form.transposed is not None):
         return UNPACKED
     if use.binary_input:
         return "w1a1"

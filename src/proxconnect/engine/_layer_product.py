@@ -29,9 +29,10 @@ class LayerProduct:
 
     def __init__(self, kernel: str, use: Use, weight: PackedWeight, layer: nn.Module) -> None:
         self.kernel = kernel
-        self.channels = weight.form.shape[1] * use.groups
+        outputs, channels, *_ = weight.form.rows.row_shape
+        self.channels = channels * use.groups
         self.dimensions = None if use.operation == "linear" else len(weight.form.shape)
-        self.scale, self.no_bias = scale_of(weight), torch.zeros(weight.form.shape[0])
+        self.scale, self.no_bias = scale_of(weight), torch.zeros(outputs)
         accumulator = self._accumulator(layer)
         wrap = accumulator is not None and (accumulator.bits, accumulator.overflow) == (8, "wrap")
         operand, flat = lay_out(weight, use), use.operation == "conv1d"

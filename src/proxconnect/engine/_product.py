@@ -78,7 +78,7 @@ class Product:
 
 def lay_out(weight: PackedWeight, use: Use) -> Operand:
     """The weight as the kernels of this use take it."""
-    bits, shape = weight.bits, weight.form.shape
+    bits, shape = weight.bits, weight.form.rows.row_shape
     if use.operation == "linear":
         return LinearOperand(Panels(bits, shape[1]))
     height, width = (1, *shape[2:])[-2:]
@@ -88,4 +88,6 @@ def lay_out(weight: PackedWeight, use: Use) -> Operand:
 
 def scale_of(weight: PackedWeight) -> Tensor:
     """One scale for each output, in float32."""
-    return weight.scale.detach().to(torch.float32).reshape(-1).expand(weight.form.shape[0]).contiguous()
+    return (
+        weight.scale.detach().to(torch.float32).reshape(-1).expand(weight.form.rows.row_shape[0]).contiguous()
+    )

@@ -10,8 +10,9 @@ from torch import nn
 
 from proxconnect.graph import Node
 from proxconnect.graph.graph import leaves
-from proxconnect.layers import BinaryInput
+from proxconnect.layers import BinaryInput, is_transposed_linear
 
+ADDMM = "aten.addmm.default"
 _OPERATIONS: dict[type[nn.Module], str] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
 _CONVOLUTIONS = {
     f"aten.{name}.{kind}": name for name in ("conv1d", "conv2d") for kind in ("default", "padding")
@@ -23,7 +24,8 @@ class Use:
     """What the choice of a kernel, and the kernel itself, need to know.
 
     ``operation`` is ``"linear"``, ``"conv1d"`` or ``"conv2d"``. Moves of a ``"conv1d"`` are those of the
-    convolution of height 1 that it is. ``binary_input``: the input is -1 and +1.
+    convolution of height 1 that it is. ``binary_input``: the input is -1 and +1. ``transposed``: a linear
+    layer's weight has its inputs along dimension 0.
     """
 
     operation: str
@@ -32,11 +34,14 @@ class Use:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    transposed: bool = False
 
 
 def use_of_layer(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
     """How a layer of the class ``plain`` uses its weight; None where no kernel knows it."""
     binary_input = issubclass(plain, BinaryInput)
+    if plain.__name__ == "Conv1D" and is_transposed_linear(layer):
+        return Use("linear", transposed=True)
     known = [kind for kind in _OPERATIONS if plain is kind or (binary_input and issubclass(plain, kind))]
     if not known:
         return None
@@ -60,7 +65,12 @@ def use_of_layer(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
 
 
 def use_of_node(node: Node, shape: Sequence[int], binary_input: bool) -> Use | None:
-    """How ``node`` uses its second argument, a weight of this shape; None where no kernel knows it."""
+    """How ``node`` uses its weight, of this shape: its second argument, of ``addmm`` the third.
+
+    None where no kernel knows it.
+    """
+    if node.op == ADDMM:
+        return Use("linear", transposed=True) if len(shape) == 2 and len(node.args) == 3 else None
     if node.op == "aten.linear.default":
         return Use("linear", binary_input) if len(shape) == 2 else None
     dimensions = {"conv1d": 3, "conv2d": 4}.get(_CONVOLUTIONS.get(node.op, ""))

@@ -41,7 +41,8 @@ class BinaryTensor:
     """A weight of levels {-1, 1} (``bits`` 1) or {-1, 0, 1} (``bits`` 2) times a scale.
 
     ``group`` inputs of an output channel share a scale; without it, a channel's or all. ``transposed`` is the
-    number of groups of a transposed convolution: see :class:`proxconnect._rows.Rows`. ``accumulator``, one of
+    number of groups of a transposed convolution, or 1 for a matrix that inputs are multiplied with from the
+    left: see :class:`proxconnect._rows.Rows`. ``accumulator``, one of
     :data:`ACCUMULATORS`, is there for layers with binary input: ``"32"``, or what becomes of a sum beyond how
     many bits.
     """
@@ -196,8 +197,8 @@ def _graph(value: Any, where: str) -> GraphInfo:
 def _binary(value: Any, where: str) -> BinaryTensor:
     tensor: BinaryTensor = _BINARY(value, where)
     groups = tensor.transposed
-    if groups is not None and (len(tensor.shape) < 3 or tensor.shape[0] % groups):
-        raise refusal(f"{where}.transposed", "a divisor of the first of three or more sizes", groups)
+    if groups is not None and (tensor.shape[0] % groups or (len(tensor.shape) == 2 and groups > 1)):
+        raise refusal(f"{where}.transposed", "a divisor of the first of three or more sizes, or 1", groups)
     return tensor
 
 

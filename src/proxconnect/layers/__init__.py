@@ -19,7 +19,13 @@ from proxconnect.layers._parametrization import (
     binarized_weights,
     latent_weight,
 )
-from proxconnect.layers._tensors import LINEAR_AND_CONV, read_weights_anew, rows_of, weight_names
+from proxconnect.layers._tensors import (
+    LINEAR_AND_CONV,
+    is_transposed_linear,
+    read_weights_anew,
+    rows_of,
+    weight_names,
+)
 from proxconnect.layers.accumulator import Accumulator, AccumulatorSums, collect_accumulators
 from proxconnect.layers.activations import BinaryActivation, SignActivation, activation_quantizers
 from proxconnect.layers.binarize import binarize_
@@ -52,6 +58,7 @@ __all__ = [
     "harden_",
     "harden_input_",
     "hardened_weights",
+    "is_transposed_linear",
     "latent_weight",
     "read_weights_anew",
     "recalibrate_",

@@ -42,7 +42,7 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
 
 
 def is_linear_or_conv(module: nn.Module) -> bool:
-    """Whether a module is one of :data:`LINEAR_AND_CONV` or a :func:`transposed_linear` layer."""
+    """Whether a module is one of :data:`LINEAR_AND_CONV` or the ``Conv1D`` of transformers."""
     return isinstance(module, LINEAR_AND_CONV) or is_transposed_linear(module)
 
 

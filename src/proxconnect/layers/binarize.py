@@ -27,10 +27,10 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     binary activations, the submodule ``input_quantizer`` of each chosen ``Linear``, ``Conv1d/2d/3d`` and
     ``ConvTranspose1d/2d/3d`` makes its input -1 and +1; other layers keep their activations.
 
-    Layers that can be binarized are ``Linear``, ``Conv1d/2d/3d``, ``ConvTranspose1d/2d/3d``, ``Embedding``
-    (an output channel is a row), ``MultiheadAttention`` (its input projections; its output projection is a
-    ``Linear`` of its own), ``LSTM``, ``GRU``, ``RNN`` and their cells (all weight matrices). Layers that
-    share a weight share its latent and its quantized value.
+    Layers that can be binarized are ``Linear``, ``Conv1d/2d/3d``, ``ConvTranspose1d/2d/3d``, the ``Conv1D``
+    of transformers (a linear layer), ``Embedding`` (an output channel is a row), ``MultiheadAttention`` (its
+    input projections; its output projection is a ``Linear`` of its own), ``LSTM``, ``GRU``, ``RNN`` and their
+    cells (all weight matrices). Layers that share a weight share its latent and its quantized value.
 
     A hardened layer is binarized anew, to train it further: its weights become the latents, and as they are
     levels times scales already, nothing else changes (``scale_dtype`` must hold the scales). Its learned
@@ -42,7 +42,9 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
             ``{name or "re:pattern": BinarizeConfig or None}``, in which the first entry that fits a layer's
             whole name decides. None, and no entry that fits, leave a layer as it is.
         filter_fn: ``filter_fn(module, fqn) -> bool`` chooses among the layers above; by default every
-            ``Linear``, ``Conv`` and ``ConvTranspose`` but the first and the last in registration order.
+            ``Linear``, ``Conv`` and ``ConvTranspose`` but the first layer in registration order, which may be
+            an ``Embedding``, and the heads: the last such layer, those beside it, those that share an
+            embedding's weight, and the last in each module that is called a head (the guide has the rule).
             ``Embedding``, ``MultiheadAttention`` and recurrent layers are chosen by filter or map alone.
 
     Raises:

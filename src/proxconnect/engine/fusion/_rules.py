@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from proxconnect.engine._product import Product, scale_of
-from proxconnect.engine._use import use_of_node
+from proxconnect.engine._use import ADDMM, use_of_node
 from proxconnect.engine.fusion._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
 from proxconnect.engine.fusion._thresholds import thresholds
 from proxconnect.engine.kernels import Affine
@@ -106,15 +107,21 @@ def _biases(rewriting: Rewriting, index: int, node: Node) -> None:
 
 def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
     """A layer with a binary weight and float input."""
-    match node.args:
+    args = (node.args[1], node.args[2], node.args[0]) if node.op == ADDMM else node.args
+    match args:
         case (Value() as x, TensorName(name), *rest) if index not in rewriting.dependence.exact:
-            use = use_of_node(node, rewriting.shape_of(name), binary_input=False)
+            shape = rewriting.shape_of(name)
+            use = use_of_node(node, shape, binary_input=False)
             named = rest[0] if rest else None
             bias = rewriting.constant(named)
-            if named is None or bias is not None:
+            if use is not None and (named is None or _is_bias(bias, shape[1 if use.transposed else 0])):
                 product = rewriting.laid_out(name, use, bias)
                 if product is not None:
                     rewriting.draft.put(index, Node(PRODUCT, (product, x, None)))
+
+
+def _is_bias(bias: Tensor | None, outputs: int) -> bool:
+    return bias is not None and bias.shape == (outputs,)
 
 
 def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
