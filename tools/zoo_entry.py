@@ -5,7 +5,7 @@
 
 Evaluates the run's packed file on the test split of the data and writes ``<name>.safetensors`` and
 ``<name>.json`` to ``src/proxconnect/zoo``. The card's commit is that of the run's result; a run that recorded
-none needs ``--commit``.
+none needs ``--commit``. Neither that commit nor the tool's own may have uncommitted changes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import proxconnect as pc
 from proxconnect._files import written_whole
@@ -31,15 +32,39 @@ def entry(
     protocol: str,
     recipe: str,
     commit: str | None,
+    measured: dict[str, Any],
     zoo: Path,
 ) -> pc.zoo.Card:
-    """Write the two files of the model ``name`` to the folder ``zoo``."""
+    """Write the two files of the model ``name`` to the folder ``zoo``.
+
+    Args:
+        name: what ``pc.zoo.load`` will call the model.
+        run: folder of a finished run.
+        data: folder with the test split.
+        data_name: what the card calls the data.
+        protocol: how it was trained.
+        recipe: what trains it.
+        commit: of the code that trained it; None takes that which the run recorded.
+        measured: commit and machine that evaluate it now, as ``proxconnect.trainer.origin()`` gives them.
+        zoo: the folder.
+
+    Raises:
+        ProxConnectError: a commit is not known, or was not what the code was: the tree had changes.
+    """
     result = json.loads((run / "result.json").read_text())
     packed = run / "model.safetensors"
     network = pc.load(packed)
     commit = commit or (result.get("origin") or {}).get("commit")
     if commit is None:
         raise pc.ProxConnectError(f"{run} did not record its commit; pass --commit")
+    if measured["commit"] is None:
+        raise pc.ProxConnectError("the commit of this code is unknown; run the tool in a git checkout")
+    for what, found in (("the run was trained", commit), ("this tool runs", measured["commit"])):
+        if found.endswith("-dirty"):
+            raise pc.ProxConnectError(
+                f"{what} with changes that no commit holds ({found}), so nobody could repeat it; "
+                "commit them and start again"
+            )
     found = evaluate_split(network, data)
     card = pc.zoo.Card(
         model=result["config"]["model"],
@@ -53,7 +78,7 @@ def entry(
         bytes=packed.stat().st_size,
         recipe=recipe,
         commit=commit,
-        evaluated=origin(),
+        evaluated=measured,
     )
     with written_whole(zoo / f"{name}.safetensors") as file:
         shutil.copyfile(packed, file)
@@ -74,7 +99,7 @@ def main() -> None:
     parser.add_argument("--protocol", required=True, help="how it was trained, in a sentence")
     parser.add_argument("--recipe", required=True, help="grid file and cell, or the command, that trains it")
     parser.add_argument("--commit", help="of the code that trained it, where the run did not record it")
-    print(entry(**vars(parser.parse_args()), zoo=ZOO).to_json(), end="")
+    print(entry(**vars(parser.parse_args()), measured=origin(), zoo=ZOO).to_json(), end="")
 
 
 if __name__ == "__main__":

@@ -36,3 +36,29 @@ def test_refuses_no_batches_and_no_batch_norm() -> None:
         pc.recalibrate_(nn.BatchNorm1d(3), [])
     with pytest.raises(pc.ProxConnectError, match="no BatchNorm"):
         pc.recalibrate_(nn.Linear(3, 3), [torch.randn(1, 3)])
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (float("nan"), r"batch 1 \(from 0\) has NaN"),
+        (float("inf"), r"batch 1 .* that are not finite"),
+    ],
+)
+def test_refuses_batches_that_spoil_the_statistics(bad: float, words: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, momentum=0.3), nn.Linear(3, 1)).train()
+    model(torch.randn(8, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batches = [torch.randn(8, 3), torch.randn(8, 3).index_fill(0, torch.tensor([5]), bad)]
+    with pytest.raises(pc.ProxConnectError, match=words):
+        pc.recalibrate_(model, batches)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model[1].momentum == 0.3
+    assert all(module.training for module in model.modules())
+
+
+def test_nan_that_no_batch_norm_sees_is_refused_too() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Threshold(0.0, 1.0), nn.BatchNorm1d(3))
+    with pytest.raises(pc.ProxConnectError, match="has NaN"):
+        pc.recalibrate_(model, [torch.tensor([[torch.nan, 1.0, 2.0], [3.0, 4.0, 5.0]])])

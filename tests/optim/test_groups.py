@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -92,10 +94,17 @@ def test_without_a_bound_nothing_is_clipped() -> None:
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), free.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
-def test_refuses_a_bound_that_is_not_positive(clip: float) -> None:
-    with pytest.raises(pc.ProxConnectError, match="latent_clip must be a positive number or None"):
-        pc.param_groups(model(), lr=0.1, latent_clip=clip)
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), True, "0.1", [0.1]])
+def test_refuses_what_is_not_a_positive_number(value: Any) -> None:
+    with pytest.raises(pc.ProxConnectError, match=r"^lr must be a positive number, not"):
+        pc.param_groups(model(), lr=value)
+    for name in ("latent_lr", "latent_clip"):
+        with pytest.raises(pc.ProxConnectError, match=f"{name} must be a positive number or None, not"):
+            pc.param_groups(model(), lr=0.1, **{name: value})
+    for name in ("weight_decay", "latent_weight_decay"):
+        if value != 0:
+            with pytest.raises(pc.ProxConnectError, match=f"^{name} must be a number of at least 0, not"):
+                pc.param_groups(model(), lr=0.1, **{name: value})
 
 
 def test_refuses_latent_options_without_latents() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 from dataclasses import replace
@@ -28,7 +29,8 @@ def test_cards_say_what_the_files_hold(name: str) -> None:
     assert card.data == "CIFAR-10 (JPEG copy)"
     assert 0.5 < card.accuracy < 1
     assert card.images == 5000
-    assert len(card.commit.removesuffix("-dirty")) == 40
+    for commit in (card.commit, card.evaluated["commit"]):
+        assert re.fullmatch("[0-9a-f]{40}", commit)
     path = Path(_shelf.__file__).parent / f"{name}.safetensors"
     assert path.stat().st_size == card.bytes
     header = pc.inspect(path).header
@@ -62,12 +64,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "result.json").write_text(json.dumps(result))
     tool = runpy.run_path(str(TOOL))["entry"]
-    given = {"data": "digits", "data_name": "Digits", "protocol": "None.", "recipe": "none", "commit": None}
-    assert tool("perceptron-digits", folder, **given, zoo=zoo).commit == "0" * 40
+    given = {"data": "digits", "data_name": "Digits", "protocol": "None.", "recipe": "none", "zoo": zoo}
+    given |= {"commit": None, "measured": {"commit": "1" * 40}}
+    card = tool("perceptron-digits", folder, **given)
+    assert card.commit == "0" * 40
+    assert card.evaluated == {"commit": "1" * 40}
+    for changed, words in (
+        ({"commit": "2" * 40 + "-dirty"}, "the run was trained with changes that no commit holds"),
+        ({"measured": {"commit": "1" * 40 + "-dirty"}}, "this tool runs with changes that no commit holds"),
+        ({"measured": {"commit": None}}, "the commit of this code is unknown"),
+    ):
+        with pytest.raises(pc.ProxConnectError, match=words):
+            tool("other", folder, **{**given, **changed})
     (folder / "result.json").write_text(json.dumps({**result, "origin": None}))
     with pytest.raises(pc.ProxConnectError, match="did not record its commit; pass --commit"):
-        tool("other", folder, **given, zoo=zoo)
-    assert not (zoo / "other.json").exists()
+        tool("other", folder, **given)
+    assert not list(zoo.glob("other*"))
     return zoo
 
 

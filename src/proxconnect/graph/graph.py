@@ -71,11 +71,6 @@ class Graph:
         """The names of the inputs, in order."""
         return tuple(spec.name for spec in self.inputs)
 
-    def tensor_names(self) -> set[str]:
-        """Names of all parameters, buffers and constants that the graph reads."""
-        arguments = [(*node.args, *node.kwargs.values()) for node in self.nodes]
-        return {leaf.name for leaf in leaves([arguments, self.output]) if isinstance(leaf, TensorName)}
-
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """``tree`` with ``function`` applied to everything that is not a tuple, list or dict."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -24,7 +26,8 @@ def recalibrate_(model: Model, batches: Iterable[Tensor]) -> Model:
         batches: input tensors, as the model takes them.
 
     Raises:
-        ProxConnectError: there is no batch, or the model has no BatchNorm with running statistics.
+        ProxConnectError: there is no batch, the model has no BatchNorm with running statistics, or a batch
+            has NaN or makes a statistic that is not finite. The model is left as it was.
 
     >>> import torch, proxconnect as pc
     >>> model = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
@@ -40,18 +43,28 @@ def recalibrate_(model: Model, batches: Iterable[Tensor]) -> Model:
     if first is None:
         raise ProxConnectError("recalibrate_ needs at least one batch, got none")
     modes = {module: module.training for module in model.modules()}
-    momenta = {norm: norm.momentum for norm in norms}
+    before = {norm: (norm.momentum, copy.deepcopy(dict(norm.named_buffers()))) for norm in norms}
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the cumulative average
         norm.train()
     try:
-        model(first)
-        for batch in batches:
+        for number, batch in enumerate(chain([first], batches)):
+            if isinstance(batch, Tensor) and batch.isnan().any():
+                raise ProxConnectError(f"batch {number} (from 0) has NaN; leave out or mend such inputs")
             model(batch)
+            if not all(buffer.isfinite().all() for norm in norms for buffer in norm.buffers()):
+                raise ProxConnectError(
+                    f"batch {number} (from 0) gives a BatchNorm statistics that are not finite; look for "
+                    "infinite or very large inputs, or weights that are not finite"
+                )
+    except BaseException:
+        for norm, (_, buffers) in before.items():
+            norm.load_state_dict(buffers, strict=False)
+        raise
     finally:
-        for norm, momentum in momenta.items():
+        for norm, (momentum, _) in before.items():
             norm.momentum = momentum
         for module, training in modes.items():
             module.training = training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -24,7 +25,7 @@ def param_groups(
 
     Args:
         model: a model with or without binarized layers.
-        lr: learning rate.
+        lr: learning rate, a positive number.
         weight_decay: of all parameters but the latents.
         latent_lr: learning rate of the latents; by default ``lr``.
         latent_lr_relative: whether ``latent_lr`` counts in units of each layer's mean ``s``: for optimizers
@@ -38,7 +39,8 @@ def param_groups(
         ``latent_lr`` is relative; a group without parameters is left out.
 
     Raises:
-        ProxConnectError: a negative or zero bound, or ``latent_*`` given for a model without latents.
+        ProxConnectError: a learning rate or a bound that is not a positive number, a weight decay that is
+            negative, or ``latent_*`` given for a model without latents.
 
     >>> import torch, proxconnect as pc
     >>> model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(3)))
@@ -46,8 +48,14 @@ def param_groups(
     >>> [(group["name"], len(group["params"])) for group in pc.param_groups(model, lr=1e-3)]
     [('rest', 5), ('latent', 1)]
     """
-    if latent_clip is not None and not latent_clip > 0:
-        raise ProxConnectError(f"latent_clip must be a positive number or None, not {latent_clip!r}")
+    if not _is_number(lr) or lr == 0:
+        raise ProxConnectError(f"lr must be a positive number, not {lr!r}")
+    for name, value in (("latent_lr", latent_lr), ("latent_clip", latent_clip)):
+        if value is not None and (not _is_number(value) or value == 0):
+            raise ProxConnectError(f"{name} must be a positive number or None, not {value!r}")
+    for name, value in (("weight_decay", weight_decay), ("latent_weight_decay", latent_weight_decay)):
+        if not _is_number(value):
+            raise ProxConnectError(f"{name} must be a number of at least 0, not {value!r}")
     layers = {id(found.latent): (found.latent, found.quantizer) for found in binarized_weights(model)}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in layers]
     if not layers and (latent_lr is not None or latent_weight_decay or latent_clip is not None):
@@ -62,3 +70,8 @@ def param_groups(
     else:
         groups.append({**shared, "params": [latent for latent, _ in layers.values()], "lr": latent_lr})
     return [group for group in groups if group["params"]]
+
+
+def _is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number of at least 0."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
