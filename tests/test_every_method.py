@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import proxconnect as pc
-from proxconnect.layers import LINEAR_AND_CONV, binarization_of, binarized_weights
+from proxconnect.layers import binarization_of, binarized_weights
 from proxconnect.models import CifarResNet, VisionTransformer
 from proxconnect.optim import default_schedule, rule_and_method
 
@@ -36,6 +36,10 @@ class Tagger(nn.Module):
         states, _ = self.lstm(self.words(words))
         logits: Tensor = self.head(functional.hardtanh(self.hidden(self.norm(states.mean(dim=1)))))
         return logits
+
+
+# How many weights of each model are binarized.
+WEIGHTS = {CifarResNet: 6, VisionTransformer: 4, Tagger: 10}
 
 
 def cnn() -> tuple[nn.Module, Tensor]:
@@ -83,15 +87,16 @@ def trained(name: str, setting: str, model: nn.Module, inputs: Tensor, **options
 
 def check_packed(model: nn.Module, inputs: Tensor, setting: str, path: Path) -> None:
     """Hardened, the model computes with levels times scales alone; packed and reloaded, it answers alike."""
-    levels = next(binarized_weights(model)).quantizer.config.levels
+    levels = {found.name: set(found.quantizer.config.levels) for found in binarized_weights(model)}
+    assert len(levels) == WEIGHTS[type(model)]
     pc.harden_(model)
     info = binarization_of(model)
     assert info is not None
     assert setting in info.setting.split(", ")
-    for name, module in model.named_modules():
-        if isinstance(module, LINEAR_AND_CONV) and hasattr(module, "weight_scale"):
-            codes = module.weight / module.weight_scale.to(module.weight.dtype)
-            assert {round(code, 3) for code in codes.flatten().tolist()} <= set(levels), name
+    tensors = model.state_dict()
+    for name, allowed in levels.items():
+        codes = tensors[name] / tensors[f"{name}_scale"].to(tensors[name].dtype)
+        assert {round(code, 3) for code in codes.flatten().tolist()} <= allowed, name
     with torch.no_grad():
         expected = model(inputs)
     pc.save(model, path, (inputs,))
