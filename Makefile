@@ -9,7 +9,8 @@ MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt
 
 # Small networks gain nothing from a second thread, and wait for each other's where the cores are busy.
 ONE_THREAD := OMP_NUM_THREADS=1
-PYTEST := $(ONE_THREAD) $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 8
+PROCESSES := --numprocesses auto --maxprocesses 8
+PYTEST := $(ONE_THREAD) $(BIN)/pytest --quiet $(PROCESSES)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full lint format clean
@@ -23,8 +24,9 @@ demo: $(INSTALLED) ## train, pack, reload and run a 1-bit network on handwritten
 test: lint ## style, types, import directions and tests
 	@$(PYTEST)
 
-test-full: lint ## the same, with the large matrices
-	@$(PYTEST) -m "full or not full"
+test-full: lint ## the same, with the large matrices, then as other machines would, with new random examples
+	@$(PYTEST) -m "full or not full" --hypothesis-profile=new
+	@tools/test_machines $(PROCESSES)
 
 lint: $(INSTALLED) ## style, types and import directions
 	@$(BIN)/ruff check --quiet
