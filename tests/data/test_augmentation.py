@@ -85,6 +85,11 @@ def test_negative_padding_is_refused() -> None:
         Augmentation(-1, True)
 
 
+def grey_levels_apart(one: torch.Tensor, other: torch.Tensor) -> int:
+    """The most that two images differ in a pixel: resizing at another place rounds other floats."""
+    return int((one.int() - other.int()).abs().max())
+
+
 def test_a_part_is_cut_and_resized() -> None:
     """On images whose values are their columns, and their rows, what was cut can be read off."""
     side, size = 256, 300
@@ -104,11 +109,13 @@ def test_a_part_is_cut_and_resized() -> None:
     assert area.mean() == pytest.approx(0.54, abs=0.06)
     assert 0.73 < ratio.min() < 0.8
     assert 1.25 < ratio.max() < 1.36
-    assert (columns.amin(dim=1).min(), columns.amax(dim=1).max()) == (0, side - 1)
-    assert torch.equal(result[:, 0, 0], result[:, 0, -1])
+    assert columns.amin(dim=1).min() <= 1
+    assert columns.amax(dim=1).max() >= side - 2
+    assert grey_levels_apart(result[:, 0, 0], result[:, 0, -1]) <= 1
 
 
 def test_the_whole_image_is_a_part_too() -> None:
+    torch.manual_seed(0)
     batch = torch.randint(256, (8, 3, 9, 7), dtype=torch.uint8)
     assert torch.equal(ResizedCrop(smallest=1, flip=False)(batch, torch.Generator().manual_seed(0)), batch)
     mirrored = ResizedCrop(smallest=1)(batch, torch.Generator().manual_seed(0))
@@ -117,10 +124,12 @@ def test_the_whole_image_is_a_part_too() -> None:
 
 
 def test_parts_of_a_batch_are_cut_as_in_the_whole() -> None:
+    torch.manual_seed(0)
     batch = torch.randint(256, (6, 3, 8, 8), dtype=torch.uint8)
     whole = ResizedCrop()(batch, torch.Generator().manual_seed(3))
     mine = slice(1, None, 2)
-    assert torch.equal(ResizedCrop()(batch[mine], torch.Generator().manual_seed(3), 6, mine), whole[mine])
+    alone = ResizedCrop()(batch[mine], torch.Generator().manual_seed(3), 6, mine)
+    assert grey_levels_apart(alone, whole[mine]) <= 1
 
 
 @pytest.mark.parametrize("smallest", [0, -1, 1.5])
