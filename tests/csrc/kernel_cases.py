@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,13 @@ def encoded(part: Part) -> bytes:
 
 
 def write_cases(path: Path, every: int = 1) -> None:
-    """All cases, or only one in ``every``."""
+    """Write all cases, or of each kernel only the first and every so-manieth after it."""
     random = np.random.default_rng(0)
     with path.open("wb") as file, np.errstate(invalid="ignore", over="ignore"):
         all_cases = chain(product_cases(random), conv_cases(random), latent_cases(random))
-        for case in islice(all_cases, 0, None, every):
-            file.write(b"".join(map(encoded, case)))
+        seen: Counter[object] = Counter()
+        for case in all_cases:
+            kernel = case[0]
+            if seen[kernel] % every == 0:
+                file.write(b"".join(map(encoded, case)))
+            seen[kernel] += 1
