@@ -145,7 +145,7 @@ def test_the_summary_says_which_end_a_layer_is() -> None:
     assert rows["head"].shape == (20, 8)
 
 
-def test_models_of_timm_and_transformers() -> None:
+def test_a_model_of_transformers() -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     config = transformers.BertConfig(
         vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
