@@ -29,6 +29,8 @@ class BinaryWeight(Sharp):
     learned_scale: nn.Parameter | None
     enabled: bool = True
     """Whether the weight is quantized; a training stage may leave it as its latent."""
+    decay_noticed: bool = False
+    """Whether a warning was given that an optimizer shrinks the latent."""
 
     def __init__(self, weight: Tensor, config: BinarizeConfig, rows: Rows) -> None:
         super().__init__()

@@ -8,9 +8,10 @@ from proxconnect.optim.defaults import TRAINABLE, Schedule, default_schedule, ru
 from proxconnect.optim.groups import param_groups
 from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
-from proxconnect.optim.schedule import SCHEDULES, MuSchedule
+from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule
 
 __all__ = [
+    "LARGEST_MU",
     "RULES",
     "SCHEDULES",
     "TRAINABLE",

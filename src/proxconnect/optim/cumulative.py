@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import binarized_weights
+from proxconnect.optim._watch import warn_of_decay
 
 
 class CumulativeSchedule:
@@ -40,6 +41,7 @@ class CumulativeSchedule:
         layers = list(binarized_weights(model))
         if not layers:
             raise ProxConnectError("a mu schedule needs a model with binarized layers; call binarize_ first")
+        warn_of_decay(optimizer.param_groups, layers, stacklevel=3)
         self.optimizer = optimizer
         self._layers = [(found.name, found.latent, found.quantizer) for found in layers]
         self._step_sizes()

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinaryWeight, binarized_weights
+from proxconnect.optim._watch import warn_of_decay
 from proxconnect.optim.rules import check_fit
 from proxconnect.quantizers import w_shaped
 
@@ -92,6 +93,7 @@ class ProxOptimizer(Optimizer):
         self._share_state_hooks()
         for found in weights:
             found.quantizer.rule = rule
+        warn_of_decay(base.param_groups, weights, stacklevel=3)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

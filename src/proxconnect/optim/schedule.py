@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.layers import activation_quantizers, binarized_weights
+from proxconnect.optim._watch import LoopWatch
 
 PARQ_STEEPNESS = 10.0  # the default of PARQ's own implementation
+LARGEST_MU = torch.finfo(torch.float32).max
+"""What the layers' buffers hold at most."""
 
 # Beyond a sharpness of about 10 hardly a weight flips any more (docs/results/findings.md).
 LATE_MIDDLE = 10.0
@@ -127,7 +132,7 @@ class MuSchedule:
         end = start if end is None else end
         for name, value in (("start", start), ("end", end)):
             zero = name == "start" and value == 0 and kind in _FROM_ZERO
-            if not (zero or (value > 0 and math.isfinite(value))):
+            if not (zero or 0 < value <= LARGEST_MU):
                 raise ProxConnectError(f"{name} must be a positive number, not {value!r}")
         if steps is None and kind != "constant":
             raise ProxConnectError(f"a {kind} schedule takes steps, the number of all training steps")
@@ -136,6 +141,7 @@ class MuSchedule:
         if not 0 < fraction <= 1:
             raise ProxConnectError(f"fraction is a share of the steps, at most 1, not {fraction!r}")
         self._quantizers = _quantizers(model, of)
+        self._watch = LoopWatch(binarized_weights(model)) if of == "weights" else None
         self.kind, self.start, self.end = kind, float(start), float(end)
         self.steps = math.inf if steps is None else steps
         self.moving = 1 if steps is None else max(1, int(fraction * steps))
@@ -150,6 +156,9 @@ class MuSchedule:
     def step(self) -> None:
         """Count one training step and set the layers' ``mu``.
 
+        Warns once where the first steps show that no optimizer took some of them, as under gradient
+        accumulation, or that an optimizer shrinks the latents by weight decay.
+
         Raises:
             ProxConnectError: training goes on beyond the schedule's ``steps``.
         """
@@ -158,6 +167,8 @@ class MuSchedule:
                 f"training goes on after the {self.steps} steps of its mu schedule: make the schedule with "
                 "all training steps as steps=, and with fraction= where mu is to reach its end before"
             )
+        if self._watch is not None and not self._watch.stepped():
+            self._watch = None
         self.count += 1
         self._set()
 
@@ -174,11 +185,14 @@ class MuSchedule:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """How many steps were counted: all that a resumed run needs."""
-        return {"count": self.count}
+        """How many steps were counted, which is all that a resumed run needs, and the ``mu`` reached."""
+        return {"count": self.count, "mu": self.mu}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`.
+
+        Warns where ``mu`` jumps by that, as when the state of a finished schedule is loaded into a longer
+        one.
 
         Raises:
             ProxConnectError: the state counts more steps than the schedule has.
@@ -189,6 +203,14 @@ class MuSchedule:
                 "make it with the steps it had"
             )
         self.count = int(state["count"])
+        before = state.get("mu", self.mu)
+        if not math.isclose(before, self.mu, rel_tol=1e-6):
+            warnings.warn(
+                f"the state was saved after {self.count} steps at mu {before:.6g}, where this schedule has "
+                f"mu {self.mu:.6g}: go on with the start, end, steps and fraction it had, or make a new "
+                f"schedule that starts at {before:.6g} for further steps",
+                stacklevel=2,
+            )
         self._set()
 
     def _set(self) -> None:
