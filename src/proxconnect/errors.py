@@ -36,6 +36,10 @@ class ExportError(ProxConnectError):
     """A model cannot be captured as a graph of known operators."""
 
 
+class WriteError(ProxConnectError):
+    """A file or folder cannot be written where it was asked for."""
+
+
 class TrainingError(ProxConnectError):
     """Training cannot start, continue or resume."""
 

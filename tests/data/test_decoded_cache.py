@@ -127,7 +127,8 @@ def test_a_disk_without_room_is_refused(folder: Path, cache: Path, monkeypatch: 
     monkeypatch.setattr(_cache, "_LARGEST_IN_MEMORY", 100)
     monkeypatch.setattr(_cache.os, "posix_fallocate", full)
     with pytest.raises(
-        DataError, match=r"GB of decoded images to .*: No space left on device; set PROXCONNECT_CACHE"
+        DataError,
+        match=r"images need 0.0 GB: cannot write .*: No space left on device; set PROXCONNECT_CACHE",
     ):
         load_data(folder, image_size=5)
     assert not list(cache.iterdir())

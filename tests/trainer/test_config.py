@@ -109,7 +109,7 @@ def test_from_dict_refuses_other_keys() -> None:
     values = config().to_dict()
     values["optimiser"] = values.pop("optimizer")
     with pytest.raises(
-        TrainingError, match="unknown configuration key 'optimiser'; did you mean 'optimizer'"
+        TrainingError, match="configuration: unknown key 'optimiser'; did you mean 'optimizer'"
     ):
         TrainConfig.from_dict(values)
 

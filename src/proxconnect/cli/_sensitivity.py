@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from proxconnect._files import writable_target
 from proxconnect.errors import TrainingError
 
 # Enough for the statistics of a BatchNorm.
@@ -34,6 +35,8 @@ def report_sensitivity(given: dict[str, Any], *, plot: Path | None, as_json: boo
     from proxconnect.trainer import TrainConfig, evaluate, read_checkpoint, sensitivity
     from proxconnect.trainer.post_training import calibration_images
 
+    if plot is not None:
+        writable_target(plot)  # before the work
     if "init" not in given:
         raise TrainingError("--sensitivity needs a full-precision checkpoint; pass --init RUN")
     if others := [name for name in given if name not in _USED]:

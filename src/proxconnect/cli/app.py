@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -25,13 +29,30 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("methods")(methods_command.methods)
-app.command("check")(check_command.check)
-app.command("train")(train_command.train)
-app.command("grid")(grid_command.grid)
-app.command("pack")(pack_command.pack)
-app.command("eval")(eval_command.evaluate_file)
-app.command("predict")(predict_command.predict)
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C in a command, with what the command says of it; typer drops the words of a KeyboardInterrupt."""
+
+
+def _stoppable(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def run_command(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt as interruption:
+            raise _InterruptedError(str(interruption)) from None
+
+    return run_command
+
+
+app.command("methods")(_stoppable(methods_command.methods))
+app.command("check")(_stoppable(check_command.check))
+app.command("train")(_stoppable(train_command.train))
+app.command("grid")(_stoppable(grid_command.grid))
+app.command("pack")(_stoppable(pack_command.pack))
+app.command("eval")(_stoppable(eval_command.evaluate_file))
+app.command("predict")(_stoppable(predict_command.predict))
 
 
 def main() -> None:
@@ -47,11 +68,18 @@ def run(arguments: list[str]) -> int:
     """
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="proxconnect", standalone_mode=False)
+        sys.stdout.flush()
     except TyperException as error:
         return _refuse(error.format_message())
     except ProxConnectError as error:
         return _refuse(str(error))
-    except (KeyboardInterrupt, typer.Abort) as interruption:
+    except BrokenPipeError:
+        # Who reads the output has had enough. Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (_InterruptedError, KeyboardInterrupt, typer.Abort) as interruption:
         print(str(interruption) or "interrupted", file=sys.stderr)
         return 130
     return status if isinstance(status, int) else 0

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from proxconnect._files import make_folder
 from proxconnect.errors import TrainingError
 
 
@@ -60,21 +61,26 @@ def grid(
     states |= dict.fromkeys(known.records, "done")
     failed: list[str] = []
     if not listed:
+        source = None if rendered else _given(data, "--test" if test else "training")
+        make_folder(results)
         for cell in plan.cells:
             if states[cell.name] == "done" and cell.name not in known.records:
                 known.add(cell, experiments.record_of(cell, runs / cell.name))
         if test:
-            experiments.evaluate_finished(known, runs, _given(data, "--test"), console.print)
+            experiments.evaluate_finished(known, runs, str(source), console.print)
         elif not rendered:
-            failed = experiments.run_cells(
-                plan.cells,
-                runs,
-                _given(data, "training"),
-                jobs=jobs,
-                recorded=known.records,
-                on_done=lambda cell: known.add(cell, experiments.record_of(cell, runs / cell.name)),
-                show=console.print,
-            )
+            try:
+                failed = experiments.run_cells(
+                    plan.cells,
+                    runs,
+                    str(source),
+                    jobs=jobs,
+                    recorded=known.records,
+                    on_done=lambda cell: known.add(cell, experiments.record_of(cell, runs / cell.name)),
+                    show=console.print,
+                )
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
             states |= dict.fromkeys(known.records, "done") | dict.fromkeys(failed, "failed")
         known.write()
         for path in experiments.render(known.to_dict(), results):

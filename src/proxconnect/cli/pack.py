@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proxconnect._files import writable_target
 from proxconnect.errors import ProxConnectError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def pack(
     import proxconnect
     from proxconnect.trainer import read_checkpoint
 
-    if out.exists() and not overwrite:
+    if writable_target(out).exists() and not overwrite:
         raise ProxConnectError(f"--out {out} exists; choose another name or pass --overwrite")
     write_packed(read_checkpoint(checkpoint), out, rest)
     summary = proxconnect.summary(out)

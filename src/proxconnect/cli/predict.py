@@ -28,6 +28,7 @@ def predict(
     import torch
 
     from proxconnect.data import prepare_image
+    from proxconnect.trainer import class_scores
 
     file, images = (paths[0], paths[1:]) if zoo is None else (None, paths)
     if not images:
@@ -36,8 +37,7 @@ def predict(
     if network.preprocessing is None:
         raise ProxConnectError(f"{file} does not say how to prepare images; save it with preprocessing=")
     inputs = torch.cat([prepare_image(image, network.preprocessing) for image in images])
-    with torch.inference_mode():
-        probabilities = network(inputs).softmax(dim=1)
+    probabilities = class_scores(network, inputs).softmax(dim=1)
     classes = network.classes or [str(index) for index in range(probabilities.shape[1])]
     answers = []
     for image, row in zip(images, probabilities, strict=True):

@@ -12,9 +12,7 @@ from rich.console import Console
 from proxconnect._files import written_whole
 from proxconnect.cli._train_options import with_config_options
 from proxconnect.errors import TrainingError
-
-RESULT_FILE = "result.json"
-MODEL_FILE = "model.safetensors"
+from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE, interrupted
 
 
 @with_config_options
@@ -71,7 +69,13 @@ def train(
     from proxconnect.trainer import train as train_run
 
     if recipe is not None:
-        given = {**read_recipe(recipe), **given}
+        options = read_recipe(recipe)
+        if options.get("pair") not in (None, given.get("pair")):
+            raise TrainingError(
+                f"recipe {recipe} names the pair {options['pair']}, which is imported only where you name "
+                f"it: add --pair {options['pair']}"
+            )
+        given = {**options, **given}
     if sensitivity:
         if out or resume:
             raise TrainingError("--sensitivity trains nothing; leave out --out and --resume")
@@ -82,16 +86,18 @@ def train(
     if (out is None) == (resume is None):
         raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)
-    if resume is not None:
-        folder, run = resume, resume_run(resume, given, show=console.print)
-    else:
-        assert out is not None
-        folder, run = out, train_run(TrainConfig(**given), out, overwrite=overwrite, show=console.print)
-    if not is_main_process():
-        return
-    result = _finish(run, folder)
-    with written_whole(folder / RESULT_FILE) as file:
-        file.write_text(json.dumps(result, indent=2) + "\n")
+    folder = out or resume
+    assert folder is not None
+    try:
+        if resume is not None:
+            run = resume_run(resume, given, show=console.print)
+        else:
+            run = train_run(TrainConfig(**given), folder, overwrite=overwrite, show=console.print)
+        if not is_main_process():
+            return
+        result = _finish(run, folder)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(interrupted(folder, given.get("pair"))) from None
     if as_json:
         print(json.dumps(result))
         return
@@ -105,7 +111,7 @@ def train(
 
 
 def _finish(run: Any, folder: Path) -> dict[str, Any]:
-    """Pack the trained model and compare it with the model as trained, on validation images."""
+    """Pack the trained model, compare it with the model as trained on validation images, and write that."""
     import proxconnect
     from proxconnect.cli.pack import write_packed
     from proxconnect.data import Batches
@@ -116,7 +122,7 @@ def _finish(run: Any, folder: Path) -> dict[str, Any]:
     write_packed(checkpoint, path)
     batches = Batches(run.data.val, 256, mean=run.data.mean, std=run.data.std)
     summary = proxconnect.summary(path)
-    return {
+    result = {
         "trained": _as_trained(run, batches),
         "packed": evaluate(proxconnect.load(path), batches).to_dict(),
         "metrics": run.metrics,
@@ -127,6 +133,9 @@ def _finish(run: Any, folder: Path) -> dict[str, Any]:
         "origin": origin(),
         "config": run.config.to_dict(),
     }
+    with written_whole(folder / RESULT_FILE) as file:
+        file.write_text(json.dumps(result, indent=2) + "\n")
+    return result
 
 
 def _as_trained(run: Any, batches: Any) -> dict[str, Any]:

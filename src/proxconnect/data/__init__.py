@@ -6,9 +6,10 @@ from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.batches import Batches
 from proxconnect.data.images import ImageData, ImageSet
 from proxconnect.data.load import load_data, load_split
-from proxconnect.data.prepare import check_preprocessing, prepare_image, preprocessing
+from proxconnect.data.prepare import LARGEST_SIDE, check_preprocessing, prepare_image, preprocessing
 
 __all__ = [
+    "LARGEST_SIDE",
     "Augmentation",
     "Batches",
     "ImageData",

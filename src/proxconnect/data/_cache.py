@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from proxconnect._files import written_whole
+from proxconnect._files import make_folder, written_whole
 from proxconnect._optional import needed_for
 from proxconnect.data._decode import Form, decoded
 from proxconnect.data._encoded import EncodedImages
-from proxconnect.errors import DataError
+from proxconnect.errors import DataError, WriteError
 
 # Decoded images beyond this many bytes stay on disk, and are mapped.
 _LARGEST_IN_MEMORY = 16 << 30
@@ -25,7 +25,8 @@ _LARGEST_IN_MEMORY = 16 << 30
 
 def cache_directory(cache: Path | None) -> Path:
     """``cache``, else $PROXCONNECT_CACHE, else ~/.cache/proxconnect."""
-    return cache or Path(os.environ.get("PROXCONNECT_CACHE") or "~/.cache/proxconnect").expanduser()
+    named = os.environ.get("PROXCONNECT_CACHE") or "~/.cache/proxconnect"
+    return cache or Path(os.path.expanduser(named))
 
 
 def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: Path) -> Tensor:
@@ -49,13 +50,14 @@ def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: P
     if images is None:
         images = decoded(encoded, form)
         try:
+            make_folder(cache)
             with written_whole(path) as temporary:
                 digest = torch.tensor(_digest(key, images), dtype=torch.uint8)
                 safetensors.torch.save_file({"images": images, "digest": digest}, temporary)
-        except (OSError, safetensors.SafetensorError) as error:
+        except (WriteError, safetensors.SafetensorError) as error:
             warnings.warn(
-                f"decoded images are not kept and will be decoded again next time: cannot write {path} "
-                f"({error}); set PROXCONNECT_CACHE to a folder that can be written",
+                f"decoded images are not kept and will be decoded again next time: {error}; set "
+                "PROXCONNECT_CACHE to a folder that can be written",
                 stacklevel=2,
             )
     return images
@@ -71,6 +73,7 @@ def _mapped(encoded: EncodedImages, form: Form, shape: tuple[int, int, int, int]
     size = math.prod(shape)
     if not (path.is_file() and path.stat().st_size == size):
         try:
+            make_folder(path.parent)
             with written_whole(path) as temporary:
                 # A mapped file cannot report a full disk, so its space is taken first.
                 if hasattr(os, "posix_fallocate"):
@@ -78,10 +81,10 @@ def _mapped(encoded: EncodedImages, form: Form, shape: tuple[int, int, int, int]
                         os.posix_fallocate(stream.fileno(), 0, size)
                 out = torch.from_file(str(temporary), shared=True, size=size, dtype=torch.uint8).view(shape)
                 decoded(encoded, Form(form.size, form.mode or "RGB"), out)
-        except OSError as error:
+        except WriteError as error:
             raise DataError(
-                f"cannot write {size / 1e9:.1f} GB of decoded images to {path}: {error.strerror}; set "
-                "PROXCONNECT_CACHE to a folder with room, or pass a smaller image_size (--image-size)"
+                f"decoded images need {size / 1e9:.1f} GB: {error}; set PROXCONNECT_CACHE to a folder with "
+                "room, or pass a smaller image_size (--image-size)"
             ) from error
     return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).view(shape)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxconnect._files import content_of
 from proxconnect.errors import DataError
 
 # Far above any data set of images; keeps a corrupt label from claiming memory for its class names.
@@ -39,7 +40,7 @@ def file_content(path: Path) -> bytes:
         DataError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return content_of(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; expected an image file") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def _load(source: str, cache: Path | None, form: Form) -> ImageData:
 def _required(source: str, split: str, cache: Path | None, form: Form) -> _Split:
     found = _read(source, split, cache, form)
     if found is None:
-        folder = Path(source).expanduser()
+        folder = Path(os.path.expanduser(source))
         expected = f"{expected_parquet(folder, split)}, and for {expected_folder(folder, split)}"
         raise DataError(f"no {split} images: looked for {expected}")
     return found
@@ -154,7 +155,7 @@ def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | N
 def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
     if source == "cifar10":
         return None if split == "val" else read_parquet([cifar10(split, cache)], CIFAR10_CLASSES)
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))
     if not folder.exists():
         raise DataError(f"{unknown_name('data set', source, NAMES)}; and there is no folder {folder}")
     if not folder.is_dir():
@@ -186,4 +187,4 @@ def _split_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _name(source: str) -> str:
-    return source if source in NAMES else Path(source).expanduser().resolve().name
+    return source if source in NAMES else os.path.basename(os.path.realpath(os.path.expanduser(source)))

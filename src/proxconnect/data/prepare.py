@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _CHANNELS = {"RGB": 3, "L": 1}
 _KEYS = ("mode", "size", "mean", "std", "resize")
-_LARGEST_SIDE = 1 << 14
+LARGEST_SIDE = 1 << 14
+"""Pixels that an image's height and width have at most."""
 # Pixels lie in [0, 1]: a mean beyond this, or a deviation below, can only come from a corrupt file.
 _LARGEST_NUMBER = 1e6
 _SMALLEST_STD = 1e-6
@@ -68,8 +69,8 @@ def check_preprocessing(value: object) -> None:
     if value["resize"] != "bilinear":
         raise _refused("resize", value, "'bilinear'")
     size, mean, std = value["size"], value["mean"], value["std"]
-    if not (_is_list(size, 2) and all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in size)):
-        raise _refused("size", value, f"[height, width], each from 1 to {_LARGEST_SIDE}")
+    if not (_is_list(size, 2) and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size)):
+        raise _refused("size", value, f"[height, width], each from 1 to {LARGEST_SIDE}")
     if not (_is_list(mean, channels) and all(_is_finite(number) for number in mean)):
         raise _refused("mean", value, f"a list of {channels} finite numbers")
     if not (_is_list(std, channels) and all(_is_finite(one) and one >= _SMALLEST_STD for one in std)):

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from proxconnect._files import content_of
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table
-from proxconnect.trainer.recipe import check_options
+from proxconnect.trainer.config import check_options
 
 _FACTORS = ("model", "method", "setting", "seed")
 _TABLE_KEYS = ("title", "regime", "full_precision", "options", "method_options", *_FACTORS)
@@ -50,7 +51,7 @@ def read_grid(path: Path, changes: Mapping[str, Any] | None = None) -> Grid:
     ['resnet20-fp-s0', 'resnet20-bw-ft-bc-s0', 'resnet20-bw-ft-bnn++-s0']
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(content_of(path).decode())
     except OSError as error:
         raise TrainingError(f"cannot read grid {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -11,9 +11,8 @@ from typing import Any
 from proxconnect.errors import TrainingError
 from proxconnect.experiments.grid import Cell
 from proxconnect.trainer import TrainConfig, latent_histogram, read_checkpoint
+from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE, RESULT_FILE
 
-RESULT_FILE = "result.json"
-CHECKPOINT_FILE = "checkpoint"
 # Logged once an epoch, over all layers.
 _HISTORY = (
     "val_accuracy",
@@ -39,9 +38,9 @@ def state_of(cell: Cell, folder: Path) -> str:
     Raises:
         TrainingError: the folder holds a run of another configuration.
     """
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG_FILE).is_file():
         return "pending"
-    recorded = _read(folder / "config.json")
+    recorded = _read(folder / CONFIG_FILE)
     refuse_difference(f"run {folder}", recorded, cell)
     if (folder / RESULT_FILE).is_file():
         return "done"
@@ -54,7 +53,7 @@ def refuse_difference(what: str, recorded: Mapping[str, Any], cell: Cell) -> Non
     Raises:
         TrainingError: the message names each key that differs.
     """
-    theirs, ours = (decisive(config) for config in (TrainConfig.from_dict(recorded).resolved(), cell.config))
+    theirs, ours = _decisive(recorded, cell.config.pair), decisive(cell.config)
     differences = [
         f"{key} is {theirs[key]!r}, planned {ours[key]!r}" for key in ours if theirs[key] != ours[key]
     ]
@@ -63,6 +62,14 @@ def refuse_difference(what: str, recorded: Mapping[str, Any], cell: Cell) -> Non
             f"{what} is not what the grid plans for {cell.name}: {'; '.join(differences)}. "
             "Change the grid, or remove the run"
         )
+
+
+def _decisive(recorded: Mapping[str, Any], pair: str | None) -> dict[str, Any]:
+    """:func:`decisive` of a recorded configuration; a pair is imported only where the grid names it too."""
+    config = TrainConfig.from_dict(recorded)
+    if config.pair in (None, pair):
+        config = config.resolved()
+    return decisive(config)
 
 
 def decisive(config: TrainConfig) -> dict[str, Any]:
@@ -87,7 +94,7 @@ def record_of(cell: Cell, folder: Path) -> dict[str, Any]:
     history = read_history(folder)
     try:
         return {
-            "config": decisive(TrainConfig.from_dict(result["config"]).resolved()),
+            "config": _decisive(result["config"], cell.config.pair),
             "trained": result["trained"]["accuracy"],
             "packed": result["packed"]["accuracy"],
             "images": result["packed"]["images"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import written_whole
+from proxconnect._files import make_folder, written_whole
 from proxconnect.experiments.figures import FIGURES
 from proxconnect.experiments.findings import with_rendered_parts
 from proxconnect.experiments.tables import page
@@ -21,6 +21,7 @@ def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         TrainingError: ``findings.md`` asks for a part that does not exist.
     """
+    make_folder(folder)
     written = []
     if any(cell["status"] == "done" for cell in results["cells"].values()):
         written.append(folder / f"{results['grid']}.md")

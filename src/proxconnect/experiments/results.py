@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import written_whole
+from proxconnect._files import make_folder, written_whole
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table
 from proxconnect.experiments.record import decisive, refuse_difference
@@ -55,6 +55,7 @@ class Results:
 
     def write(self) -> None:
         """Write the file, whole."""
+        make_folder(self.path.parent)
         with written_whole(self.path) as file:
             file.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from proxconnect._files import make_folder
 from proxconnect.errors import TrainingError
 from proxconnect.experiments.grid import Cell
 from proxconnect.experiments.record import state_of
@@ -119,7 +120,7 @@ class _Processes:
 @contextmanager
 def _alone(runs: Path) -> Iterator[None]:
     """Two processes that resume one run would write over each other."""
-    runs.mkdir(parents=True, exist_ok=True)
+    make_folder(runs)
     with (runs / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,7 +185,8 @@ def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
     train = [sys.executable, "-m", "proxconnect", "train"]
     folder = runs / cell.name
     if state == "started":
-        return [*train, "--resume", str(folder)]
+        pair = cell.options.get("pair")  # which a checkpoint names in vain
+        return [*train, "--resume", str(folder), *([] if pair is None else ["--pair", str(pair)])]
     options = [word for key, value in cell.options.items() for word in _words(key, value, runs)]
     # A folder without a checkpoint is one that was interrupted in its first epoch.
     return [*train, "--data", data, *options, "--overwrite", "--out", str(folder)]

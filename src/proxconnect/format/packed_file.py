@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from proxconnect._files import written_whole
+from proxconnect._files import content_of, written_whole
 from proxconnect.errors import FormatError
 from proxconnect.format import container
 from proxconnect.format.header import NO_HASH, Header
@@ -117,7 +117,7 @@ def write(path: Path, packed: PackedFile) -> None:
 def read(path: Path) -> PackedFile:
     """Read and check the file at ``path``; every :class:`FormatError` names the file."""
     try:
-        return decode(path.read_bytes())
+        return decode(content_of(path))
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from None
     except FormatError as error:

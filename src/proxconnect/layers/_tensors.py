@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -70,7 +72,11 @@ def rows_of(module: nn.Module, shape: Sequence[int], group: int | None = None) -
     transposed = (
         module.groups if isinstance(module, _TRANSPOSED) else 1 if is_transposed_linear(module) else None
     )
-    return Rows(tuple(shape), group, transposed)
+    rows = Rows(tuple(shape), None, transposed)
+    if group is None:
+        return rows
+    # A group larger than a row is the row.
+    return replace(rows, group=min(group, max(1, math.prod(rows.row_shape[1:]))))
 
 
 def read_weights_anew(kind: type[nn.RNNBase]) -> None:

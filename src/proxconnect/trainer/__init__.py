@@ -6,7 +6,7 @@ from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import Checkpoint, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.evaluate import Evaluation, evaluate, evaluate_split
+from proxconnect.trainer.evaluate import Evaluation, class_scores, evaluate, evaluate_split
 from proxconnect.trainer.origin import origin
 from proxconnect.trainer.recipe import read_recipe
 from proxconnect.trainer.run import TrainedRun, resume, train
@@ -23,6 +23,7 @@ __all__ = [
     "Stage",
     "TrainConfig",
     "TrainedRun",
+    "class_scores",
     "evaluate",
     "evaluate_split",
     "is_main_process",

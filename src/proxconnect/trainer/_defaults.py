@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxconnect.errors import TrainingError
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_options
 from proxconnect.optim import default_schedule, rule_and_method
-from proxconnect.quantizers import own_pair
+from proxconnect.quantizers import ForwardBackward
 from proxconnect.trainer._validate import check_names
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
     """``config`` with every default filled in; names that do not exist are refused."""
     config = _with_method(config)
     convolutional = str(config.model).startswith("resnet")
-    optimizer = config.optimizer or ("sgd" if config.setting == "fp" and convolutional else "adam")
+    optimizer = _given(config.optimizer, "sgd" if config.setting == "fp" and convolutional else "adam")
     config = replace(config, optimizer=optimizer)
     check_names(config)
     return replace(
         config,
         # Whole, so that a run can be resumed from another folder.
-        teacher=None if config.teacher is None else str(Path(config.teacher).expanduser().resolve()),
+        teacher=None if config.teacher is None else os.path.realpath(os.path.expanduser(config.teacher)),
         lr=_LEARNING_RATES[optimizer] if config.lr is None else config.lr,
         weight_decay=_WEIGHT_DECAYS[optimizer] if config.weight_decay is None else config.weight_decay,
         **_schedule(config),
@@ -40,11 +40,11 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
     )
 
 
-def binarize_config(config: TrainConfig) -> BinarizeConfig | None:
-    """How the layers of ``config``'s model are binarized; None for full precision."""
+def binarize_config(config: TrainConfig, pair: ForwardBackward | None) -> BinarizeConfig | None:
+    """How the layers of ``config``'s model are binarized, with ``pair`` if given; None for full precision."""
     if config.setting == "fp":
         return None
-    method = rule_and_method(str(config.method))[1] if config.pair is None else own_pair(config.pair)
+    method = pair or config.own_pair or rule_and_method(str(config.method))[1]
     scale: str | int | None = {"none": None}.get(config.scale, config.scale)
     if config.scale.isdecimal():
         scale = int(config.scale)
@@ -62,16 +62,16 @@ def binarize_config(config: TrainConfig) -> BinarizeConfig | None:
 
 
 def _with_method(config: TrainConfig) -> TrainConfig:
-    if config.pair is not None:
-        name = own_pair(config.pair).name
+    if config.own_pair is not None:
+        name = config.own_pair.name
         if config.method not in (None, name):
             raise TrainingError(f"give either method ({config.method!r}) or pair ({config.pair!r}), not both")
-        return replace(config, method=name, rule=config.rule or "pc")
-    method = config.method or ("fp" if config.setting == "fp" else "bnn++")
+        return replace(config, method=name, rule=_given(config.rule, "pc"))
+    method = _given(config.method, "fp" if config.setting == "fp" else "bnn++")
     rule, pair = rule_and_method(method)
     if method != pair and config.rule not in (None, rule):
         raise TrainingError(f"method {method!r} stands for the rule {rule!r}, not {config.rule!r}")
-    return replace(config, method=method, rule=config.rule or rule)
+    return replace(config, method=method, rule=_given(config.rule, rule))
 
 
 def _schedule(config: TrainConfig) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _schedule(config: TrainConfig) -> dict[str, Any]:
     if kind == "constant" and config.mu_end is not None:
         kind = annealed.kind
     return {
-        "mu_schedule": config.mu_schedule or kind,
+        "mu_schedule": _given(config.mu_schedule, kind),
         "mu_start": start if config.mu_start is None else config.mu_start,
         "mu_end": (end or annealed.end) if config.mu_end is None else config.mu_end,
     }
@@ -95,7 +95,11 @@ def _model_options(config: TrainConfig) -> dict[str, Any]:
     for name, value in given.items():
         if value is not None and name not in defaults:
             raise TrainingError(f"model {config.model!r} has no {name} to choose; leave --{name} out")
-    return {name: given[name] or value for name, value in defaults.items()}
+    return {name: _given(given[name], value) for name, value in defaults.items()}
+
+
+def _given(value: str | None, default: str) -> str:
+    return default if value is None else value
 
 
 def _levels(text: str) -> tuple[float, ...]:

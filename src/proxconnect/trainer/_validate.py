@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from proxconnect.data import LARGEST_SIDE
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS
 from proxconnect.models import model_names
-from proxconnect.optim import RULES, SCHEDULES, TRAINABLE, check_fit
+from proxconnect.optim import LARGEST_MU, RULES, SCHEDULES, TRAINABLE, check_fit
 from proxconnect.trainer.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -20,6 +22,14 @@ _AT_LEAST = {
     "limit_val_batches": 1, "seed": 0, "image_size": 1, "devices": 1, "distill_feature_weight": 0,
     "mu_start": 0, "overflow_penalty": 0,
 }  # fmt: skip
+_AT_MOST = {
+    "epochs": 2**31 - 1, "batch_size": 2**31 - 1, "limit_train_batches": 2**31 - 1,
+    "limit_val_batches": 2**31 - 1, "devices": 2**31 - 1,
+    "seed": 2**64 - 1,  # what torch takes
+    "image_size": LARGEST_SIDE,
+    "mu_start": LARGEST_MU, "mu_end": LARGEST_MU,
+}  # fmt: skip
+_GROUP = re.compile("[1-9][0-9]{0,6}")
 _POSITIVE = ("lr", "latent_lr", "latent_clip", "mu_end", "mu_fraction", "distill_temperature")
 
 
@@ -40,8 +50,12 @@ def check_names(config: TrainConfig) -> None:
     _known("optimizer", config.optimizer, ("sgd", "adam", "adamw"))
     _known("rule", config.rule, RULES)
     _known("precision", config.precision, PRECISIONS)
-    if not config.scale.isdecimal():
-        _known("scale", config.scale, ("channel", "tensor", "none"))
+    if not _GROUP.fullmatch(config.scale):
+        _known(
+            "scale",
+            config.scale,
+            ("channel", "tensor", "none", "or how many inputs share one, up to 9999999"),
+        )
     if config.mu_schedule is not None:
         _known("mu schedule", config.mu_schedule, SCHEDULES)
 
@@ -52,6 +66,10 @@ def check_numbers(config: TrainConfig) -> None:
         value = getattr(config, name)
         if value is not None and not least <= value < math.inf:
             raise TrainingError(f"{name} must be at least {least}, not {value!r}")
+    for name, most in _AT_MOST.items():
+        value = getattr(config, name)
+        if value is not None and value > most:
+            raise TrainingError(f"{name} must be at most {most}, not {value!r}")
     for name in _POSITIVE:
         value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from proxconnect.errors import TrainingError
+from proxconnect._files import written_whole
+from proxconnect.data import check_preprocessing
+from proxconnect.errors import ProxConnectError, TrainingError
 from proxconnect.layers import binarize_
 from proxconnect.models import create_model
+from proxconnect.quantizers import ForwardBackward, Sharpness
 from proxconnect.trainer.config import TrainConfig
+from proxconnect.trainer.folder import CHECKPOINT_FILE
 
-FILE_NAME = "checkpoint"
 _KEY = "proxconnect"
-_UNREADABLE = (
-    *(
-        RuntimeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-    ),  # not a torch file, or cut short
-    *(LookupError, TypeError, ValueError, AttributeError),  # a torch file with other contents
-)
+# What torch and Python raise where a configuration asks for a model that cannot be made.
+_IMPOSSIBLE = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -59,19 +54,47 @@ class Checkpoint:
     data: DataFacts
     epoch: int
     metrics: dict[str, float]
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, Tensor]
 
-    def build_model(self) -> nn.Module:
-        """The model as trained: latent weights, and the sharpness reached."""
-        model = build_model(self.config, self.data)
+    def build_model(self, pair: ForwardBackward | None = None) -> nn.Module:
+        """The model as trained: latent weights, and the sharpness reached.
+
+        Args:
+            pair: what the run's option ``pair`` stands for, where it has one. A checkpoint does not choose
+                what is imported: without it, the model can be hardened, which needs no pair, but not called.
+
+        Raises:
+            TrainingError: the checkpoint does not hold the tensors of the model that it describes.
+        """
+        if self.config.pair is not None and pair is None:
+            pair = _not_imported(self.config)
+        try:
+            model = build_model(self.config, self.data, pair=pair)
+        except ProxConnectError as error:
+            raise TrainingError(f"{self.path} describes no model: {error}") from error
+        except _IMPOSSIBLE as error:
+            raise TrainingError(
+                f"{self.path} describes a model that cannot be made: {_line(error)}"
+            ) from error
+        _check_tensors(str(self.path), model.state_dict(), self.weights)
         model.load_state_dict(self.weights)
         return model.eval()
 
 
 def build_model(
-    config: TrainConfig, data: DataFacts, weights: dict[str, torch.Tensor] | None = None
+    config: TrainConfig,
+    data: DataFacts,
+    weights: dict[str, Tensor] | None = None,
+    pair: ForwardBackward | None = None,
 ) -> nn.Module:
-    """A model as ``config`` says: initialised from its seed, or with ``weights``, then binarized."""
+    """A model as ``config`` says: initialised from its seed, or with ``weights``, then binarized.
+
+    Args:
+        config: which model, and how it is binarized.
+        data: its classes and the form of its images.
+        weights: of the model in full precision, from the checkpoint ``config.init``.
+        pair: a pair of one's own, instead of importing the one that ``config`` names.
+    """
     height, width = data.image_size
     if height != width and not str(config.model).startswith("resnet"):
         raise TrainingError(f"{config.model} takes square images, not {height}x{width}; pass --image-size")
@@ -85,11 +108,48 @@ def build_model(
             **config.model_args,
         )
     if weights is not None:
+        _check_tensors(f"--init {config.init}", model.state_dict(), weights)
         model.load_state_dict(weights)
-    if config.binarize is not None:
+    binarize = config.binarize_with(pair)
+    if binarize is not None:
         everything = (lambda module, name: True) if config.binarize_all else None
-        binarize_(model, config.binarize, filter_fn=everything)
+        binarize_(model, binarize, filter_fn=everything)
     return model
+
+
+@dataclass(frozen=True)
+class _NotImported:
+    """Stands in for both quantizers of a pair whose module a checkpoint names."""
+
+    place: str
+
+    def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
+        raise TrainingError(
+            f"this model was trained with the pair {self.place}, which is imported only where you name it: "
+            "pass it to build_model, as pair=; to harden or pack the model needs none"
+        )
+
+
+def _not_imported(config: TrainConfig) -> ForwardBackward:
+    stand_in = _NotImported(str(config.pair))
+    return ForwardBackward(stand_in, stand_in, name=str(config.method))
+
+
+def _check_tensors(where: str, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+    for name in [*expected, *found]:
+        if name not in found or name not in expected:
+            what = "has no tensor" if name in expected else "has a tensor that the model lacks,"
+            raise TrainingError(f"{where} {what} {name!r}: it is damaged, or not of this model")
+        ours, theirs = (_described(each[name]) for each in (expected, found))
+        if ours != theirs:
+            raise TrainingError(f"{where}: tensor {name!r} is {theirs}, expected {ours}")
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"of type {type(value).__name__}"
+    layout = "" if value.layout == torch.strided else f" ({value.layout})"
+    return f"{value.dtype} {list(value.shape)}{layout}"
 
 
 def facts_to_save(config: TrainConfig, data: DataFacts, metrics: dict[str, float]) -> dict[str, Any]:
@@ -102,26 +162,62 @@ def facts_to_save(config: TrainConfig, data: DataFacts, metrics: dict[str, float
     return {_KEY: {"config": config.to_dict(), "data": facts, "metrics": metrics}}
 
 
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write ``content``, tensors and plain values, whole or not at all."""
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        # Through a stream, whose errors say what the system refused.
+        torch.save(content, stream)
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Open the checkpoint at ``path``, or in the run folder ``path``.
+    """Open the checkpoint at ``path``, or in the run folder ``path``; no code that it names is run.
+
+    The checksums (CRC-32) that its zip archive has for each tensor are checked.
 
     Raises:
-        TrainingError: there is none, or it is not one that ``proxconnect train`` wrote.
+        TrainingError: there is none, it is damaged, or it is not one that ``proxconnect train`` wrote.
     """
-    file = path / FILE_NAME if path.is_dir() else path
+    file = path / CHECKPOINT_FILE if path.is_dir() else path
     if not file.is_file():
-        raise TrainingError(f"no checkpoint at {file}: give a run folder or its file {FILE_NAME!r}")
+        raise TrainingError(f"no checkpoint at {file}: give a run folder or its file {CHECKPOINT_FILE!r}")
+    _check_sums(file)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         ours = content[_KEY]
         config = TrainConfig.from_dict(ours["config"])
         data = DataFacts(
-            tuple(ours["data"]["classes"]), ours["data"]["preprocessing"], ours["data"]["fingerprint"]
+            _texts(ours["data"]["classes"]), ours["data"]["preprocessing"], str(ours["data"]["fingerprint"])
         )
+        check_preprocessing(data.preprocessing)
         weights = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
         epoch = int(content["epoch"]) + 1
         metrics = {str(name): float(value) for name, value in ours["metrics"].items()}
-    except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainingError(f"{file} is not a checkpoint of 'proxconnect train' ({reason})") from error
+    except Exception as error:  # whatever another content leads to
+        raise _no_checkpoint(file, error) from error
     return Checkpoint(file, config, data, epoch, metrics, weights)
+
+
+def _check_sums(file: Path) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:  # torch does not look at the checksums
+            damaged = archive.testzip()
+    except Exception as error:  # whatever damaged bytes lead to
+        raise _no_checkpoint(file, error) from error
+    if damaged is not None:
+        raise TrainingError(
+            f"{file} is damaged: the checksum of its part {damaged} is wrong; fetch it again, or take another"
+        )
+
+
+def _no_checkpoint(file: Path, error: Exception) -> TrainingError:
+    return TrainingError(f"{file} is not a checkpoint of 'proxconnect train' ({_line(error)})")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        raise TypeError(f"classes are {value!r}, expected a list of names")
+    return tuple(value)
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

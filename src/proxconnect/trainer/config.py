@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_names
 from proxconnect.optim import SCHEDULES
+from proxconnect.quantizers import ForwardBackward, own_pair
 from proxconnect.trainer._defaults import binarize_config, with_defaults
 from proxconnect.trainer._validate import (
     check_binarization,
@@ -190,9 +191,18 @@ class TrainConfig:
         return config
 
     @property
+    def own_pair(self) -> ForwardBackward | None:
+        """What ``pair`` names, imported."""
+        return None if self.pair is None else own_pair(self.pair)
+
+    @property
     def binarize(self) -> BinarizeConfig | None:
         """How the model's layers are binarized; None for full precision."""
-        return binarize_config(self)
+        return self.binarize_with(None)
+
+    def binarize_with(self, pair: ForwardBackward | None) -> BinarizeConfig | None:
+        """The same, with a pair that is there already instead of the one that ``pair`` names."""
+        return binarize_config(self, pair)
 
     @property
     def model_args(self) -> dict[str, Any]:
@@ -221,10 +231,33 @@ class TrainConfig:
         """The inverse of :meth:`to_dict`; options that an older release did not have take their defaults.
 
         Raises:
-            TrainingError: a key is unknown.
+            TrainingError: a key is unknown, or a value of another type.
         """
-        names = [each.name for each in fields(cls)]
-        for key in values:
-            if key not in names:
-                raise TrainingError(unknown_name("configuration key", key, names))
+        check_options(values, "the configuration")
         return cls(**values)
+
+
+def check_options(values: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that are no fields of :class:`TrainConfig`, and values of another type.
+
+    Args:
+        values: options by name.
+        where: what the error says they are from.
+
+    Raises:
+        TrainingError: the message names the key.
+    """
+    names = [each.name for each in fields(TrainConfig)]
+    hints = get_type_hints(TrainConfig)
+    for key, value in values.items():
+        if key not in names:
+            raise TrainingError(f"{where}: {unknown_name('key', key, names)}")
+        kinds = set(get_args(hints[key]) or (hints[key],))
+        # TOML writes a whole number of epochs and a whole learning rate alike.
+        if float in kinds:
+            kinds.add(int)
+        if type(value) not in kinds:
+            expected = " or ".join(sorted(kind.__name__ for kind in kinds - {type(None)}))
+            raise TrainingError(
+                f"{where}: {key} is {value!r}, of type {type(value).__name__}; expected {expected}"
+            )

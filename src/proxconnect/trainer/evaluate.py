@@ -49,6 +49,42 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
     return Evaluation(correct / images, loss / images, images)
 
 
+@torch.inference_mode()
+def class_scores(network: Network, images: Tensor) -> Tensor:
+    """What a packed network says of images: a score for each class, (N, classes).
+
+    Args:
+        network: from ``proxconnect.load``.
+        images: prepared as its file says, (N, C, H, W).
+
+    Raises:
+        ProxConnectError: the network cannot be run on them, or answers with something else.
+    """
+    what = f"images of shape {tuple(images.shape)}"
+    try:
+        scores = network(images)
+    except ProxConnectError as error:
+        raise ProxConnectError(f"the network cannot be run on {what}: {error}") from error
+    except Exception as error:  # whatever a file's operators make of them
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ProxConnectError(f"the network cannot be run on {what}: {reason}") from error
+    if not (isinstance(scores, Tensor) and scores.is_floating_point() and scores.ndim == 2):
+        found = (
+            f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        )
+        raise ProxConnectError(
+            f"the network is no classifier of images: for {what} it gives {found}, expected scores "
+            f"[{len(images)}, classes]"
+        )
+    names = network.classes
+    if len(scores) != len(images) or (names is not None and len(names) != scores.shape[1]):
+        raise ProxConnectError(
+            f"the network gives scores {list(scores.shape)} for {what}, expected [{len(images)}, "
+            f"{'classes' if names is None else len(names)}]"
+        )
+    return scores
+
+
 def evaluate_split(network: Network, data: str, split: str = "test", *, batch_size: int = 256) -> Evaluation:
     """Accuracy of a packed network on one split of a data set, its images prepared as its file says.
 
@@ -59,7 +95,7 @@ def evaluate_split(network: Network, data: str, split: str = "test", *, batch_si
         batch_size: images per step.
 
     Raises:
-        ProxConnectError: the file does not say how to prepare images.
+        ProxConnectError: the file does not say how to prepare images, or is not of a classifier of images.
         DataError: the data cannot be read, or has classes that the network does not know.
     """
     expected = network.preprocessing
@@ -67,7 +103,13 @@ def evaluate_split(network: Network, data: str, split: str = "test", *, batch_si
         raise ProxConnectError("the file does not say how to prepare images; save it with preprocessing=")
     check_preprocessing(expected)
     images = load_split(data, split, image_size=tuple(expected["size"]), mode=expected["mode"])
-    highest, classes = int(images.labels.max()), len(network.classes or ())
-    if highest >= classes:
-        raise DataError(f"{data} has label {highest}, but the network knows {classes} classes")
-    return evaluate(network, Batches(images, batch_size, mean=expected["mean"], std=expected["std"]))
+    highest = int(images.labels.max())
+
+    def scores_of_known_classes(inputs: Tensor) -> Tensor:
+        scores = class_scores(network, inputs)
+        if highest >= scores.shape[1]:
+            raise DataError(f"{data} has label {highest}, but the network knows {scores.shape[1]} classes")
+        return scores
+
+    batches = Batches(images, batch_size, mean=expected["mean"], std=expected["std"])
+    return evaluate(scores_of_known_classes, batches)

@@ -21,14 +21,15 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
-from proxconnect._files import written_whole
+from proxconnect._files import cannot_write
 from proxconnect.data import Batches, ImageData
-from proxconnect.errors import TrainingError
+from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.callbacks import LATENTS, PER_LAYER, EpochTimes, LayerStatistics, TimedBatches
-from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, facts_to_save
+from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
+from proxconnect.trainer.folder import CHECKPOINT_FILE, interrupted
 from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.precision import fastest_precision
 from proxconnect.trainer.progress import EpochBar, EpochLines
@@ -70,7 +71,7 @@ def fit(
             enable_model_summary=False,
             enable_progress_bar=False,
         )
-        with _interruptible(trainer, out):
+        with _interruptible(trainer, out, config.pair):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return _metrics(trainer)
 
@@ -115,21 +116,18 @@ def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
 
 
 @contextmanager
-def _interruptible(trainer: Trainer, out: Path) -> Iterator[None]:
+def _interruptible(trainer: Trainer, out: Path, pair: str | None) -> Iterator[None]:
     # Lightning answers Ctrl-C by ignoring further ones and exiting the process: a library may do neither.
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except OSError as error:  # of the logs, which Lightning writes
+        raise WriteError(cannot_write(Path(error.filename or out), error)) from error
     except SystemExit:
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, handler)
-        how = (
-            f"continue with: proxconnect train --resume {out}"
-            if (out / FILE_NAME).is_file()
-            else "no epoch was completed"
-        )
-        raise KeyboardInterrupt(f"interrupted; {how}") from None
+        raise KeyboardInterrupt(interrupted(out, pair)) from None
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
@@ -188,7 +186,11 @@ class _Run(Classifier):
 
 def _checkpoint_every_epoch(out: Path) -> ModelCheckpoint:
     callback = ModelCheckpoint(
-        out, filename=FILE_NAME, save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
+        out,
+        filename=CHECKPOINT_FILE,
+        save_top_k=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
     callback.FILE_EXTENSION = ""
     return callback
@@ -215,5 +217,4 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``, whole or not at all."""
-        with written_whole(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        write_checkpoint(checkpoint, Path(path))

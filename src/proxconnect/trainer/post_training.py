@@ -6,18 +6,17 @@ import copy
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from proxconnect._files import written_whole
 from proxconnect.data import Batches, ImageData
 from proxconnect.layers import harden_, recalibrate_
-from proxconnect.trainer.checkpoint import FILE_NAME, DataFacts, facts_to_save
+from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.evaluate import evaluate
+from proxconnect.trainer.folder import CHECKPOINT_FILE
 
 # Enough for the statistics of a BatchNorm.
 _CALIBRATION_BATCHES = 100
@@ -63,8 +62,8 @@ def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
 def settle_checkpoint(model: nn.Module, config: TrainConfig, data: ImageData, out: Path) -> None:
     """:func:`settle_` a trained ``model``, and the checkpoint that its run left in the folder ``out``."""
     settle_(model, config, data)
-    content = torch.load(out / FILE_NAME, map_location="cpu", weights_only=True)
-    _write({**content, "state_dict": _weights(model)}, out)
+    content = torch.load(out / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
+    write_checkpoint({**content, "state_dict": _weights(model)}, out / CHECKPOINT_FILE)
 
 
 def quantize_trained(
@@ -79,14 +78,10 @@ def quantize_trained(
     val = Batches(data.val, config.batch_size, mean=data.mean, std=data.std)
     found = evaluate(model.eval(), islice(val, config.limit_val_batches))
     metrics = {"val_accuracy": found.accuracy, "val_loss": found.loss}
-    _write({"state_dict": _weights(model), "epoch": -1, **facts_to_save(config, facts, metrics)}, out)
+    content = {"state_dict": _weights(model), "epoch": -1, **facts_to_save(config, facts, metrics)}
+    write_checkpoint(content, out / CHECKPOINT_FILE)
     return metrics
 
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {f"model.{name}": value for name, value in model.state_dict().items()}
-
-
-def _write(content: dict[str, Any], out: Path) -> None:
-    with written_whole(out / FILE_NAME) as file:
-        torch.save(content, file)

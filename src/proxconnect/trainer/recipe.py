@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from proxconnect.errors import TrainingError, unknown_name
-from proxconnect.trainer.config import TrainConfig
+from proxconnect._files import content_of
+from proxconnect.errors import TrainingError
+from proxconnect.trainer.config import check_options
 
 _SHIPPED = Path(__file__).parent / "recipes"
 
@@ -36,7 +35,7 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     named = shipped.get(recipe) if isinstance(recipe, str) else None
     path = named or Path(recipe)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(content_of(path).decode())
     except OSError as error:
         known = ", ".join(sorted(shipped))
         raise TrainingError(
@@ -46,29 +45,3 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
     check_options(values, f"recipe {path}")
     return values
-
-
-def check_options(values: Mapping[str, Any], where: str) -> None:
-    """Refuse keys that are no fields of :class:`TrainConfig`, and values of another type.
-
-    Args:
-        values: options by name.
-        where: what the error says they are from.
-
-    Raises:
-        TrainingError: the message names the key.
-    """
-    names = [each.name for each in fields(TrainConfig)]
-    hints = get_type_hints(TrainConfig)
-    for key, value in values.items():
-        if key not in names:
-            raise TrainingError(f"{where}: {unknown_name('key', key, names)}")
-        kinds = set(get_args(hints[key]) or (hints[key],)) - {type(None)}
-        # TOML writes a whole number of epochs and a whole learning rate alike.
-        if float in kinds:
-            kinds.add(int)
-        if type(value) not in kinds:
-            expected = " or ".join(sorted(kind.__name__ for kind in kinds))
-            raise TrainingError(
-                f"{where}: {key} is {value!r}, of type {type(value).__name__}; expected {expected}"
-            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +14,13 @@ from torch import nn
 from proxconnect._files import written_whole
 from proxconnect._optional import needed_for
 from proxconnect.data import ImageData, load_data, preprocessing
-from proxconnect.errors import TrainingError
+from proxconnect.errors import DataError, TrainingError
 from proxconnect.trainer._process import is_main_process
-from proxconnect.trainer.checkpoint import FILE_NAME, Checkpoint, DataFacts, build_model, read_checkpoint
+from proxconnect.trainer.checkpoint import Checkpoint, DataFacts, build_model, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
+from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE, clean_folder, prepare_folder
 from proxconnect.trainer.post_training import quantize_trained, settle_checkpoint
-
-CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True)
@@ -44,17 +42,18 @@ def train(
     Raises:
         TrainingError: ``out`` is not empty (and not ``overwrite``), the configuration contradicts itself, or
             the loss is not finite.
-        DataError: the data cannot be read.
+        DataError: the data cannot be read, or are of one class alone.
+        WriteError: ``out`` cannot be written to.
     """
     config = config.resolved()
-    data = load_data(str(config.data), image_size=config.image_size)
+    data = _load(config)
     facts = _facts(data)
     weights = None if config.init is None else _initial_weights(Path(config.init), config, facts)
     model = build_model(config, facts, weights)
     distillation = _distillation(config, data, facts, model)
     _check_hardware(config, data)
     if is_main_process():
-        _prepare_folder(out, overwrite)
+        prepare_folder(out, overwrite)
         with written_whole(out / CONFIG_FILE) as file:
             file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     return _fit(model, config, data, facts, out, None, distillation, show)
@@ -65,13 +64,18 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
 
     Args:
         out: the run's folder.
-        changes: options given anew; each has to equal what the run began with.
+        changes: options given anew; each has to equal what the run began with. The ``pair`` of a run that
+            has one is to be given: a file does not choose what is imported.
         show: takes the lines to print.
 
     Raises:
         TrainingError: there is no checkpoint, an option differs (each is named), or the data changed.
+        WriteError: ``out`` cannot be written to.
     """
+    if out.is_file():
+        raise TrainingError(f"--resume takes the folder of a run, not a file: pass {out.parent}")
     checkpoint = read_checkpoint(out)
+    _check_pair(out, checkpoint.config.pair, changes.get("pair"))
     config = checkpoint.config.resolved()  # options of this release that an older one did not record
     asked = TrainConfig(**{**config.to_dict(), **changes}).resolved()
     recorded, given = config.to_dict(), asked.to_dict()
@@ -83,19 +87,44 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
             f"cannot resume {out} with another configuration: {'; '.join(differences)}. "
             "Leave these options out, or start a new run with --init or another --out"
         )
-    data = load_data(str(config.data), image_size=config.image_size)
+    data = _load(config)
     facts = _facts(data)
     if facts != checkpoint.data:
         raise TrainingError(
             f"cannot resume {out}: the data at {config.data!r} is not what the run began with"
         )
+    if is_main_process():
+        clean_folder(out)
     if not config.epochs:
-        return TrainedRun(checkpoint.build_model(), config, data, checkpoint.path, checkpoint.metrics)
+        model = checkpoint.build_model(config.own_pair)
+        return TrainedRun(model, config, data, checkpoint.path, checkpoint.metrics)
     model = build_model(config, facts)
     distillation = _distillation(config, data, facts, model)
     run = _fit(model, config, data, facts, out, checkpoint.path, distillation, show)
     # A run that was finished already trains no epoch and measures nothing anew.
     return run if run.metrics else replace(run, metrics=checkpoint.metrics)
+
+
+def _check_pair(out: Path, recorded: str | None, given: str | None) -> None:
+    if recorded == given:
+        return
+    if recorded is None:
+        raise TrainingError(f"cannot resume {out} with --pair {given}: it was begun without; leave it out")
+    raise TrainingError(
+        f"the run in {out} was begun with the pair {recorded}, which is imported only where you name it: add "
+        f"--pair {recorded}"
+    )
+
+
+def _load(config: TrainConfig) -> ImageData:
+    data = load_data(str(config.data), image_size=config.image_size)
+    labels = data.train.labels.unique()
+    if len(labels) < 2:
+        raise DataError(
+            f"all images to train on in {config.data} are of one class, {data.classes[int(labels)]!r}, so "
+            "there is nothing to tell apart; expected train/<class>/<image>, or labels of two classes or more"
+        )
+    return data
 
 
 def _facts(data: ImageData) -> DataFacts:
@@ -149,22 +178,6 @@ def _full_precision(option: str, path: Path, facts: DataFacts) -> Checkpoint:
     return checkpoint
 
 
-def _prepare_folder(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise TrainingError(f"--out {out} is a file; give a folder")
-    if out.is_dir() and any(out.iterdir()):
-        if not overwrite:
-            raise TrainingError(
-                f"--out {out} is not empty; choose another folder, --resume it, or pass --overwrite"
-            )
-        if not (out / CONFIG_FILE).is_file():
-            raise TrainingError(
-                f"--out {out} does not hold a run (no {CONFIG_FILE}), so --overwrite will not empty it"
-            )
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-
-
 def _check_hardware(config: TrainConfig, data: ImageData) -> None:
     if not config.epochs:
         return
@@ -186,7 +199,7 @@ def _fit(
 ) -> TrainedRun:
     if not config.epochs:
         metrics = quantize_trained(model, config, data, facts, out)
-        return TrainedRun(model, config, data, out / FILE_NAME, metrics)
+        return TrainedRun(model, config, data, out / CHECKPOINT_FILE, metrics)
     # Lightning takes seconds to import: only a run that trains pays for it.
     with needed_for("Training"):
         from proxconnect.trainer.fit import fit
@@ -195,4 +208,4 @@ def _fit(
     model.cpu().eval()
     if config.recalibrate and is_main_process():
         settle_checkpoint(model, config, data, out)
-    return TrainedRun(model, config, data, out / FILE_NAME, metrics)
+    return TrainedRun(model, config, data, out / CHECKPOINT_FILE, metrics)

@@ -1,0 +1,86 @@
+"""The folder of a run: what lies in it, and what a run that was killed left there."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+from proxconnect._files import cannot_write, make_folder, remove_leftovers
+from proxconnect.errors import TrainingError, WriteError
+
+CHECKPOINT_FILE = "checkpoint"
+CONFIG_FILE = "config.json"
+RESULT_FILE = "result.json"
+MODEL_FILE = "model.safetensors"
+_FILES = (CHECKPOINT_FILE, RESULT_FILE, MODEL_FILE, CONFIG_FILE)
+_LOGS = ("csv", "tensorboard")
+# What writers of files, ours and that of safetensors, work in until they are done.
+_UNFINISHED = (*(f".{name}.*" for name in _FILES), ".tmp*")
+
+
+def prepare_folder(out: Path, overwrite: bool) -> None:
+    """Make ``out`` an empty folder for a run, with what is not a run's left as it is.
+
+    A run's folder may hold any part of what a run writes, since it may have been killed at any moment.
+
+    Raises:
+        TrainingError: ``out`` is a file, or holds a run and not ``overwrite``, or something else.
+        WriteError: the system refuses.
+    """
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"--out {out} is a file; give a folder")
+    if out.is_dir():
+        clean_folder(out)
+        _empty(out, overwrite)
+    make_folder(out)
+
+
+def clean_folder(out: Path) -> None:
+    """Remove what a killed run left unfinished in its folder ``out``.
+
+    Raises:
+        WriteError: the system refuses.
+    """
+    try:
+        remove_leftovers(out)
+        for pattern in _UNFINISHED:
+            for path in out.glob(pattern):
+                if not path.is_dir():
+                    path.unlink()
+    except OSError as error:
+        raise WriteError(cannot_write(out, error)) from error
+
+
+def interrupted(out: Path, pair: str | None = None) -> str:
+    """What to say after Ctrl-C of the run in ``out``, with the pair that its configuration names."""
+    named = "" if pair is None else f" --pair {shlex.quote(pair)}"
+    place = shlex.quote(str(out))
+    if (out / CHECKPOINT_FILE).is_file():
+        return f"interrupted; continue with: proxconnect train --resume {place}{named}"
+    if (out / CONFIG_FILE).is_file():
+        return f"interrupted; no epoch was completed: begin anew with --out {place} --overwrite"
+    return "interrupted; nothing was written"
+
+
+def _empty(out: Path, overwrite: bool) -> None:
+    try:
+        names = {path.name for path in out.iterdir()}
+        if names and not overwrite:
+            raise TrainingError(
+                f"--out {out} is not empty; choose another folder, --resume it, or pass --overwrite"
+            )
+        others = sorted(names - {*_FILES, *_LOGS})
+        if others and CONFIG_FILE not in names:
+            raise TrainingError(
+                f"--out {out} does not hold a run (no {CONFIG_FILE}, but {others[0]}), so --overwrite will "
+                "not empty it"
+            )
+        # The configuration last: with other files in it, a folder without one is not taken for a run's.
+        for path in (out / name for name in (*_LOGS, *_FILES)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(cannot_write(out, error)) from error
