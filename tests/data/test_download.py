@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import http.client
 import io
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -41,10 +43,13 @@ class Hub:
 def content(
     tmp_path: Path, write_parquet: Make, random_pixels: Make, encode: Make, monkeypatch: pytest.MonkeyPatch
 ) -> bytes:
-    """A parquet file of 20 rows, which is how many the real ones are made to be expected to have."""
-    monkeypatch.setattr(_download, "_ROWS", {"train": 20, "test": 20})
+    """A parquet file of 20 rows, whose checksum the real ones are made to be expected to have."""
     files = [encode(pixels) for pixels in random_pixels(20)]
-    return write_parquet(tmp_path / "hub.parquet", files, [9, 0, 4, 2] * 5).read_bytes()
+    made: bytes = write_parquet(tmp_path / "hub.parquet", files, [9, 0, 4, 2] * 5).read_bytes()
+    monkeypatch.setattr(
+        _download, "_SHA256", dict.fromkeys(("train", "test"), hashlib.sha256(made).hexdigest())
+    )
+    return made
 
 
 def test_each_split_is_downloaded_once_and_only_when_asked_for(
@@ -64,18 +69,25 @@ def test_each_split_is_downloaded_once_and_only_when_asked_for(
 
 def test_damaged_download_is_fetched_again(content: bytes, cache: Path) -> None:
     path = cifar10("train", cache, Hub(content))
-    path.write_bytes(content[:100])
-    assert cifar10("train", cache, Hub(content)).read_bytes() == content
+    for damaged in (content[:100], content[:100] + bytes([content[100] ^ 64]) + content[101:]):
+        path.write_bytes(damaged)
+        assert cifar10("train", cache, Hub(content)).read_bytes() == content
+
+
+def test_the_revision_and_its_checksums_are_pinned() -> None:
+    assert re.search(r"cifar10/resolve/[0-9a-f]{40}/plain_text$", _download._FOLDER)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in _download._SHA256.values())
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda content: Hub(content[:-10], len(content)), "of .* bytes arrived"),
-        (lambda content: Hub(content[:-10]), "not a parquet file of 20 rows"),
-        (lambda content: Hub(b"<html>please log in</html>"), "not a parquet file of 20 rows"),
+        (lambda content: Hub(content[:-10]), "the SHA-256 of what arrived is not"),
+        (lambda content: Hub(b"<html>please log in</html>"), "the SHA-256 of what arrived is not"),
+        (lambda content: Hub(content.swapcase(), len(content)), "the SHA-256 of what arrived is not"),
     ],
-    ids=["cut short", "cut short, length unknown", "another file"],
+    ids=["cut short", "cut short, length unknown", "another file", "other bytes"],
 )
 def test_incomplete_download_leaves_nothing(
     content: bytes, cache: Path, change: Callable[[bytes], Hub], words: str
