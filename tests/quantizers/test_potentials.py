@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -78,6 +78,7 @@ def test_potential_is_the_conjugate_of_the_conjugate(any_map: ElementwiseMap) ->
 
 @settings(max_examples=25, deadline=None)
 @given(w=st.floats(-4, 4), mu=sharpness)
+@example(w=2.0, mu=4.0)  # at the end of ReSTE's range, by one rounding beyond it
 def test_value_and_argument_are_conjugate(any_map: ElementwiseMap, w: float, mu: float) -> None:
     if any_map is sign_swish:
         w = max(min(w, TURN / mu), -TURN / mu)
