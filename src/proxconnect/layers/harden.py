@@ -94,9 +94,9 @@ def _notice_averaged_mu(model: nn.Module) -> None:
         name, module = averaged[0]
         layer = name.partition(".parametrizations")[0].removesuffix(".input_quantizer")
         warnings.warn(
-            f"the sharpness mu of layer {layer!r} is {module.mu.item():.3g}, which no schedule has set, as where "
-            "the buffers of a model are averaged: until now it computed with that, and so not as it does "
-            "hardened. Before you evaluate it, give it the mu of the model that it follows: "
+            f"the sharpness mu of layer {layer!r} is {module.mu.item():.3g}, which no schedule has set, as "
+            "where the buffers of a model are averaged: until now it computed with that, and so not as it "
+            "does hardened. Before you evaluate it, give it the mu of the model that it follows: "
             "pc.MuSchedule(averaged, 'constant', start=schedule.mu)",
             stacklevel=3,
         )
