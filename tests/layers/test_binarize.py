@@ -162,6 +162,11 @@ def test_tied_weights_stay_tied() -> None:
         ),
         ({"method": "bc", "levels": (1, -1)}, "finite numbers in increasing order"),
         ({"method": "bc", "levels": (0,)}, "at least two finite numbers"),
+        (
+            {"method": "bc", "levels": (-1e39, 1e39)},
+            "levels must be 0 or have a size from 0.0001 to 10000, not",
+        ),
+        ({"method": "bc", "levels": (-1e-46, 1)}, "levels must be 0 or have a size"),
         ({"method": "bc", "levels": "ternary"}, "levels must be numbers such as"),
         ({"method": "bc", "method_args": {"levels": (-1, 0, 1)}}, "levels are a field of BinarizeConfig"),
         ({"activations": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),

@@ -17,6 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bwa": {"activations": "bnn"},
     "bwaa": {"activations": "bnn", "accumulator_bits": 8},
 }
+LEVEL_SIZES = 1e-4, 1e4  # what half precision holds, times scales
 LARGEST_GROUP = 2**24  # inputs: as many as a sum of signs may have to be exact in float32
 SCALE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -71,6 +72,12 @@ class BinarizeConfig:
     def __post_init__(self) -> None:
         projector(self.levels)  # refuses what is no quantization set
         object.__setattr__(self, "levels", tuple(self.levels))
+        smallest, largest = LEVEL_SIZES
+        if not all(level == 0 or smallest <= abs(level) <= largest for level in self.levels):
+            raise ProxConnectError(
+                f"levels must be 0 or have a size from {smallest:g} to {largest:g}, not {self.levels!r}: "
+                "they are multiplied by scales in the dtype of the weights"
+            )
         if self.pair.name == "fp":
             raise ProxConnectError(
                 "method 'fp' leaves weights as they are: do not binarize, or choose another"
