@@ -38,7 +38,8 @@ def plain(output: Any, where: str = "") -> Any:
         raise ExportError(
             f"its output{where} is a {type(output).__name__}, and a network returns tensors and numbers in "
             "tuples, lists, dicts and dataclasses; if it is a cache of keys and values, set "
-            "model.config.use_cache = False, or save a module around the model that returns the logits alone"
+            "model.config.use_cache = False (and model.decoder.config.use_cache, if the decoder has a config "
+            "of its own), or save a module around the model that returns the logits alone"
         )
     return output
 
