@@ -56,6 +56,7 @@ def save(
 
     Raises:
         ExportError: the model cannot be captured as a graph; the message has the reason and the way out.
+        WriteError: ``path`` is a folder or a device, its folder does not exist, or the disk is full.
         ProxConnectError: the model is not float32 or has NaN or infinite weights (named), or an argument is
             wrong.
 

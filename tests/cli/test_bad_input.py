@@ -216,6 +216,28 @@ def test_disks_that_are_full_or_read_only(
     assert os.strerror(number) in said
 
 
+@pytest.mark.parametrize(
+    "writer",
+    [
+        "tensorboard.summary.writer.record_writer.RecordWriter.write",
+        "lightning.fabric.loggers.csv_logs._ExperimentWriter.save",
+    ],
+)
+def test_a_disk_that_is_full_for_the_logs(
+    writer: str,
+    places: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, refuse)
+    capsys.readouterr()
+    assert run([*NEW[:-1], "new", "--limit-train-batches", "1", "--limit-val-batches", "1"]) == 2
+    assert capsys.readouterr().err == "error: cannot write new: No space left on device\n"
+
+
 OUT_OF_RANGE = [
     *(("--seed", value) for value in ("-1", str(2**64), "1e3", "9" * 5000)),
     *(("--scale", value) for value in ("0", "-5", "99999999999", "9" * 5000, "1.5", "channels", "")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -198,18 +199,33 @@ def _checkpoint_every_epoch(out: Path) -> ModelCheckpoint:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's greetings and its advice about data loaders off the terminal."""
+    """Keep Lightning's greetings and its advice about data loaders off the terminal.
+
+    And what TensorBoard's thread says of a full disk, since the next thing that is logged says it too.
+    """
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
+    before = threading.excepthook
+
+    def tell(failure: threading.ExceptHookArgs) -> None:
+        if not (isinstance(failure.exc_value, OSError) and _is_tensorboards(failure.thread)):
+            before(failure)
+
     for logger in loggers:
         logger.setLevel(logging.WARNING)
+    threading.excepthook = tell
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
+        threading.excepthook = before
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _is_tensorboards(thread: threading.Thread | None) -> bool:
+    return type(thread).__module__.startswith("tensorboard.")
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
