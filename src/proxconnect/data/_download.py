@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from proxconnect._files import make_folder, written_whole
+from proxconnect._optional import needed_for
 from proxconnect.errors import DataError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -31,10 +32,13 @@ def cifar10(split: str, cache: Path, opener: Callable[..., Any] = urllib.request
     Raises:
         DataError: it cannot be downloaded, or what arrived does not have the checksum of CIFAR-10.
         WriteError: it cannot be written.
+        MissingPackageError: pyarrow, which reads the file, is not installed.
     """
     path = cache / "cifar10" / f"{split}.parquet"
     if path.is_file() and _sha256(path) == _SHA256[split]:
         return path
+    with needed_for("Reading parquet files"):  # said before the download, not after it
+        import pyarrow.parquet  # noqa: F401
     make_folder(cache)
     make_folder(path.parent)
     address = f"{_FOLDER}/{split}-00000-of-00001.parquet"
