@@ -153,6 +153,18 @@ def test_refuses_contents_that_do_not_fit(name: str, content: Content, tmp_path:
     refused(tmp_path / "checkpoint")
 
 
+def test_a_checkpoint_without_the_squares_of_mu_loads(content: Content, tmp_path: Path) -> None:
+    """Those of earlier releases have none."""
+    earlier = copy.deepcopy(content)
+    squares = [name for name in earlier["state_dict"] if name.endswith(".mu_squared")]
+    assert squares
+    for name in squares:
+        del earlier["state_dict"][name]
+    torch.save(earlier, tmp_path / "checkpoint")
+    state = read_checkpoint(tmp_path / "checkpoint").build_model().state_dict()
+    assert {state[name.removeprefix("model.")].item() for name in squares} == {0.0}
+
+
 def test_a_flipped_bit_is_seen_wherever_it_matters(run: TrainedRun, tmp_path: Path) -> None:
     """Either the file is refused, or it still holds the same."""
     whole, expected = run.checkpoint.read_bytes(), read_checkpoint(run.checkpoint)
