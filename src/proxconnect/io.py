@@ -16,7 +16,7 @@ from proxconnect._version import __version__
 from proxconnect.engine import Network, check_kernels
 from proxconnect.errors import FormatError, ProxConnectError
 from proxconnect.format import Contents
-from proxconnect.graph import Dynamic, Examples, capture
+from proxconnect.graph import MAX_BYTES, Dynamic, Examples, capture
 
 __all__ = ["inspect", "load", "pack_", "save"]
 
@@ -82,13 +82,22 @@ def save(
 
 @overload
 def load(
-    path: str | os.PathLike[str], kernels: str = ..., activations: str | None = ..., model: None = ...
+    path: str | os.PathLike[str],
+    kernels: str = ...,
+    activations: str | None = ...,
+    model: None = ...,
+    max_bytes: int = ...,
 ) -> Network: ...
 
 
 @overload
 def load(
-    path: str | os.PathLike[str], kernels: str = ..., activations: str | None = ..., *, model: Model
+    path: str | os.PathLike[str],
+    kernels: str = ...,
+    activations: str | None = ...,
+    *,
+    model: Model,
+    max_bytes: int = ...,
 ) -> Model: ...
 
 
@@ -97,6 +106,7 @@ def load(
     kernels: str = "fast",
     activations: str | None = None,
     model: nn.Module | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> nn.Module:
     """The network of a packed file, or its weights in a model of yours; in eval mode.
 
@@ -111,17 +121,22 @@ def load(
         model: a model with the file's parameters and buffers, of the same names, shapes and dtypes: plain,
             binarized, hardened or packed. Its binary layers become packed ones, in place; tensors on the meta
             device get memory on the CPU.
+        max_bytes: most bytes that the values of the file's network may take at once for each sample of a
+            batch, 4 GiB if not given; 16,384 operations for each of them are allowed as well. What asks for
+            more is refused, when it is loaded or at the call whose inputs are too large.
 
     Returns:
         ``model``, or a :class:`proxconnect.engine.Network` with ``classes``, ``preprocessing``,
         ``metrics`` and ``header``.
 
     Raises:
-        FormatError: the file is damaged, not one of ours, of another version, or does not fit ``model``,
-            which is then unchanged.
+        FormatError: the file is damaged, not one of ours, of another version, asks for more than
+            ``max_bytes``, or does not fit ``model``, which is then unchanged.
         ProxConnectError: an argument is wrong.
     """
     check_kernels(kernels, activations)
+    if type(max_bytes) is not int or max_bytes < 1:
+        raise ProxConnectError(f"max_bytes must be a whole number of at least 1, not {max_bytes!r}")
     packed = packed_format.read(Path(path))
     if activations is not None and ("bwa" in packed.header.setting or not packed.header.binary):
         raise ProxConnectError(
@@ -130,7 +145,7 @@ def load(
         )
     try:
         if model is None:
-            return Network(packed, kernels, activations)
+            return Network(packed, kernels, activations, max_bytes)
         load_into(packed, model, kernels, activations)
         return model.eval()
     except FormatError as error:

@@ -302,4 +302,70 @@ def test_graphs_that_no_exporter_writes_are_run_as_they_are() -> None:
         Node("getitem", (Value(7), 0)),
     )
     graph = Graph((InputSpec("x", "float32", ("batch", 2)),), nodes, Value(8))
-    assert fuse(graph, {}, tensors.__getitem__) == (graph, {})
+    assert fuse(graph, {}, tensors.__getitem__, {}) == (graph, {})
+
+
+class Rounded(nn.Module):
+    """Rounds what is no product, and adds one bias to all outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.bias = nn.Linear(8, 4, bias=False), nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.round(torch.relu(nn.functional.linear(x, self.linear.weight, self.bias)))
+
+
+def norm_of_infinite_mean() -> nn.Module:
+    model = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.ReLU())
+    model[1].running_mean[0] = float("inf")
+    return model
+
+
+def dead_output() -> nn.Module:
+    """Its first output has a weight of zeros, which has no sign."""
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    nn.init.zeros_(model[0].weight[:1].detach())
+    return model
+
+
+@pytest.mark.parametrize("setting", ["bw", "bwa"])
+@pytest.mark.parametrize("build", [Rounded, norm_of_infinite_mean, dead_output])
+def test_both_kinds_of_kernels_take_the_same_networks(
+    build: Callable[[], nn.Module], setting: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = pc.binarize_(build(), pc.BinarizeConfig.from_setting(setting), lambda module, name: True)
+    path = pc.save(model, tmp_path / "m.safetensors", torch.randn(2, 8))
+    net, reference = pc.load(path), pc.load(path, kernels="reference")
+    for batch in (1, 2, 5):
+        x = torch.randn(batch, 8)
+        torch.testing.assert_close(net(x), reference(x), rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+SHAPES = {index: ((2, 3), (8, 8)) for index in range(9)}
+SIGNS = (
+    Node("aten.sign.default", (Value(0),)),
+    Node("aten.add.Tensor", (Value(1), 0.5)),
+    Node("aten.sign.default", (Value(2),)),
+)
+MULTIPLE = Node("aten.add.Tensor", (Value(1), 0.5), {"alpha": 2})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "recognised"),
+    [
+        (SIGNS, True),
+        ((SIGNS[0], MULTIPLE, SIGNS[2]), False),
+        ((SIGNS[0], Node("aten.add.Tensor", (Value(1), 0.25)), SIGNS[2]), False),
+    ],
+)
+def test_a_pattern_is_recognised_with_all_its_arguments(nodes: tuple[Node, ...], recognised: bool) -> None:
+    graph = Graph((InputSpec("x", "float32", ("batch", 8)),), nodes, Value(3))
+    fused, _ = fuse(graph, {}, {}.__getitem__, SHAPES)
+    assert (fused.nodes[-1].op == "proxconnect.sign") == recognised
+
+
+def test_a_sign_of_whole_numbers_is_torchs() -> None:
+    graph = Graph((InputSpec("x", "int64", ("batch", 8)),), SIGNS, Value(3))
+    assert fuse(graph, {}, {}.__getitem__, {2: SHAPES[2], 3: SHAPES[3]}) == (graph, {})

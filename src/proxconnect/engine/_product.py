@@ -67,9 +67,10 @@ class Product:
         """Dimensions of the output behind its channels, which are (N, n, ...) then; 0 for (..., n)."""
         return 0 if isinstance(self.weight, LinearOperand) else 1 if self.flat else 2
 
-    def packs_as(self, other: Product) -> bool:
-        """Whether both read packed inputs of the same form."""
-        return self.flat == other.flat and type(self.weight) is type(other.weight)
+    @property
+    def packing(self) -> tuple[type[Operand], bool]:
+        """The form of the packed inputs, which products that share them have in common."""
+        return type(self.weight), self.flat
 
     def packed(self, x: Tensor) -> Tensor:
         """The signs of a float input, as this product's kernel takes them."""

@@ -13,7 +13,7 @@ from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError
 from proxconnect.format import Header, PackedFile
-from proxconnect.graph import Graph, Interpreter, bound, from_json
+from proxconnect.graph import MAX_BYTES, Graph, Interpreter, SizeCheck, bound, from_json
 from proxconnect.graph.interpreter import Observer
 
 
@@ -30,6 +30,7 @@ class Network(nn.Module):
         packed: a checked file with a graph.
         kernels: ``"fast"`` or ``"reference"``.
         activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
+        max_bytes: most bytes that the values of one sample may take at once.
 
     Attributes:
         graph: the network as data.
@@ -37,10 +38,17 @@ class Network(nn.Module):
             ``"w1a32"`` or ``"unpacked"``.
 
     Raises:
-        FormatError: there is no graph, or it breaks the rules of ``docs/format.md``.
+        FormatError: there is no graph, or it breaks the rules of ``docs/format.md``, or its values take more
+            than ``max_bytes``.
     """
 
-    def __init__(self, packed: PackedFile, kernels: str = "fast", activations: str | None = None) -> None:
+    def __init__(
+        self,
+        packed: PackedFile,
+        kernels: str = "fast",
+        activations: str | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         super().__init__()
         self.header: Header = packed.header
         raw, info = packed.graph_json(), packed.header.graph
@@ -50,7 +58,9 @@ class Network(nn.Module):
             )
         names = {*self.header.binary, *self.header.dense}
         self.graph: Graph = from_json(raw, info.inputs, names, info.sizes)
-        self._stored = {form.names: Interpreter(form) for form in (self.graph, *self.graph.variants)}
+        forms = (self.graph, *self.graph.variants)
+        self._checks = {form.names: SizeCheck(form, self._stand_in, max_bytes) for form in forms}
+        self._stored = {form.names: Interpreter(form, check=self._checks[form.names]) for form in forms}
         self.model = nn.Module()
         self._owners: dict[str, tuple[nn.Module, str]] = {}
         for name in self.header.binary:
@@ -59,6 +69,7 @@ class Network(nn.Module):
             dense = packed.dense(name)
             self._add(name, nn.Parameter(dense, requires_grad=False) if tensor.role == "parameter" else dense)
         self._activations = activations
+        self._shapes = {names: check.shapes() for names, check in self._checks.items()}
         self._fuse()
         self.register_load_state_dict_post_hook(_fuse_again)  # type: ignore[no-untyped-call]
         self.eval()
@@ -86,7 +97,8 @@ class Network(nn.Module):
             named: tensors by name.
 
         Raises:
-            ProxConnectError: number, names, dtype or sizes of the inputs are not those of the graph.
+            ProxConnectError: number, names, dtype or sizes of the inputs are not those of the graph, or its
+                values take more than ``max_bytes`` for each sample.
         """
         given = bound(self.graph, inputs, named)
         tensors = tuple(given.values())
@@ -104,8 +116,9 @@ class Network(nn.Module):
         self.kernels = dict.fromkeys(weights, UNPACKED)
         if weights and all(weight.on_kernels for weight in weights.values()):
             for form in (*self.graph.variants, self.graph):
-                graph, kernels = fuse(form, weights, self._lookup, self._activations)
-                self._fused[form.names] = Interpreter(graph, resolve_fused)
+                shapes, check = self._shapes[form.names], self._checks[form.names]
+                graph, kernels = fuse(form, weights, self._lookup, shapes, self._activations)
+                self._fused[form.names] = Interpreter(graph, resolve_fused, check)
                 self.kernels |= kernels
 
     def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
@@ -123,6 +136,13 @@ class Network(nn.Module):
         owner, attribute = self._owners[name]
         found = getattr(owner, attribute)
         return found() if isinstance(found, PackedWeight) else found  # type: ignore[no-any-return]
+
+    def _stand_in(self, name: str) -> Tensor:
+        """A tensor like the one of this name, without data."""
+        owner, attribute = self._owners[name]
+        found = getattr(owner, attribute)
+        shape = found.form.shape if isinstance(found, PackedWeight) else found.shape
+        return torch.empty(shape, dtype=found.dtype, device="meta")
 
     def _add(self, name: str, content: PackedWeight | Tensor) -> None:
         *path, attribute = name.split(".")

@@ -11,9 +11,11 @@ from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName
 from proxconnect.graph.interpreter import Interpreter
 from proxconnect.graph.operators import OPERATORS
 from proxconnect.graph.serialize import from_json, to_json
+from proxconnect.graph.sizes import MAX_BYTES, Shape, SizeCheck
 from proxconnect.graph.validate import validate
 
 __all__ = [
+    "MAX_BYTES",
     "OPERATORS",
     "Capture",
     "DType",
@@ -23,6 +25,8 @@ __all__ = [
     "Interpreter",
     "MemoryFormat",
     "Node",
+    "Shape",
+    "SizeCheck",
     "TensorName",
     "Value",
     "bound",

@@ -27,6 +27,7 @@ from proxconnect.graph._outputs import plain
 from proxconnect.graph._varying import found_sizes
 from proxconnect.graph.graph import Graph, Node, TensorName, leaves, map_leaves
 from proxconnect.graph.interpreter import Interpreter
+from proxconnect.graph.sizes import SizeCheck
 from proxconnect.graph.validate import validate
 
 _WAY_OUT = (
@@ -142,7 +143,12 @@ def _traced(model: nn.Module, examples: Sequence[Example], asked: Asked, factor:
         if size not in ranges[name]:
             raise ExportError(f"the model takes no {name} of {size} together with others")
     sizes = {name: bounds for name, bounds in ranges.items() if bounds != SizeRange()}
-    return replace(captured, graph=replace(captured.graph, sizes=sizes))
+    graph = replace(captured.graph, sizes=sizes)
+    try:  # what a reader finds out before it runs the graph
+        SizeCheck(graph, lambda name: tensors[name].detach().to("meta"), max_bytes=None).shapes()
+    except FormatError as error:
+        raise ExportError(f"its sizes cannot be inferred: {error}") from None
+    return replace(captured, graph=graph)
 
 
 def _with_variants(whole: Capture, model: nn.Module, examples: Sequence[Example], asked: Asked) -> Capture:

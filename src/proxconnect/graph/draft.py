@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from proxconnect.graph.graph import Graph, Node, Value, leaves, map_leaves
@@ -21,28 +22,25 @@ class Draft:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self.nodes = dict(enumerate(graph.nodes, start=len(graph.inputs)))
-        self._readers: dict[int, list[int]] = {}
+        self._readers: dict[int, Counter[int]] = {}
         for index, node in self.nodes.items():
             self._note(index, node)
-        self._results = _values(graph.output)
+        self._results = set(_values(graph.output))
 
     def node(self, value: object) -> Node | None:
         """The node behind ``value``; None for an input, and for what is no value."""
         return self.nodes.get(value.index) if isinstance(value, Value) else None
 
-    def behind(self, node: Node | None, op: str) -> Node | None:
-        """The node whose result is the first argument of ``node``, if it applies ``op``."""
-        found = self.node(node.args[0]) if node is not None and node.args else None
-        return found if found is not None and found.op == op else None
+    def plain(self, value: object, op: str | None = None) -> Node | None:
+        """The same, if its arguments are all positional, and if it applies ``op`` where that is given."""
+        node = self.node(value)
+        return node if node is not None and not node.kwargs and op in (None, node.op) else None
 
     def read_once(self, value: object) -> bool:
         """Whether one node reads ``value``, once, and the output does not hold it."""
         index = value.index if isinstance(value, Value) else -1
-        return len(self._readers.get(index, ())) == 1 and index not in self._results
-
-    def readers(self, index: int) -> list[int]:
-        """The nodes that read the value of this number, one that reads it twice twice."""
-        return self._readers.get(index, [])
+        readers = self._readers.get(index, Counter())
+        return len(readers) == 1 and readers[next(iter(readers))] == 1 and index not in self._results
 
     def put(self, index: int, node: Node) -> None:
         """Make ``node`` the one of this number, and drop nodes that nothing needs then."""
@@ -52,7 +50,7 @@ class Draft:
 
     def redirect(self, old: int, new: int) -> None:
         """Let every node that reads the value ``old`` read ``new``."""
-        for index in set(self.readers(old)):
+        for index in list(self._readers.get(old, ())):
             node = self.nodes[index]
             turned = map_leaves(lambda leaf: Value(new) if leaf == Value(old) else leaf, node.args)
             self.put(index, Node(node.op, turned, node.kwargs))
@@ -74,13 +72,19 @@ class Draft:
 
     def _note(self, index: int, node: Node) -> None:
         for read in _values((node.args, node.kwargs)):
-            self._readers.setdefault(read, []).append(index)
+            self._readers.setdefault(read, Counter())[index] += 1
 
     def _forget(self, index: int, node: Node) -> None:
-        for read in _values((node.args, node.kwargs)):
-            self._readers[read].remove(index)
-            if not self._readers[read] and read in self.nodes and read not in self._results:
-                self._forget(read, self.nodes.pop(read))
+        gone = [(index, node)]
+        while gone:
+            index, node = gone.pop()
+            for read in _values((node.args, node.kwargs)):
+                readers = self._readers[read]
+                readers[index] -= 1
+                if not readers[index]:
+                    del readers[index]
+                if not readers and read in self.nodes and read not in self._results:
+                    gone.append((read, self.nodes.pop(read)))
 
 
 def _values(tree: object) -> list[int]:

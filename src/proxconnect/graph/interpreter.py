@@ -24,6 +24,7 @@ class Interpreter:
     Args:
         graph: a validated graph.
         functions: what stands behind the name of an operator; by default the closed list.
+        check: called before each run with the varying sizes of the inputs, unless a compiler looks on.
 
     >>> from proxconnect.graph import Graph, Node
     >>> spec = InputSpec("x", "float32", ("batch",))
@@ -32,8 +33,14 @@ class Interpreter:
     tensor([-1., -1.])
     """
 
-    def __init__(self, graph: Graph, functions: Callable[[str], Callable[..., Any]] = resolve) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        functions: Callable[[str], Callable[..., Any]] = resolve,
+        check: Callable[[Mapping[str, int]], None] | None = None,
+    ) -> None:
         self.graph = graph
+        self._check = check
         self._steps = [_step(node, functions(node.op)) for node in graph.nodes]
         self._dead = _last_uses(graph)
 
@@ -46,9 +53,12 @@ class Interpreter:
             observe: called after each operator with its node, its positional arguments and its result.
 
         Raises:
-            ProxConnectError: number, dtype or sizes of the inputs are not what the graph takes.
+            ProxConnectError: number, dtype or sizes of the inputs are not what the graph takes, or an
+                operator cannot take its arguments; the message names it.
         """
-        check_inputs(self.graph, inputs)
+        sizes = check_inputs(self.graph, inputs)
+        if self._check is not None and not (torch.compiler.is_compiling() or torch._C._is_tracing()):
+            self._check(sizes)
         values: dict[int, Any] = dict(enumerate(inputs))
 
         def concrete_leaf(leaf: Any) -> Any:
@@ -69,13 +79,20 @@ class Interpreter:
                     args[position] = lookup(name)
             if step.takes_device:
                 kwargs["device"] = inputs[0].device
-            values[i] = step.function(*args, **kwargs)
+            try:
+                values[i] = self.call(step.function, args, kwargs)
+            except Exception as error:  # torch's operators raise many kinds
+                raise _named(error, i - len(inputs), step.node) from error
             if observe is not None:
                 observe(step.node, args, values[i])
             del args, kwargs
             for index in self._dead.get(i, ()):
                 del values[index]
         return map_leaves(concrete_leaf, self.graph.output)
+
+    def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The result of one operator."""
+        return function(*args, **kwargs)
 
 
 class _Step(NamedTuple):
@@ -104,8 +121,19 @@ def _step(node: Node, function: Callable[..., Any]) -> _Step:
     )
 
 
-def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> None:
-    """Raise :class:`ProxConnectError` unless ``inputs`` are what the graph takes."""
+def _named(error: Exception, position: int, node: Node) -> ProxConnectError:
+    """The same error, with the operator that raised it; what it is shows first where torch says so."""
+    kind = type(error) if isinstance(error, ProxConnectError) else ProxConnectError
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    return kind(f"graph node {position} ({node.op}): {text}")
+
+
+def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
+    """The varying sizes of ``inputs`` by name.
+
+    Raises:
+        ProxConnectError: the inputs are not what the graph takes.
+    """
     if len(inputs) != len(graph.inputs):
         names = ", ".join(spec.name for spec in graph.inputs)
         raise ProxConnectError(f"the network takes {len(graph.inputs)} inputs ({names}), got {len(inputs)}")
@@ -125,6 +153,7 @@ def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> None:
         if not fits:
             found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
             raise ProxConnectError(f"input {spec.name!r} must be {_wanted(spec, graph)}, got {found}")
+    return sizes
 
 
 def _wanted(spec: InputSpec, graph: Graph) -> str:

@@ -47,4 +47,4 @@ class Dependence:
 
 def _takes_statistics(node: Node) -> bool:
     """Whether the node is a BatchNorm without running statistics: it sums over its input."""
-    return node.op == "aten.batch_norm.default" and node.args[3] is None
+    return node.op == "aten.batch_norm.default" and node.args[3:4] in ((), (None,))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from proxconnect.engine._kernel_of import UNPACKED, kernel_of
@@ -15,7 +16,7 @@ from proxconnect.engine._use import Use
 from proxconnect.engine.fusion._dependence import Dependence
 from proxconnect.engine.kernels import Affine
 from proxconnect.engine.weight import PackedWeight
-from proxconnect.graph import TensorName, Value
+from proxconnect.graph import Shape, TensorName, Value
 from proxconnect.graph.draft import Draft
 from proxconnect.graph.operators import resolve
 from proxconnect.quantizers import sign
@@ -43,16 +44,18 @@ class Rewriting:
         weights: its binary weights by name.
         tensor: any other tensor by name.
         activations: None, ``"int8"`` or ``"int6"``.
-        shapes: of values, for a batch of 2, as far as they are known.
+        shapes: of the float32 values of the graph as it is stored.
         kernels: filled in: the kernel of each weight that has one.
+        packs: filled in: the first value that holds an input packed in this form.
     """
 
     draft: Draft
     weights: Mapping[str, PackedWeight]
     tensor: Callable[[str], Tensor]
     activations: str | None
-    shapes: Mapping[int, tuple[int, ...]]
+    shapes: Mapping[int, Shape]
     kernels: dict[str, str] = field(default_factory=dict)
+    packs: dict[object, int] = field(default_factory=dict)
 
     @cached_property
     def dependence(self) -> Dependence:
@@ -65,10 +68,19 @@ class Rewriting:
             return self.tensor(argument.name)
         return None
 
-    def laid_out(self, name: str, use: Use | None, bias: Tensor | None = None) -> Product | None:
-        """The product of a weight, with its scale and a bias; None where no kernel computes it."""
-        weight = self.weights.get(name)
-        if weight is None or use is None or not weight.on_kernels:
+    def shape(self, value: object) -> Shape | None:
+        """The shape of a float32 value; None for everything else."""
+        return self.shapes.get(value.index) if isinstance(value, Value) else None
+
+    def laid_out(self, name: str, use: Use | None, x: object, bias: Tensor | None = None) -> Product | None:
+        """The product of ``x`` and a weight, its scale and a bias; None where no kernel computes it."""
+        weight, shape = self.weights.get(name), self.shape(x)
+        if weight is None or use is None or shape is None or not weight.on_kernels:
+            return None
+        if use.operation != "linear" and len(shape) != len(weight.form.shape):  # an image without a batch
+            return None
+        n = weight.form.rows.row_shape[0]
+        if bias is not None and (bias.shape != (n,) or bias.dtype != torch.float32):
             return None
         kernel = kernel_of(weight.form, use, self.activations)
         if kernel == UNPACKED:
@@ -92,10 +104,29 @@ class Rewriting:
         """The same, if the value ``index``, into which it is to be folded, may be rounded otherwise."""
         return None if index in self.dependence.exact else self.product(value)
 
-    def shape_of(self, name: str) -> tuple[int, ...]:
+    def weight_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a binary weight; empty for other tensors."""
         return self.weights[name].form.shape if name in self.weights else ()
 
-    def is_per_channel(self, value: Value, product: Product) -> bool:
+    def has_no_zero(self, name: str) -> bool:
+        """Whether the bits of a weight are its signs: a scale of zero makes a weight without a sign."""
+        return name in self.weights and bool((self.weights[name].scale > 0).all())
+
+    def scale_is_greatest(self, name: str, dimensions: tuple[object, ...]) -> bool:
+        """Whether the maximum of a weight's size over these dimensions is the scale of each output."""
+        if name not in self.weights:
+            return False
+        form = self.weights[name].form
+        rank = len(form.shape)
+        over = {dimension % rank for dimension in dimensions if isinstance(dimension, int)}
+        binary = form.bits == 1 and form.group is None and form.transposed is None
+        return binary and len(over) == len(dimensions) and over == set(range(1, rank))
+
+    def is_of_outputs(self, value: object, product: Product) -> bool:
+        """Whether a value that a product is combined with has one number for each of its outputs."""
+        wanted = (product.weight.n,) + (1,) * product.spatial
+        return self.shape(value) == tuple((size, size) for size in wanted)
+
+    def is_per_channel(self, value: object, product: Product) -> bool:
         """Whether dimension 1 of ``value``, a result of ``product``, holds the product's outputs."""
-        return product.spatial > 0 or len(self.shapes.get(value.index, ())) == 2
+        return product.spatial > 0 or len(self.shape(value) or ()) == 2

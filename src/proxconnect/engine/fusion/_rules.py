@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from proxconnect.engine._product import Product, scale_of
+from proxconnect.engine._product import scale_of
 from proxconnect.engine._use import ADDMM, use_of_node
 from proxconnect.engine.fusion._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
 from proxconnect.engine.fusion._thresholds import thresholds
@@ -26,11 +25,12 @@ Rule = Callable[[Rewriting, int, Node], None]
 def _signs(rewriting: Rewriting, index: int, node: Node) -> None:
     """``sign(sign(x) + 0.5)``: the sign of x, of zero +1."""
     draft = rewriting.draft
-    match node, draft.behind(node, "aten.add.Tensor"):
-        case Node("aten.sign.default"), Node(_, (Value() as inner, 0.5)):
-            match draft.node(inner):
-                case Node("aten.sign.default", (Value() as x,)):
-                    draft.put(index, Node(SIGN, (x,)))
+    if node.op == "aten.sign.default":
+        match draft.plain(node.args[0], "aten.add.Tensor"):
+            case Node(_, (Value() as inner, 0.5)):
+                match draft.plain(inner, "aten.sign.default"):
+                    case Node(_, (Value() as x,)) if rewriting.shape(x) is not None:
+                        draft.put(index, Node(SIGN, (x,)))
 
 
 def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
@@ -38,13 +38,15 @@ def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
     draft = rewriting.draft
     if node.op != "aten.round.default" or not draft.read_once(node.args[0]):
         return
-    layer = draft.node(node.args[0])
-    if layer is None or any(argument is not None for argument in layer.args[2:3]):
-        return
-    match draft.node(layer.args[0]), draft.node(layer.args[1]):
-        case Node(op, (x,)), Node("aten.sign.default", (TensorName(name),)) if op == SIGN:
-            use = use_of_node(layer, rewriting.shape_of(name), binary_input=True)
-            product = rewriting.laid_out(name, use)
+    match draft.plain(node.args[0]):
+        case Node(_, (signs, signs_of_weight, *rest)) as layer if rest[:1] in ([], [None]):
+            pass
+        case _:
+            return
+    match draft.plain(signs, SIGN), draft.plain(signs_of_weight, "aten.sign.default"):
+        case Node(_, (x,)), Node(_, (TensorName(name),)) if rewriting.has_no_zero(name):
+            use = use_of_node(layer, rewriting.weight_shape(name), binary_input=True)
+            product = rewriting.laid_out(name, use, signs)
             if product is not None:
                 sums = replace(product, epilogue=Affine(torch.ones(product.weight.n)))
                 draft.put(node.args[0].index, Node(PACK, (sums, x)))
@@ -53,55 +55,57 @@ def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
 
 def _shared_packs(rewriting: Rewriting, index: int, node: Node) -> None:
     """Layers that read the same signs read them packed once."""
-    draft = rewriting.draft
     if node.op == PACK:
         product, x = node.args
-        for other in range(index):
-            match draft.nodes.get(other):
-                case Node(op, (Product() as earlier, source)) if (
-                    op == PACK and source == x and earlier.packs_as(product)
-                ):
-                    draft.redirect(index, other)
-                    return
+        first = rewriting.packs.setdefault((x, product.packing), index)
+        if first != index:
+            rewriting.draft.redirect(index, first)
 
 
 def _wraps(rewriting: Rewriting, index: int, node: Node) -> None:
     """``((sums + 128) mod 256) - 128``: an accumulator of 8 bits."""
     draft = rewriting.draft
-    rest = draft.behind(node, "aten.remainder.Scalar")
-    if node.op != "aten.add.Tensor" or node.args[1] != -128 or rest is None or rest.args[1] != 256:
-        return
-    shifted = draft.behind(rest, "aten.sub.Tensor")
-    found = None if shifted is None or shifted.args[1] != -128 else rewriting.product(shifted.args[0], SUMS)
-    if found is not None and draft.read_once(node.args[0]) and draft.read_once(rest.args[0]):
-        product, x, _ = found
-        draft.put(index, Node(SUMS, (replace(product, wrap=True), x)))
+    match node:
+        case Node("aten.add.Tensor", (Value() as rest, -128)) if draft.read_once(rest):
+            pass
+        case _:
+            return
+    match draft.plain(rest, "aten.remainder.Scalar"):
+        case Node(_, (Value() as shifted, 256)) if draft.read_once(shifted):
+            match draft.plain(shifted, "aten.sub.Tensor"):
+                case Node(_, (sums, -128)) if (found := rewriting.product(sums, SUMS)) is not None:
+                    product, x, _ = found
+                    draft.put(index, Node(SUMS, (replace(product, wrap=True), x)))
 
 
 def _scales(rewriting: Rewriting, index: int, node: Node) -> None:
     """``sums * reshape(amax(abs(weight)))``: the weight's scale, which rounds as torch does."""
     draft = rewriting.draft
     found = rewriting.product(node.args[0], SUMS) if node.op == "aten.mul.Tensor" else None
-    greatest = draft.behind(draft.node(node.args[1]), "aten.amax.default") if found else None
-    size = draft.behind(greatest, "aten.abs.default")
-    match found, size:
-        case (product, x, _), Node(_, (TensorName(name),)) if name in rewriting.weights:
-            affine = Affine(scale_of(rewriting.weights[name]))
-            if affine.n == product.weight.n:
-                draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
+    if found is None or not rewriting.is_of_outputs(node.args[1], found[0]):
+        return
+    reshaped = draft.plain(node.args[1], "aten.reshape.default")
+    greatest = draft.plain(reshaped.args[0], "aten.amax.default") if reshaped is not None else None
+    match greatest and greatest.args:
+        case (size, tuple(dimensions), *_):
+            match draft.plain(size, "aten.abs.default"):
+                case Node(_, (TensorName(name),)) if rewriting.scale_is_greatest(name, dimensions):
+                    product, x, _ = found
+                    affine = Affine(scale_of(rewriting.weights[name]))
+                    draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
 def _biases(rewriting: Rewriting, index: int, node: Node) -> None:
     """A bias behind a binary product, which rounds as torch does."""
-    found = rewriting.product(node.args[0]) if node.op == "aten.add.Tensor" and not node.kwargs else None
-    bias = rewriting.draft.node(node.args[1]) if found else None
-    if found is None or bias is None or not isinstance(bias.args[0], TensorName):
+    found = rewriting.product(node.args[0]) if node.op == "aten.add.Tensor" else None
+    if found is None or not rewriting.is_of_outputs(node.args[1], found[0]):
         return
     product, x, residual = found
-    fits = bias.op == "aten.reshape.default" and product.kernel == "w1a1" and residual is None
-    if fits and not product.affine.bias.any() and product.affine.slope is None:
-        values = rewriting.tensor(bias.args[0].name)
-        affine = Affine(product.affine.scale, values)
+    reshaped = rewriting.draft.plain(node.args[1], "aten.reshape.default")
+    values = rewriting.constant(reshaped.args[0]) if reshaped is not None else None
+    fits = values is not None and product.kernel == "w1a1" and residual is None
+    if fits and values is not None and not product.affine.bias.any() and product.affine.slope is None:
+        affine = Affine(product.affine.scale, values.reshape(-1))
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
@@ -110,18 +114,13 @@ def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
     args = (node.args[1], node.args[2], node.args[0]) if node.op == ADDMM else node.args
     match args:
         case (Value() as x, TensorName(name), *rest) if index not in rewriting.dependence.exact:
-            shape = rewriting.shape_of(name)
-            use = use_of_node(node, shape, binary_input=False)
+            use = use_of_node(node, rewriting.weight_shape(name), binary_input=False)
             named = rest[0] if rest else None
             bias = rewriting.constant(named)
-            if use is not None and (named is None or _is_bias(bias, shape[1 if use.transposed else 0])):
-                product = rewriting.laid_out(name, use, bias)
+            if named is None or bias is not None:
+                product = rewriting.laid_out(name, use, x, bias)
                 if product is not None:
                     rewriting.draft.put(index, Node(PRODUCT, (product, x, None)))
-
-
-def _is_bias(bias: Tensor | None, outputs: int) -> bool:
-    return bias is not None and bias.shape == (outputs,)
 
 
 def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
@@ -133,33 +132,33 @@ def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
         return
     product, x, _ = found
     if rewriting.is_per_channel(node.args[0], product):
-        weight, bias, mean, variance = (rewriting.constant(name) for name in node.args[1:5])
+        given = [rewriting.constant(name) for name in node.args[1:5]]
+        weight, bias, mean, variance = given
         if mean is None or variance is None or not isinstance(node.args[7], float):
             return
         gain = (variance.double() + node.args[7]).rsqrt()
         gain = gain if weight is None else gain * weight
         shift = (product.affine.bias - mean) * gain
         shift = shift if bias is None else shift + bias
-        affine = Affine(product.affine.scale * gain, shift)
-        rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
+        scale = product.affine.scale * gain
+        floats = all(tensor is None or tensor.dtype == torch.float32 for tensor in given)
+        if floats and scale.float().isfinite().all() and shift.float().isfinite().all():
+            affine = Affine(scale, shift)
+            rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
 def _residuals(rewriting: Rewriting, index: int, node: Node) -> None:
     """A shortcut around a product."""
-    if node.op != "aten.add.Tensor" or node.kwargs:
+    if node.op != "aten.add.Tensor":
         return
     for value, other in (node.args, node.args[::-1]):
         found = rewriting.inexact_product(index, value)
         if found is None or not isinstance(other, Value):
             continue
         product, x, residual = found
-        shapes = rewriting.shapes.get(index), rewriting.shapes.get(other.index)
-        if (
-            residual is None
-            and product.affine.slope is None
-            and shapes[0] is not None
-            and shapes[0] == shapes[1]
-        ):
+        shape = rewriting.shape(other)
+        alone = residual is None and product.affine.slope is None
+        if alone and shape is not None and shape == rewriting.shape(value):
             rewriting.draft.put(index, Node(PRODUCT, (product, x, other)))
             return
 
@@ -174,9 +173,10 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
     product, x, residual = found
     n = product.weight.n
     slope = torch.zeros(n) if node.op == "aten.relu.default" else rewriting.constant(node.args[1])
-    if slope is None or slope.numel() not in (1, n):
+    if slope is None or slope.numel() not in (1, n) or slope.dtype != torch.float32:
         return
-    if slope.numel() == 1 or rewriting.is_per_channel(node.args[0], product):
+    of_channels = slope.numel() > 1 and not rewriting.is_per_channel(node.args[0], product)
+    if not of_channels and slope.isfinite().all():
         affine = Affine(product.affine.scale, product.affine.bias, slope.expand(n))
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, residual)))
 
@@ -189,14 +189,15 @@ def _thresholds(rewriting: Rewriting, index: int, node: Node) -> None:
     following, value = node.args
     chain: list[Node] = []
     while (found := rewriting.product(value)) is None:
-        step = draft.node(value)
+        step = draft.plain(value)
         if step is None or not draft.read_once(value) or not step.args:
             return
-        chain.insert(0, step)
+        chain.append(step)
         value = step.args[0]
     product, x, residual = found
-    if product.kernel == "w1a1" and residual is None and following.packs_as(product):
-        decisions = thresholds(product, chain, rewriting.tensor, rewriting.is_per_channel(value, product))
+    if product.kernel == "w1a1" and residual is None and following.packing == product.packing:
+        per_channel = rewriting.is_per_channel(value, product)
+        decisions = thresholds(product, chain[::-1], rewriting.tensor, per_channel)
         if decisions is not None:
             draft.put(index, Node(PRODUCT, (replace(product, epilogue=decisions), x, None)))
 

@@ -38,21 +38,23 @@ def thresholds(
     """
     n, operators = product.weight.n, []
     for node in chain:
+        if node.op not in _MONOTONE or node.kwargs:
+            return None
         args = [tensor(a.name) if isinstance(a, TensorName) else a for a in node.args[1:]]
         of_channels = node.op in _PER_CHANNEL and not (node.op in _SLOPES and args[0].numel() == 1)
-        if node.op not in _MONOTONE or (of_channels and not per_channel) or any(map(_is_value, args)):
+        if (of_channels and not per_channel) or any(map(_is_value, args)):
             return None
         if node.op in _SLOPES and (args[0] < 0).any():
             return None
         if node.op == "aten.batch_norm.default" and args[2] is None:  # statistics of the input itself
             return None
-        operators.append((resolve(node.op), args, dict(node.kwargs)))
+        operators.append((resolve(node.op), args))
 
     def result(sums: Tensor) -> Tensor:
         y = sums.to(torch.float32) * product.affine.scale + product.affine.bias
         y = y.view(1, n, *(1,) * product.spatial)
-        for function, args, kwargs in operators:
-            y = function(y, *args, **kwargs)
+        for function, args in operators:
+            y = function(y, *args)
         return y
 
     for extreme in (-product.inputs, 0, product.inputs):
