@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, slope_of
+from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, Slope, slope_of
 
 
 @dataclass(frozen=True, init=False)
@@ -20,7 +20,8 @@ class ForwardBackward:
     (arXiv 2402.17710).
 
     Args:
-        forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise.
+        forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise. When the pair is called it gets
+            a copy of ``w``, which it may change.
         backward: ``B``, likewise; ``None`` takes the slope of a ``forward`` that is an
             :class:`ElementwiseMap`, and the derivative by automatic differentiation of any other.
         name: how reports and files call the pair.
@@ -73,7 +74,7 @@ class _Derivative:
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         with torch.enable_grad():
             argument = w.detach().requires_grad_()
-            value = self.function(argument, mu)
+            value = self.function(argument.clone(), mu)
             if not value.requires_grad:
                 return torch.zeros_like(w)
             return torch.autograd.grad(value.sum(), argument)[0]
@@ -98,11 +99,16 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
         ctx.pair, ctx.mu = pair, held(mu, w.dtype)
         ctx.save_for_backward(w)
-        value = pair.forward(w, ctx.mu)
+        value = pair.forward(_lent(w, pair.forward), ctx.mu)
         # Autograd wants a new tensor from every node, and the identity returns its argument.
         return value.clone() if value is w else value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (w,) = ctx.saved_tensors
-        return gradients[0] * ctx.pair.backward(w, ctx.mu), None, None
+        return gradients[0] * ctx.pair.backward(_lent(w, ctx.pair.backward), ctx.mu), None, None
+
+
+def _lent(w: Tensor, function: Elementwise) -> Tensor:
+    """``w`` as a quantizer may see it: a copy, unless the function is known to leave its argument alone."""
+    return w if isinstance(function, ElementwiseMap | Slope) else w.clone()

@@ -40,11 +40,28 @@ class ExactInterval:
         start = self._start()
         if start is None:
             return None
-        low, low_closed = self._walk(*start, high=False)
-        high, high_closed = self._walk(*start, high=True)
-        if low == high:
+        low, low_closed = self._known(*self._walk(*start, high=False))
+        high, high_closed = self._known(*self._walk(*start, high=True))
+        apart = start[1] and bool(self.criterion.at_point[start[0]]) and low < 0 < high
+        if low == high or apart:  # exact on either side of 0, but not on both together
             return Interval(0.0, 0.0, True, True)
         return Interval(low, high, low_closed, high_closed)
+
+    def nowhere(self) -> str:
+        """Why there is no interval around 0, where that is known."""
+        if 0.0 not in self.shape.domain:
+            return "0 lies outside the domain"
+        at_zero = float(self.shape.backward(np.zeros(1))[0])
+        return f"B(0) = {at_zero:.6g} is negative" if at_zero < -self.shape.backward_noise else ""
+
+    def _known(self, end: float, closed: bool) -> tuple[float, bool]:
+        """The end of a walk, or where something unknown begins before it."""
+        for unknown in self.shape.unknowns:
+            if 0 < unknown.start < end:
+                end, closed = unknown.start, False
+            if end < unknown.end < 0:
+                end, closed = unknown.end, False
+        return end, closed
 
     def _start(self) -> tuple[int, bool] | None:
         """Index of the stretch around 0, or of the point at 0 (True); None if 0 is refuted by itself."""
@@ -59,7 +76,7 @@ class ExactInterval:
     def _walk(self, index: int, at_point: bool, high: bool) -> tuple[float, bool]:
         """How far exactness reaches from 0 on one side, and whether the end belongs to it."""
         if at_point:
-            if not self._enters(index, high, strict=bool(self.criterion.at_point[index])):
+            if not self._enters(index, high):
                 return 0.0, True
             index -= not high
         elif self.criterion.on_stretch[index]:
@@ -73,8 +90,10 @@ class ExactInterval:
             blocked = any(u.start <= point.at <= u.end for u in self.shape.unknowns)
             if blocked or not self._arrives(joint, Side(stretch, high)):
                 return point.at, False
-            outer = joint == (len(self.shape.points) - 1 if high else 0)
-            if outer or self.criterion.at_point[joint] or not self._enters(joint, high, strict=False):
+            if joint == (len(self.shape.points) - 1 if high else 0):
+                domain = self.shape.domain
+                return point.at, domain.high_closed if high else domain.low_closed
+            if self.criterion.at_point[joint] or not self._enters(joint, high):
                 return point.at, True
             index += 1 if high else -1
 
@@ -90,16 +109,12 @@ class ExactInterval:
             return self.criterion.end_agrees(point, side, strict=False)
         return (point.forward > side.forward) == side.high
 
-    def _enters(self, joint: int, high: bool, strict: bool) -> bool:
+    def _enters(self, joint: int, high: bool) -> bool:
         """Whether the stretch beyond can be added to the point."""
         left, right = self.criterion.sides(joint)
         side = right if high else left
-        if side is None or not self._arrives(joint, side) or self.criterion.on_stretch[joint - side.high]:
-            return False
-        point = self.shape.points[joint]
-        assert point is not None
         return (
-            not strict
-            or not self.criterion.continuous(point, side)
-            or self.criterion.same(point.backward, side.backward)
+            side is not None
+            and self._arrives(joint, side)
+            and not self.criterion.on_stretch[joint - side.high]
         )

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers.maps import Elementwise
+from proxconnect.theory._precision import DOUBLE, inner_precision
 from proxconnect.theory._shape import Array
+
+_REVISITED = 512
+_AT_ONCE = 2**16  # as many as stay in the processor's cache
 
 
 class Probe:
-    """``function(., mu)`` on float64 arrays."""
+    """``function(., mu)`` on float64 arrays.
+
+    ``precision`` is the type in which the function computes, as far as its values show it.
+    """
 
     def __init__(self, function: Elementwise, role: str, mu: float) -> None:
         self.function = function
         self.role = role
         self.mu = mu
+        self.precision = DOUBLE
+
+    @property
+    def epsilon(self) -> float:
+        """The relative rounding error of the function's own precision."""
+        return float(torch.finfo(self.precision).eps)
+
+    @property
+    def largest(self) -> float:
+        """The largest number of the function's own precision."""
+        return float(torch.finfo(self.precision).max)
 
     def __call__(self, w: Array) -> Array:
         """Values at ``w``, all of them finite."""
@@ -25,14 +45,29 @@ class Probe:
         finite = np.isfinite(values)
         if not finite.all():
             at = int(np.argmin(finite))
-            raise ProxConnectError(
-                f"{self.role} is {values[at]} at w = {w[at]:.6g}, mu = {self.mu:g}; expected a finite value "
-                "on the whole domain: write it in a form that does not overflow, or give a smaller domain"
-            )
+            raise ProxConnectError(self._not_finite(float(w[at]), float(values[at])))
         return values
 
+    def _not_finite(self, at: float, value: float) -> str:
+        found = f"{self.role} is {value} at w = {at:.6g}, mu = {self.mu:g}"
+        size = max(abs(at), 1e-6)
+        for side in (1.0, -1.0):
+            far, middle, near = np.abs(self.unguarded(at + side * size * np.array([1e-2, 1e-4, 1e-6])))
+            if all(map(math.isfinite, (far, middle, near))) and near > 1.2 * middle > 1.44 * far:
+                what = "the slope is infinite there" if self.role == "backward" else "it has a pole there"
+                return f"{found}, and grows without bound next to it: {what}; expected a finite value"
+        return (
+            f"{found}; expected a finite value on the whole domain: write it in a form that does not "
+            "overflow, or give a smaller domain"
+        )
+
     def unguarded(self, w: Array) -> Array:
-        """Values at ``w``, finite or not."""
+        """Values at ``w``, finite or not; the function is never called with nothing, nor with ``w`` itself."""
+        if len(w) == 0:
+            return np.empty(0)
+        if len(w) > _AT_ONCE:
+            parts = np.array_split(w, len(w) // _AT_ONCE + 1)
+            return np.concatenate([self.unguarded(part) for part in parts])
         argument = torch.from_numpy(np.array(w, dtype=np.float64))
         try:
             with torch.no_grad():
@@ -56,7 +91,7 @@ class Probe:
         return values.detach().numpy().copy()
 
     def steady(self, w: Array) -> bool:
-        """Whether a second call gives the same values.
+        """Whether a second call gives the same values; also finds the precision of the function.
 
         Raises:
             ProxConnectError: a value depends on the latents beside it.
@@ -64,16 +99,32 @@ class Probe:
         values = self.unguarded(w)
         if not np.array_equal(values, self.unguarded(w), equal_nan=True):
             return False
-        part = slice(len(w) // 3, 2 * len(w) // 3)
-        for other, chosen in ((self.unguarded(w[::-1])[::-1], slice(None)), (self.unguarded(w[part]), part)):
-            expected = values[chosen]
-            # Vectorised and scalar code paths may differ in the last digits.
-            same = np.isclose(other, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
-            if not same.all():
-                at = int(np.argmin(same))
-                raise ProxConnectError(
-                    f"{self.role} is not elementwise: at w = {w[chosen][at]:.6g} it is {expected[at]:.6g} or "
-                    f"{other[at]:.6g}, depending on the other latents of the tensor; expected a function of "
-                    "w alone"
-                )
+        self.precision = inner_precision(self.unguarded, self.mu)
+        self._refuse_dependence(w[::-1], values[::-1])
+        # One order of magnitude at a time: whatever a function of the whole tensor is switched by, its
+        # largest entry, its mean or its length, is another one in another part.
+        with np.errstate(divide="ignore"):
+            decade = np.floor(np.log10(np.abs(w)))
+        for chosen in np.unique(decade):
+            self._refuse_dependence(w[decade == chosen], values[decade == chosen])
+        for k in range(0, len(w), max(1, len(w) // 16)):
+            self._refuse_dependence(w[k : k + 1], values[k : k + 1])
         return True
+
+    def revisit(self, w: Array, values: Array) -> None:
+        """Refuses a function whose values at ``w`` were others among more latents."""
+        some = slice(None, None, max(1, len(w) // _REVISITED))
+        self._refuse_dependence(w[some], values[some])
+
+    def _refuse_dependence(self, w: Array, expected: Array) -> None:
+        again = self.unguarded(w)
+        # Vectorised and scalar code paths may differ in the last digits.
+        relative, absolute = max(1e-9, 4 * self.epsilon), max(1e-12, self.epsilon)
+        same = np.isclose(again, expected, rtol=relative, atol=absolute, equal_nan=True)
+        if not same.all():
+            at = int(np.argmin(same))
+            raise ProxConnectError(
+                f"{self.role} is not elementwise: at w = {w[at]:.6g} it is {expected[at]:.6g} or "
+                f"{again[at]:.6g}, depending on the other latents of the tensor; expected a function of "
+                "w alone"
+            )

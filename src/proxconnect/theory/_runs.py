@@ -8,7 +8,6 @@ import numpy as np
 
 from proxconnect.theory._shape import Array, Flags, Function
 
-_EPSILON = float(np.finfo(np.float64).eps)
 _ROUNDINGS = 4
 _SHORTEST = 4
 _STRICT = 8
@@ -18,17 +17,17 @@ _MOST_ZEROS = 64
 Run = tuple[int, int]
 
 
-def bisect(holds: Callable[[Array], Flags], low: float, high: float) -> float:
-    """The latent up to which ``holds`` stays as it is at ``low``; it differs at ``high``."""
-    here = bool(holds(np.array([low]))[0])
+def bisect(holds: Callable[[Array], Flags], low: Array, high: Array) -> Array:
+    """The latents up to which ``holds`` stays as it is at each of ``low``; it differs at ``high``."""
+    low, high = low.copy(), high.copy()
+    here = holds(low)
     while True:
         middle = low + (high - low) / 2
-        if middle in (low, high) or abs(high - low) <= 1e-300:
-            return float(min(low, high, key=abs))
-        if bool(holds(np.array([middle]))[0]) == here:
-            low = middle
-        else:
-            high = middle
+        open_ = (middle != low) & (middle != high) & (np.abs(high - low) > 1e-300)
+        if not open_.any():
+            return np.where(np.abs(low) <= np.abs(high), low, high)
+        same = (holds(middle) == here) & open_
+        low, high = np.where(same, middle, low), np.where(open_ & ~same, middle, high)
 
 
 def _runs(flags: Flags) -> list[Run]:
@@ -39,26 +38,20 @@ def _runs(flags: Flags) -> list[Run]:
     )
 
 
-def _rounding(w: Array, f: Array) -> Array:
-    """Differences of neighbouring values that rounding explains."""
-    size = np.maximum(np.abs(f), np.abs(w))
-    noise: Array = _ROUNDINGS * _EPSILON * np.maximum(size[1:], size[:-1])
-    return noise
-
-
-def is_flat(w: Array, f: Array) -> bool:
+def is_flat(w: Array, f: Array, epsilon: float) -> bool:
     """Whether rounding explains all differences of ``F``."""
-    rounding = 8 * _ROUNDINGS * _EPSILON * np.maximum(np.abs(f), np.abs(w))
+    rounding = 8 * _ROUNDINGS * epsilon * np.maximum(np.abs(f), np.abs(w))
     return bool((np.abs(f - np.median(f)) <= rounding).all())
 
 
-def flat_runs(w: Array, f: Array) -> list[Run]:
+def flat_runs(w: Array, f: Array, epsilon: float) -> list[Run]:
     """First and last sample of each stretch on which ``F`` stays the same to rounding.
 
     Values that grow strictly from sample to sample are no flat, however slowly they grow.
     """
     steps = np.diff(f)
-    level = np.abs(steps) <= _rounding(w, f)
+    size = np.maximum(np.abs(f), np.abs(w))
+    level = np.abs(steps) <= _ROUNDINGS * epsilon * np.maximum(size[1:], size[:-1])
     for strict in (steps > 0, steps < 0):
         for first, last in _runs(strict):
             if last - first + 1 >= _STRICT:
@@ -72,9 +65,9 @@ def flat_runs(w: Array, f: Array) -> list[Run]:
             if stays:
                 start, end = max(stays, key=lambda run: run[1] - run[0])
                 found.append((first + start, first + end + 1))
-        elif found and is_flat(w[found[-1][0] : last + 2], f[found[-1][0] : last + 2]):
+        elif found and is_flat(w[found[-1][0] : last + 2], f[found[-1][0] : last + 2], epsilon):
             found[-1] = (found[-1][0], last + 1)
-        elif last - first + 1 >= _SHORTEST and is_flat(w[first : last + 2], f[first : last + 2]):
+        elif last - first + 1 >= _SHORTEST and is_flat(w[first : last + 2], f[first : last + 2], epsilon):
             found.append((first, last + 1))
     return found
 
@@ -86,47 +79,57 @@ def _outside(length: int, flats: list[Run]) -> list[Run]:
     return [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
-def turning_points(function: Function, w: Array, f: Array, flats: list[Run], noise: float) -> list[float]:
+def turning_points(
+    function: Function, w: Array, f: Array, flats: list[Run], noise: float, epsilon: float
+) -> list[float]:
     """Where ``F`` turns from rising to falling or back."""
-    found = []
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     for first, last in _outside(len(w), flats):
-        for index, up in _turns(f[first : last + 1], noise):
+        for index, up in _turns(f[first : last + 1], noise, epsilon):
             at = first + index
-            left, right = w[max(at - 1, first)], w[min(at + 1, last)]
-            found.append(_extremum(function, left, right, highest=up))
-    return found
+            found[up].append((w[max(at - 1, first)], w[min(at + 1, last)]))
+    tops = _extrema(function, found[True])
+    bottoms = _extrema(lambda x: -function(x), found[False])
+    return [*tops.tolist(), *bottoms.tolist()]
 
 
-def _turns(f: Array, noise: float) -> list[tuple[int, bool]]:
+def _turns(f: Array, noise: float, epsilon: float) -> list[tuple[int, bool]]:
     """Indices of maxima (True) and minima that stand out by more than ``noise``."""
-    rounding = noise + 64 * _EPSILON * np.abs(f)
+    rounding = noise + 64 * epsilon * np.abs(f)
     extremes = np.flatnonzero(np.diff(np.sign(np.diff(f))) != 0) + 1
     candidates = np.unique(np.concatenate([[0], extremes, [len(f) - 1]]))
     turns: list[tuple[int, bool]] = []
     high = low = 0
     direction = 0
+    values, slack = f.tolist(), rounding.tolist()
     for k in candidates.tolist():
-        high = k if f[k] > f[high] else high
-        low = k if f[k] < f[low] else low
-        if direction >= 0 and f[k] < f[high] - rounding[k]:
+        high = k if values[k] > values[high] else high
+        low = k if values[k] < values[low] else low
+        if direction >= 0 and values[k] < values[high] - slack[k]:
             turns += [(high, True)] if direction > 0 else []
             direction, low = -1, k
             high = k
-        elif direction <= 0 and f[k] > f[low] + rounding[k]:
+        elif direction <= 0 and values[k] > values[low] + slack[k]:
             turns += [(low, False)] if direction < 0 else []
             direction, high = 1, k
             low = k
     return turns
 
 
-def _extremum(function: Function, low: float, high: float, highest: bool) -> float:
+def _extrema(function: Function, around: list[tuple[float, float]]) -> Array:
+    """The latent of the largest value in each of the given intervals."""
+    if not around:
+        return np.empty(0)
+    low, high = np.array(around).T
+    rows = np.arange(len(low))
+    fractions = np.linspace(0, 1, _ZOOM_POINTS)
     at = 0.5 * (low + high)
     for _ in range(_ZOOMS):
-        points = np.linspace(low, high, _ZOOM_POINTS)
-        values = function(points)
-        k = int(np.argmax(values) if highest else np.argmin(values))
-        at = float(points[k])
-        low, high = float(points[max(k - 1, 0)]), float(points[min(k + 1, _ZOOM_POINTS - 1)])
+        points = low[:, None] + (high - low)[:, None] * fractions
+        k = np.argmax(function(points.reshape(-1)).reshape(points.shape), axis=1)
+        at = points[rows, k]
+        low = points[rows, np.maximum(k - 1, 0)]
+        high = points[rows, np.minimum(k + 1, _ZOOM_POINTS - 1)]
     return at
 
 
@@ -163,11 +166,9 @@ def touching_zeros(function: Function, w: Array, b: Array, flats: list[Run], noi
     around = np.maximum(size[lowest - 1], size[lowest + 1])
     lowest = lowest[moving[lowest] & (around > 0) & (size[lowest] <= 1e5 * noise)]
     lowest = lowest[np.argsort(size[lowest])][:_MOST_ZEROS]
-    found = []
-    for k in lowest.tolist():
-        at = float(w[k])
-        if b[k] != 0:
-            at = _extremum(lambda x: -np.abs(function(x)), float(w[k - 1]), float(w[k + 1]), highest=True)
-        if abs(float(function(np.array([at]))[0])) <= 1e-2 * noise:
-            found.append(at)
-    return found
+    exact = w[lowest[b[lowest] == 0]]
+    near = lowest[b[lowest] != 0]
+    at = _extrema(lambda x: -np.abs(function(x)), list(zip(w[near - 1], w[near + 1], strict=True)))
+    candidates = np.concatenate([exact, at])
+    found = candidates[np.abs(function(candidates)) <= 1e-2 * noise]
+    return found.tolist()

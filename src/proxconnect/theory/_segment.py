@@ -108,7 +108,8 @@ class _Table:
             a, b = nodes[:-1], nodes[1:]
             middle = 0.5 * (a + b)
             halves = self._rule(a, middle) + self._rule(middle, b)
-            with np.errstate(divide="ignore", invalid="ignore"):  # where B is 0 nothing is gained
+            # Where B is 0 nothing is gained.
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 rounding = 64 * _EPSILON * np.abs(self.forward(middle) / self.backward(middle))
             rough = np.abs(self._rule(a, b) - halves) > _AGREEMENT * np.abs(halves) + rounding
             if not rough.any() or len(nodes) > _MOST_NODES:
@@ -154,7 +155,7 @@ def _nodes(stretch: Stretch) -> Array:
     for end, inward in ((low, 1), (high, -1)):
         nearest = max(4 * float(np.spacing(abs(end))), _NEAREST)
         parts.append(end + inward * np.geomspace(nearest, 0.5 * (high - low), _GRADED))
-    if math.isinf(stretch.start) or math.isinf(stretch.end):
+    if any(stretch.unending):
         core = np.linspace(-16, 16, 4097)
         far = np.geomspace(1e-6, _REACH, 2048)
         parts += [core, -far, far]

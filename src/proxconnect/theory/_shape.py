@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Function = Callable[[Array], Array]
 
+_FAR = 1e6
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -39,15 +41,22 @@ class Stretch:
         """Whether ``F`` is constant here."""
         return self.trend == "flat"
 
+    @property
+    def unending(self) -> tuple[bool, bool]:
+        """Which ends are infinite, or as good as that beside the rest of the stretch."""
+        left = self.start < -_FAR and self.end > self.start / _FAR
+        return left, self.end > _FAR and self.start < self.end / _FAR
+
     def inside(self, count: int = 129) -> Array:
         """Points of the open interval in order, graded towards finite ends."""
         steps = np.geomspace(1e-4, 1.0, count // 2)
-        if np.isinf(self.start) and np.isinf(self.end):
+        far_left, far_right = self.unending
+        if far_left and far_right:
             half = 16 * steps
             return np.concatenate([-half[::-1], [0.0], half])
-        if np.isinf(self.end):
+        if far_right:
             return self.start + max(1.0, abs(self.start)) * 16 * steps
-        if np.isinf(self.start):
+        if far_left:
             return self.end - max(1.0, abs(self.end)) * 16 * steps[::-1]
         half = 0.5 * (self.end - self.start) * steps
         points = np.unique(np.concatenate([self.start + half, self.end - half]))

@@ -22,8 +22,11 @@ def check(
     Such a pair's step is a proximal step on the reparametrised loss. The pair is exact iff ``F`` does not
     decrease; ``B >= 0``, ``F`` does not grow where ``B = 0`` and ``dF/B`` can be integrated; ``B`` is
     constant on every flat of ``F``; and ``B`` as a function of ``P`` has one-sided limits and isolated jumps.
-    Decided from declared structure where both quantizers have some, otherwise from samples in float64 that
-    are refined around jumps, kinks and narrow dips.
+    Decided from declared structure where both quantizers have some, otherwise from samples out to the largest
+    float, refined around jumps, kinks and narrow dips. A verdict from samples covers what they could see: its
+    ``exact_interval`` ends where F or B oscillates too fast to follow, overflows, or fades out in floats, and
+    its ``evidence`` tells that and how narrow a feature is seen. A quantizer that computes in float32,
+    bfloat16 or float16 is judged at that precision.
 
     Args:
         pair: forward and backward quantizer.
@@ -70,6 +73,7 @@ def check(
         decomposes=criterion.decomposes(),
         kinks=around.kinks(interval),
         evidence=shape.evidence,
+        nowhere="" if interval is not None else around.nowhere(),
         P=None if decomposition is None else Prox(decomposition),
         T=None if decomposition is None else Transform(decomposition),
     )

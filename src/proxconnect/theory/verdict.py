@@ -101,22 +101,30 @@ class Evidence:
         kind: ``"declared"`` where both quantizers declare their structure, else ``"numeric"``.
         samples: how many latents were evaluated; 0 for declared structure.
         reach: how far from 0 it was sampled; infinite for declared structure.
-        resolution: widest gap between neighbouring samples, relative to the latents' size or, near 0, to
-            the scale on which the pair was sampled; 0 for declared structure.
+        resolution: the width of the narrowest feature that is surely seen, as a share of ``max(|w|, 1/mu)``,
+            out to ``10/mu``; four times that out to ``1000/mu``, and 0.05 beyond. 0 for declared structure.
+        looked_at: the part of the domain that the verdict speaks of; None stands for all of it.
+        beyond: why it ends there, where it is not the whole domain.
     """
 
     kind: Literal["declared", "numeric"]
     samples: int = 0
     reach: float = math.inf
     resolution: float = 0.0
+    looked_at: Interval | None = None
+    beyond: str = ""
 
     def __str__(self) -> str:
         if self.kind == "declared":
             return "declared structure"
-        return (
-            f"numeric, {self.samples} samples up to |w| = {self.reach:g}, resolution {self.resolution:.1e} "
-            "and finer where needed"
-        )
+        lines = [
+            f"numeric, {self.samples} samples up to |w| = {self.reach:.6g}",
+            f"   sees what is wider than {self.resolution:.1e} max(|w|, 1/mu) up to |w| = 10/mu, than "
+            f"{4 * self.resolution:.1e} |w| up to 1000/mu, than 0.05 |w| beyond",
+        ]
+        if self.beyond:
+            lines.append(f"   not known outside {self.looked_at}: {self.beyond}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -130,11 +138,14 @@ class Verdict:
         status: ``"exact"``: ``F = T o P`` and ``B = T' o P`` with ``P`` and ``T`` nondecreasing;
             ``"not exact"``; or ``"undetermined"``, with the reason in ``conditions``.
         conditions: the four conditions of the criterion.
-        exact_interval: the largest interval around 0 on which the pair is exact; None where it is unknown, or
-            where the pair is exact not even at 0.
+        exact_interval: the largest interval with 0 in its interior on which the pair is known to be exact. A
+            numeric verdict ends it where it could look no farther: ``evidence.looked_at``. Where 0 is an end
+            of every such interval, the one there is; ``{0}`` if there are two that cannot be joined; None
+            where it is unknown, or where the pair is exact not even at 0.
         decomposes: whether some ``T`` exists that need not be monotone; None where it is unknown.
         kinks: the latents at which ``T`` has a kink, within ``exact_interval``.
-        evidence: declared structure, or samples.
+        evidence: declared structure, or samples: a numeric verdict is about what they could see.
+        nowhere: why ``exact_interval`` is None, where that is known.
         P: the proximal map on ``exact_interval`` as a callable on tensors; None without that interval.
         T: the reparametrisation; ``T(P(w)) = F(w)`` and ``T.slope(P(w)) = B(w)``; differentiable by autograd.
 
@@ -155,6 +166,7 @@ class Verdict:
     decomposes: bool | None
     kinks: tuple[float, ...]
     evidence: Evidence
+    nowhere: str = ""
     P: Prox | None = field(default=None, repr=False, compare=False)
     T: Transform | None = field(default=None, repr=False, compare=False)
 
@@ -192,10 +204,13 @@ class Verdict:
         decomposes = {True: "yes", False: "no", None: "unknown"}[self.decomposes]
         kinks = ", ".join(map(_number, self.kinks[:8])) + (", ..." if len(self.kinks) > 8 else "")
         status = "C1-exact" if self.c1 else "exact, with kinks" if self.exact else self.status
+        if self.exact and self.evidence.kind == "numeric":
+            status += f", as far as samples show on {self.exact_interval}"
+        nothing = f"nothing: {self.nowhere}" if self.nowhere else "nothing that is known"
         return "\n".join(
             [
                 f"{self.name} at mu = {_number(self.mu)} on {self.domain}: {status}",
-                f"exact around 0 on: {self.exact_interval or 'nothing that is known'}",
+                f"exact around 0 on: {self.exact_interval or nothing}",
                 f"kinks there: {kinks or 'none'}",
                 f"decomposes, T monotone or not: {decomposes}",
                 *map(str, self.conditions),
@@ -212,6 +227,10 @@ def _plain(record: Interval | Evidence | None) -> dict[str, Any] | None:
     if record is None:
         return None
     return {
-        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(record).items()
+        key: _plain(value) if isinstance(value, Interval) else _finite(value)
+        for key, value in vars(record).items()
     }
+
+
+def _finite(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
