@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,40 @@ def test_methods_may_have_options_of_their_own(recipe: Path) -> None:
     assert (first.config.lr, first.config.epochs) == (0.002, 2)
     assert (last.config.lr, last.config.epochs) == (0.5, 3)
     assert last.name == "resnet20-bw-ft-bnn++-s1"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ['method = ["bc", "my_pairs:soft"]', 'pair = "my_pairs:soft"', 'options = { pair = "my_pairs:soft" }'],
+)
+def test_a_pair_of_ones_own_stands_in_a_grid(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_pairs", raising=False)
+    (tmp_path / "my_pairs.py").write_text(
+        "import torch, proxconnect as pc\n"
+        "soft = pc.ForwardBackward(lambda w, mu: torch.tanh(mu * w), name='soft sign')\n"
+    )
+    file = tmp_path / "own.toml"
+    file.write_text(
+        'title = "own"\n[[table]]\ntitle = "fp"\nregime = "fp"\nmodel = "resnet20"\n'
+        '[[table]]\ntitle = "mine"\nregime = "e2e"\nfull_precision = "resnet20-fp-s0"\n'
+        f'model = "resnet20"\nsetting = "bw"\n{given}\n'
+    )
+    cell = read_grid(file).cells[-1]
+    assert cell.name == "resnet20-bw-e2e-soft-sign-s0"
+    assert cell.options["method"] == "soft sign"
+    assert cell.config.pair == "my_pairs:soft"
+    file.write_text(file.read_text().replace("my_pairs:soft", "my_pairs:hard"))
+    with pytest.raises(TrainingError, match="defines no 'hard'"):
+        read_grid(file)
+
+
+def test_method_and_pair_exclude_each_other(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text() + 'pair = "my_pairs:soft"\n')
+    with pytest.raises(TrainingError, match="give one of method and pair"):
+        read_grid(recipe)
 
 
 def test_regimes_say_where_a_cell_starts(recipe: Path) -> None:

@@ -182,10 +182,11 @@ def test_a_number_is_taken_in_float64() -> None:
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (sign_swish, r"sign-swish falls on \(-inf, -2.39936\)"),
-        (lambda w, mu: sign_swish(w, mu), "falls between w = "),
-        (lambda w, mu: -sign(w, mu), "falls between w = .* from 1 to -1"),
-        (lambda w, mu: 1 / w, "not finite at w = 0"),
+        (sign_swish, r"sign-swish must be nondecreasing, but it falls on \(-inf, -2.39936\)"),
+        (lambda w, mu: sign_swish(w, mu), "it falls on .*, from .* to"),
+        (lambda w, mu: -sign(w, mu), "it falls at .*, from 1 at .* to -1 at"),
+        (lambda w, mu: w - 2.5e-3 * torch.exp(-(((w - 0.3) / 1e-3) ** 2)), r"it falls on \(0\.29"),
+        (lambda w, mu: 1 / w, "is inf at w = 0"),
     ],
 )
 def test_refuses_what_is_no_proximal_map(forward: Elementwise, message: str) -> None:

@@ -82,6 +82,11 @@ def test_a_transform_need_only_be_monotone_on_the_range_of_prox() -> None:
         ((torch.tanh, lambda w, mu: w + 1e-2 * (w - w.mean())), "prox is not elementwise"),
         ((torch.log, PROXES["identity"]), "transform is nan"),
         ((torch.tanh, PROXES["identity"], lambda u: -torch.ones_like(u)), "derivative must not be negative"),
+        ((torch.tanh, PROXES["identity"], lambda u: u**2), "derivative is not the slope of transform"),
+        (
+            (torch.tanh, PROXES["identity"], lambda u: 1.001 * (1 - torch.tanh(u) ** 2)),
+            "derivative is not the slope",
+        ),
         ((torch.tanh, "clip"), "prox must be a callable"),
         ((None, PROXES["clip"]), "transform must be a callable"),
         ((torch.tanh, lambda w, mu: torch.rand_like(w)), "prox changes between calls"),

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from proxconnect._files import content_of
-from proxconnect.errors import TrainingError, unknown_name
+from proxconnect.errors import ProxConnectError, TrainingError, unknown_name
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table
+from proxconnect.quantizers import own_pair
 from proxconnect.trainer.config import check_options
 
 _FACTORS = ("model", "method", "setting", "seed")
-_TABLE_KEYS = ("title", "regime", "full_precision", "options", "method_options", *_FACTORS)
+_TABLE_KEYS = ("title", "regime", "full_precision", "options", "method_options", "pair", *_FACTORS)
 _GRID_KEYS = ("title", "data", "protocol", "pairs", "options", "table")
 _NAME = re.compile(r"[A-Za-z0-9+_.-]+")
 
@@ -89,6 +90,14 @@ def _table(
             "in every regime but fp"
         )
     options = {**shared, **_mapping(values, "options", where), **changes}
+    own_pairs = [value for value in (values.get("pair"), options.pop("pair", None)) if value is not None]
+    if own_pairs and regime != "fp":
+        if "method" in values or len(own_pairs) > 1:
+            raise TrainingError(
+                f"{where}: give one of method and pair; a pair of your own may stand among methods too, "
+                'as in method = ["bnn++", "module:object"]'
+            )
+        values = {**values, "method": own_pairs[0]}
     return Table(title, regime, tuple(_cells(values, regime, options, where)))
 
 
@@ -101,7 +110,7 @@ def _cells(values: Mapping[str, Any], regime: str, options: Mapping[str, Any], w
     own = _method_options(values, factors["method"], where)
     for chosen in itertools.product(*factors.values(), *varied.values()):
         cell = dict(zip([*factors, *varied], chosen, strict=True))
-        given = {**options, **cell, **own.get(cell["method"], {})}
+        given = {**options, **cell, **own.get(cell["method"], {}), **_own_pair(cell["method"], where)}
         check_options(given, where)
         start = values.get("full_precision")
         if start is not None:
@@ -117,6 +126,16 @@ def _cells(values: Mapping[str, Any], regime: str, options: Mapping[str, Any], w
         except TrainingError as error:
             raise TrainingError(f"{where}, cell {made.name}: {error}") from error
         yield made
+
+
+def _own_pair(method: Any, where: str) -> dict[str, str]:
+    """The options that stand for a method given as ``module:object``; none for a method of the catalogue."""
+    if not isinstance(method, str) or ":" not in method:
+        return {}
+    try:
+        return {"method": own_pair(method).name, "pair": method}
+    except ProxConnectError as error:
+        raise TrainingError(f"{where}: {error}") from error
 
 
 def _method_options(values: Mapping[str, Any], methods: list[Any], where: str) -> dict[str, dict[str, Any]]:
@@ -137,10 +156,14 @@ def _name(regime: str, options: Mapping[str, Any], varied: Mapping[str, Any]) ->
         variant = options.get("block", options.get("nonlinearity"))
         parts += [variant, "fp"] if variant else ["fp"]
     else:
-        parts += [options["setting"], regime, options["method"]]
-    # Values such as the stages "activations:2,both:3" hold what a folder's name may not.
-    parts += [re.sub(r"[^A-Za-z0-9+_.-]+", "-", f"{key}{value}") for key, value in varied.items()]
+        parts += [options["setting"], regime, _fit_for_a_folder(str(options["method"]))]
+    parts += [_fit_for_a_folder(f"{key}{value}") for key, value in varied.items()]
     return "-".join([*parts, f"s{options['seed']}"])
+
+
+def _fit_for_a_folder(text: str) -> str:
+    """Values such as the stages ``activations:2,both:3`` hold what a folder's name may not."""
+    return re.sub(r"[^A-Za-z0-9+_.-]+", "-", text)
 
 
 def _check_order(grid: Grid, where: str) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.quantizers import CATALOGUE, ForwardBackward, method, projector
+from proxconnect.theory.monotone import falls
 
 Levels = tuple[float, ...]
 
@@ -35,9 +36,9 @@ def _any(pair: ForwardBackward, levels: Levels) -> bool:
 
 
 def _proximal(pair: ForwardBackward, levels: Levels) -> bool:
-    """Whether F does not decrease and B is 1, as far as a grid in steps of 1/128 on [-4, 4] shows."""
+    """Whether B is 1, as far as a grid in steps of 1/128 on [-4, 4] shows, and F falls nowhere."""
     w = torch.arange(-512, 513, dtype=torch.float64) / 128
-    return bool((pair.backward(w, 1.0) == 1).all() and (pair.forward(w, 1.0).diff() >= 0).all())
+    return bool((pair.backward(w, 1.0) == 1).all()) and not falls(pair.forward)
 
 
 def _projecting(pair: ForwardBackward, levels: Levels) -> bool:

@@ -20,8 +20,8 @@ class ForwardBackward:
     (arXiv 2402.17710).
 
     Args:
-        forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise. When the pair is called it gets
-            a copy of ``w``, which it may change.
+        forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise. It is called with a copy
+            of ``w`` unless it is an :class:`ElementwiseMap`, so that it may change its argument.
         backward: ``B``, likewise; ``None`` takes the slope of a ``forward`` that is an
             :class:`ElementwiseMap`, and the derivative by automatic differentiation of any other.
         name: how reports and files call the pair.

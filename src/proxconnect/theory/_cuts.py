@@ -72,7 +72,10 @@ class Cuts:
         ends = np.where(known, ends, left)
         whole = (first == 0) != (last == len(w) - 1)
         start = np.where(first == 0, w[0], w[-1])
-        hidden = [at_side and self._hidden(end, begin, w) for end, begin, at_side in zip(ends, start, whole, strict=True)]
+        hidden = [
+            at_side and self._hidden(end, begin, w)
+            for end, begin, at_side in zip(ends, start, whole, strict=True)
+        ]
         return [float(end) for end, out in zip(ends, hidden, strict=True) if not out]
 
     def _hidden(self, end: float, start: float, w: Array) -> bool:

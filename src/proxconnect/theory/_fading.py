@@ -49,7 +49,7 @@ def _saturation(forward: Probe, backward: Probe, samples: Samples, high: bool) -
         return None
     tail = b[last + 1 :]
     noise = _RELATIVE * samples.scales[1]
-    if np.ptp(tail) <= noise or tail.min() < -noise or (tail == 0).any() and not _vanishes(tail):
+    if np.ptp(tail) <= noise or tail.min() < -noise or ((tail == 0).any() and not _vanishes(tail)):
         return None
     level = f[-1:]
     end = float(bisect(lambda x: forward(x) == level, w[last + 1 : last + 2], w[last : last + 1])[0])

@@ -29,12 +29,8 @@ def coarse_grid(mu: float, domain: Interval) -> Array:
     """Geometric towards 0, towards the largest float and towards the ends of the domain."""
     scales = {1.0, 1 / mu}
     decades = math.log10(_OUTER * max(scales) / (_NEAREST * min(scales)))
-    size = np.geomspace(
-        _NEAREST * min(scales), _OUTER * max(scales), int(_NEAR_PER_DECADE * decades)
-    )
-    far = np.geomspace(
-        size[-1], _LARGEST, int(_FAR_PER_DECADE * (308 - math.log10(size[-1])))
-    )
+    size = np.geomspace(_NEAREST * min(scales), _OUTER * max(scales), int(_NEAR_PER_DECADE * decades))
+    far = np.geomspace(size[-1], _LARGEST, int(_FAR_PER_DECADE * (308 - math.log10(size[-1]))))
     size = np.concatenate([size, far])
     parts = [np.array([0.0]), size, -size]
     parts += [np.array([-scale, scale]) for scale in scales]

@@ -28,9 +28,11 @@ _ROUNDINGS = 8
 _MOST_EDGES = 300
 
 
-def sampled_shape(pair: ForwardBackward, mu: float, domain: Interval) -> Shape:
-    """The pair's shape on ``domain``, as far as samples show it."""
-    forward, backward = Probe(pair.forward, "forward", mu), Probe(pair.backward, "backward", mu)
+def sampled_shape(
+    pair: ForwardBackward, mu: float, domain: Interval, roles: tuple[str, str] = ("forward", "backward")
+) -> Shape:
+    """The pair's shape on ``domain``, as far as samples show it; ``roles`` is how messages call the two."""
+    forward, backward = Probe(pair.forward, roles[0], mu), Probe(pair.backward, roles[1], mu)
     for trial in _trials(domain):
         unsteady = [probe.role for probe in (forward, backward) if not probe.steady(trial)]
         if unsteady:

@@ -54,7 +54,11 @@ class Probe:
         for side in (1.0, -1.0):
             far, middle, near = np.abs(self.unguarded(at + side * size * np.array([1e-2, 1e-4, 1e-6])))
             if all(map(math.isfinite, (far, middle, near))) and near > 1.2 * middle > 1.44 * far:
-                what = "the slope is infinite there" if self.role == "backward" else "it has a pole there"
+                what = (
+                    "the slope is infinite there"
+                    if self.role in ("backward", "derivative")
+                    else "it has a pole there"
+                )
                 return f"{found}, and grows without bound next to it: {what}; expected a finite value"
         return (
             f"{found}; expected a finite value on the whole domain: write it in a form that does not "
@@ -62,7 +66,7 @@ class Probe:
         )
 
     def unguarded(self, w: Array) -> Array:
-        """Values at ``w``, finite or not; the function is never called with nothing, nor with ``w`` itself."""
+        """Values at ``w``, finite or not; the function never sees an empty tensor, nor ``w`` itself."""
         if len(w) == 0:
             return np.empty(0)
         if len(w) > _AT_ONCE:

@@ -19,12 +19,15 @@ _RELATIVE, _ABSOLUTE, _ROUNDINGS = 1e-5, 1e-7, 4
 _SMOOTH = 100.0
 _KEPT_LEVELS = 10
 _MOST_LEVELS = 120
-_BUDGET = 600_000
-_FAR_CELLS = 60_000  # of one width, more than 1/mu from 0
+_BUDGET = 300_000
+# Cells of one width, more than 1/mu from 0, that are halved again: after twelve halvings only jumps are left.
+_FAR_CELLS, _FAR_JUMPS, _HALVINGS = 60_000, 2_000, 12
 _FAR = 1e15
 _SEEN = 2.5  # a feature holds two samples if it is so many spacings wide
 _PROMPT = 0.65
 _PLAIN, _FACTOR = 1e8, 30.0
+_DROWNED, _FEW = 1e-3, 4
+_WIDE, _WIDE_BEND = 1e3, 10.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ def sample(forward: Probe, backward: Probe, mu: float, domain: Interval) -> Samp
     )
     samples = samples.cut(refined.low, refined.high, "F or B changes faster than samples can follow")
     low, high = _overflow_inside(samples.jumps, min(forward.largest, backward.largest))
-    return samples.cut(low, high, "a power of w overflows within F or B")
+    samples = samples.cut(low, high, "a power of w overflows within F or B")
+    epsilon = max(forward.epsilon, backward.epsilon)
+    low, high = _drowning(samples.jumps, _DROWNED * float(scales.max()) / epsilon)
+    return samples.cut(low, high, "F or B is lost in the rounding of w")
 
 
 @dataclass(frozen=True)
@@ -133,19 +139,22 @@ class _Refinement:
     def run(self, w: Array, values: Array) -> None:
         self.found.append((w, values))
         a, b, at_a, at_b = w[:-1], w[1:], values[:, :-1], values[:, 1:]
-        parent = np.zeros_like(at_a)
+        # Far out, where cells are wide, a power of w bends by more than it does where they are narrow.
+        parent = np.where(np.abs(a) > _WIDE * self.core, 3 * _WIDE_BEND, np.zeros_like(at_a))
+        near = 0
         for level in range(_MOST_LEVELS):
             middle = _middle(a, b)
             inner = (middle > a) & (middle < b)
             self._collect(a[~inner], b[~inner], at_a[:, ~inner], at_b[:, ~inner])
             if level:
-                inner &= self._affordable(a, b)
+                inner &= self._affordable(a, b, _FAR_CELLS if level <= _HALVINGS else _FAR_JUMPS)
             a, b, at_a, at_b, middle = a[inner], b[inner], at_a[:, inner], at_b[:, inner], middle[inner]
             parent = parent[:, inner]
-            if len(middle) == 0 or self.count > _BUDGET:
+            if len(middle) == 0 or near > _BUDGET:
                 break
             at_middle = np.stack([self.forward(middle), self.backward(middle)])
             self.count += len(middle)
+            near += int((np.abs(middle) <= self.core).sum()) if level else 0
             if level < _KEPT_LEVELS:
                 self.found.append((middle, at_middle))
             with np.errstate(over="ignore", invalid="ignore"):
@@ -174,13 +183,13 @@ class _Refinement:
         order = np.argsort(w, kind="stable")
         return w[order], values[0, order], values[1, order]
 
-    def _affordable(self, a: Array, b: Array) -> Array:
+    def _affordable(self, a: Array, b: Array, most: int) -> Array:
         """Cells to go on with; where there are too many, the farthest are given up with all beyond them."""
         inside = (a >= self.low) & (b <= self.high)
         distance = np.minimum(np.abs(a), np.abs(b))
         candidates = np.flatnonzero(inside & (distance > self.core))
         order = candidates[np.argsort(distance[candidates], kind="stable")]
-        given_up = order[_FAR_CELLS:]
+        given_up = order[most:]
         self._give_up(a[given_up], b[given_up])
         return (a >= self.low) & (b <= self.high)
 
@@ -195,7 +204,7 @@ class _Refinement:
 
 
 def _overflow_inside(jumps: tuple[tuple[float, float], ...], largest: float) -> tuple[float, float]:
-    """Where a small power of ``w`` is about to overflow and the pair jumps: between which latents it is sound.
+    """Between which latents no small power of ``w`` overflows and makes the pair jump.
 
     ``w / sqrt(1 + w^2)`` falls from 1 to 0 at the square root of the largest float.
     """
@@ -208,6 +217,16 @@ def _overflow_inside(jumps: tuple[tuple[float, float], ...], largest: float) -> 
             if 1 / _FACTOR < abs(after) / overflow < _FACTOR:
                 low, high = (low, min(high, before)) if after > 0 else (max(low, after), high)
     return low, high
+
+
+def _drowning(jumps: tuple[tuple[float, float], ...], far: float) -> tuple[float, float]:
+    """Between which latents a pair is free of the many jumps that ``(w + 1) - w`` makes far out."""
+    below = [after for _, after in jumps if after < -far]
+    above = [before for before, _ in jumps if before > far]
+    return (
+        max(below) if len(below) > _FEW else -math.inf,
+        min(above) if len(above) > _FEW else math.inf,
+    )
 
 
 def _middle(a: Array, b: Array) -> Array:

@@ -15,6 +15,7 @@ from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness
 from proxconnect.quantizers._potential import ROUNDINGS, into_range
 from proxconnect.quantizers._structure import hull
 from proxconnect.theory._quadrature import REACH, Function, integral, inverse
+from proxconnect.theory.monotone import refuse_a_fall
 
 Choice = Literal["smallest", "largest"]
 
@@ -74,17 +75,9 @@ def convex_potential(
     def value(w: Tensor) -> Tensor:
         return prox(w, mu)
 
-    if pieces is None:
-        _refuse_where_it_falls(name, value)
-        breaks = []
-    else:
-        for piece in pieces:
-            if piece.trend == "falling":
-                raise _falls(name, f"on ({piece.start:.6g}, {piece.end:.6g})")
-        for left, right in pairwise(pieces):
-            if right.start_value < left.end_value:
-                raise _falls(name, f"at {left.end:.6g}, from {left.end_value:.6g} to {right.start_value:.6g}")
-        breaks = [piece.end for piece in pieces[:-1]]
+    because = "what falls is no proximal map and has no regularizer: take its monotone part"
+    refuse_a_fall(prox, name, mu, because)
+    breaks = [] if pieces is None else [piece.end for piece in pieces[:-1]]
     jumps = None if pieces is None else [(p.end_value, q.start_value) for p, q in pairwise(pieces)]
 
     def in_gap(z: Tensor) -> Tensor:
@@ -186,31 +179,3 @@ def _sharpness(mu: Sharpness) -> float:
     if not 0 < mu < math.inf:
         raise ProxConnectError(f"mu must be a positive number, not {mu!r}")
     return mu
-
-
-def _falls(name: str, where: str) -> ProxConnectError:
-    return ProxConnectError(
-        f"{name} falls {where}: it is no proximal map and has no regularizer; "
-        "take its monotone part, or a map that never falls"
-    )
-
-
-def _refuse_where_it_falls(name: str, value: Function) -> None:
-    octaves = 2.0 ** torch.arange(-40, 100.5, 1 / 8, dtype=torch.float64)
-    near = torch.arange(-2000, 2001, dtype=torch.float64) / 200
-    grid = torch.cat([-octaves, near, octaves]).unique()
-    values = value(grid)
-    if not isinstance(values, Tensor) or (values.shape, values.dtype) != (grid.shape, grid.dtype):
-        raise ProxConnectError(f"{name} must return a tensor of its argument's shape and dtype")
-    if not values.isfinite().all():
-        at = float(grid[~values.isfinite()][0])
-        raise ProxConnectError(f"{name} is not finite at w = {at:.6g}; a quantizer must be finite everywhere")
-    drop = values[:-1] - values[1:]
-    slack = 1e-12 * values[1:].abs().clamp(min=1)
-    if (drop > slack).any():
-        i = int((drop - slack).argmax())
-        raise _falls(
-            name,
-            f"between w = {float(grid[i]):.6g} and {float(grid[i + 1]):.6g}, "
-            f"from {float(values[i]):.6g} to {float(values[i + 1]):.6g}",
-        )
