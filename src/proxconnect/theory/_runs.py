@@ -25,7 +25,8 @@ def bisect(holds: Callable[[Array], Flags], low: Array, high: Array) -> Array:
         middle = low + (high - low) / 2
         open_ = (middle != low) & (middle != high) & (np.abs(high - low) > 1e-300)
         if not open_.any():
-            return np.where(np.abs(low) <= np.abs(high), low, high)
+            nearer: Array = np.where(np.abs(low) <= np.abs(high), low, high)
+            return nearer
         same = (holds(middle) == here) & open_
         low, high = np.where(same, middle, low), np.where(open_ & ~same, middle, high)
 
@@ -123,7 +124,7 @@ def _extrema(function: Function, around: list[tuple[float, float]]) -> Array:
     low, high = np.array(around).T
     rows = np.arange(len(low))
     fractions = np.linspace(0, 1, _ZOOM_POINTS)
-    at = 0.5 * (low + high)
+    at: Array = 0.5 * (low + high)
     for _ in range(_ZOOMS):
         points = low[:, None] + (high - low)[:, None] * fractions
         k = np.argmax(function(points.reshape(-1)).reshape(points.shape), axis=1)
@@ -170,5 +171,5 @@ def touching_zeros(function: Function, w: Array, b: Array, flats: list[Run], noi
     near = lowest[b[lowest] != 0]
     at = _extrema(lambda x: -np.abs(function(x)), list(zip(w[near - 1], w[near + 1], strict=True)))
     candidates = np.concatenate([exact, at])
-    found = candidates[np.abs(function(candidates)) <= 1e-2 * noise]
-    return found.tolist()
+    found: list[float] = candidates[np.abs(function(candidates)) <= 1e-2 * noise].tolist()
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 from proxconnect.errors import ProxConnectError
 from proxconnect.theory._grid import CORE, RESOLUTION, coarse_grid, dense_grid, standing_out
 from proxconnect.theory._probe import Probe
-from proxconnect.theory._shape import Array
+from proxconnect.theory._shape import Array, Flags
 from proxconnect.theory.verdict import Interval
 
 # Numbers this small are taken for 0: bisection towards 0 must end.
@@ -183,7 +183,7 @@ class _Refinement:
         order = np.argsort(w, kind="stable")
         return w[order], values[0, order], values[1, order]
 
-    def _affordable(self, a: Array, b: Array, most: int) -> Array:
+    def _affordable(self, a: Array, b: Array, most: int) -> Flags:
         """Cells to go on with; where there are too many, the farthest are given up with all beyond them."""
         inside = (a >= self.low) & (b <= self.high)
         distance = np.minimum(np.abs(a), np.abs(b))

@@ -204,12 +204,13 @@ class Verdict:
         decomposes = {True: "yes", False: "no", None: "unknown"}[self.decomposes]
         kinks = ", ".join(map(_number, self.kinks[:8])) + (", ..." if len(self.kinks) > 8 else "")
         status = "C1-exact" if self.c1 else "exact, with kinks" if self.exact else self.status
+        reach = ""
         if self.exact and self.evidence.kind == "numeric":
-            status += f", as far as samples show on {self.exact_interval}"
+            reach = f", as far as samples show on {self.exact_interval}"
         nothing = f"nothing: {self.nowhere}" if self.nowhere else "nothing that is known"
         return "\n".join(
             [
-                f"{self.name} at mu = {_number(self.mu)} on {self.domain}: {status}",
+                f"{self.name} at mu = {_number(self.mu)} on {self.domain}: {status}{reach}",
                 f"exact around 0 on: {self.exact_interval or nothing}",
                 f"kinks there: {kinks or 'none'}",
                 f"decomposes, T monotone or not: {decomposes}",
