@@ -64,7 +64,11 @@ class Decomposition:
         for segment in self.segments:
             s = segment.stretch
             low, high = segment.ends()
-            if s.start in self.points:
+            if segment is self.segments[0] and s.unending[0]:
+                offset = place  # from its near end: the far one is as good as infinite
+                if s.start in self.points:
+                    self.places[s.start] = offset + low
+            elif s.start in self.points:
                 point = self.points[s.start]
                 self.places.setdefault(s.start, place)
                 place = self._gap(place, point.forward, s.forward[0], point.backward, s.backward[0])

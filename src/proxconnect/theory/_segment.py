@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,8 +33,9 @@ class Segment:
 
     @property
     def anchor(self) -> float:
-        """The stretch's first finite end, or 0."""
-        return next((end for end in (self.stretch.start, self.stretch.end) if math.isfinite(end)), 0.0)
+        """The stretch's first end that is not far out, or 0."""
+        ends = zip((self.stretch.start, self.stretch.end), self.stretch.unending, strict=True)
+        return next((end for end, far in ends if not far), 0.0)
 
     @cached_property
     def anchor_value(self) -> float:
