@@ -76,7 +76,7 @@ def test_a_transform_need_only_be_monotone_on_the_range_of_prox() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((torch.sin, PROXES["identity"]), "transform must be nondecreasing, but it falls from"),
+        ((torch.sin, PROXES["identity"]), "transform must be nondecreasing, but it falls on"),
         ((torch.tanh, lambda w, mu: method("bnn++").forward(w, mu)), "prox must be nondecreasing"),
         ((torch.tanh, lambda w, mu: -w), "prox must be nondecreasing"),
         ((torch.tanh, lambda w, mu: w + 1e-2 * (w - w.mean())), "prox is not elementwise"),
