@@ -202,6 +202,17 @@ def test_a_flipped_bit_of_a_weight_is_called_damage(run: TrainedRun, tmp_path: P
         resume(tmp_path, {}, show=quiet)
 
 
+def test_tensors_that_an_earlier_release_did_not_have_are_not_missed(
+    content: Content, tmp_path: Path
+) -> None:
+    weights = {
+        name: value for name, value in content["state_dict"].items() if not name.endswith("mu_squared")
+    }
+    assert len(weights) < len(content["state_dict"])
+    torch.save({**content, "state_dict": weights}, tmp_path / "checkpoint")
+    assert read_checkpoint(tmp_path).build_model().training is False
+
+
 MINE = """
 import proxconnect as pc
 open("imported", "a").close()

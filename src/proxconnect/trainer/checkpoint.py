@@ -76,8 +76,7 @@ class Checkpoint:
             raise TrainingError(
                 f"{self.path} describes a model that cannot be made: {_line(error)}"
             ) from error
-        _check_tensors(str(self.path), model.state_dict(), self.weights)
-        model.load_state_dict(self.weights)
+        _load(str(self.path), model, self.weights)
         return model.eval()
 
 
@@ -108,8 +107,7 @@ def build_model(
             **config.model_args,
         )
     if weights is not None:
-        _check_tensors(f"--init {config.init}", model.state_dict(), weights)
-        model.load_state_dict(weights)
+        _load(f"--init {config.init}", model, weights)
     binarize = config.binarize_with(pair)
     if binarize is not None:
         everything = (lambda module, name: True) if config.binarize_all else None
@@ -135,16 +133,17 @@ def _not_imported(config: TrainConfig) -> ForwardBackward:
     return ForwardBackward(stand_in, stand_in, name=str(config.method))
 
 
-def _check_tensors(where: str, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
-    for name in [*expected, *found]:
-        if name not in found and name.endswith(".mu_squared"):
-            continue  # checkpoints of earlier releases have none
-        if name not in found or name not in expected:
-            what = "has no tensor" if name in expected else "has a tensor that the model lacks,"
-            raise TrainingError(f"{where} {what} {name!r}: it is damaged, or not of this model")
-        ours, theirs = (_described(each[name]) for each in (expected, found))
+def _load(where: str, model: nn.Module, weights: Mapping[str, Any]) -> None:
+    expected = model.state_dict()
+    for name in expected.keys() & weights.keys():
+        ours, theirs = _described(expected[name]), _described(weights[name])
         if ours != theirs:
             raise TrainingError(f"{where}: tensor {name!r} is {theirs}, expected {ours}")
+    # Layers know which tensors earlier releases did not have.
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    for what, names in (("has no tensor", missing), ("has a tensor that the model lacks,", unexpected)):
+        if names:
+            raise TrainingError(f"{where} {what} {names[0]!r}: it is damaged, or not of this model")
 
 
 def _described(value: object) -> str:
