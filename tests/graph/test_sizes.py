@@ -169,6 +169,23 @@ REFUSED: dict[str, tuple[Graph, str]] = {
         ),
         "rounding_mode 'trunc'",
     ),
+    "the same by another name": (
+        graph(
+            ROW,
+            op("full.default", (2,), SMALLEST),
+            op("divide.Scalar_mode", Value(1), -1, rounding_mode="trunc"),
+        ),
+        "rounding_mode 'trunc'",
+    ),
+    "unknown mode": (
+        graph(
+            IMAGE,
+            op("permute.default", Value(0), (0, 2, 3, 1)),
+            op("slice.Tensor", Value(1), 3, 0, 2),
+            op("grid_sampler.default", Value(0), Value(2), 7, 0, False),
+        ),
+        "'interpolation_mode' is 7; expected 0 to 2",
+    ),
     "by zero": (graph(ROW, Node("integer.floordiv", (5, 0))), "division or modulo by zero"),
     "long numbers": (
         graph(ROW, *(Node("integer.mul", (Value(i) if i else 3, Value(i) if i else 3)) for i in range(9))),

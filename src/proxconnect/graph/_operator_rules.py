@@ -47,7 +47,12 @@ def apply_rules(function: torch._ops.OpOverload, args: Any, kwargs: Mapping[str,
         kind, value = str(declared.real_type), arguments[declared.name]
         if kind in _WHOLE and (name, declared.name) not in _UNBOUNDED:
             _check_whole(declared.name, value)
-        if kind == "Tensor" and name in _RULES and name not in ELEMENTWISE and not isinstance(value, Tensor):
+        if (
+            kind == "Tensor"
+            and name in _RULES
+            and name not in _TAKE_NUMBERS
+            and not isinstance(value, Tensor)
+        ):
             raise FormatError(f"argument {declared.name!r} is a number; expected a tensor")
     rule = _RULES.get(name)
     return None if rule is None else rule(arguments, count)
@@ -140,12 +145,20 @@ def _division(arguments: Arguments, count: Count) -> Tensor | None:
     return None
 
 
+def _grid_sampler(arguments: Arguments, count: Count) -> None:
+    """For a mode that it does not know, PyTorch's CPU code returns memory that nobody wrote to."""
+    for name, most in (("interpolation_mode", 2 if arguments["input"].ndim == 4 else 1), ("padding_mode", 2)):
+        if not 0 <= arguments[name] <= most:
+            raise FormatError(f"argument {name!r} is {arguments[name]}; expected 0 to {most}")
+
+
 def _view(arguments: Arguments, count: Count) -> Tensor:
     """Whether memory lies so that a view can be had depends on the kernels; the shape does not."""
     other = arguments.get("other")
     return torch.reshape(arguments["self"], arguments["size"] if other is None else other.shape)
 
 
+_TAKE_NUMBERS = ELEMENTWISE | {"divide"}
 _RECURRENT = {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
@@ -159,5 +172,6 @@ _RULES: dict[str, Rule] = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "index": _index,
-    "div": _division,
+    **dict.fromkeys(("div", "divide"), _division),
+    "grid_sampler": _grid_sampler,
 }
