@@ -228,7 +228,10 @@ def _example(specs: Sequence[InputSpec]) -> tuple[Tensor, ...] | None:
     """Zeros for inputs whose sizes are all fixed but the batch; None for others."""
     if any(isinstance(size, str) for spec in specs for size in spec.shape[1:]):
         return None
-    return tuple(torch.zeros((1, *map(int, spec.shape[1:])), dtype=torch_dtype(spec.dtype)) for spec in specs)
+    return tuple(
+        torch.zeros((1, *map(int, spec.shape[1:])), dtype=torch_dtype(spec.dtype), device="cpu")
+        for spec in specs
+    )
 
 
 def _owner(name: str) -> str:

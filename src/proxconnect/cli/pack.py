@@ -44,7 +44,9 @@ def write_packed(checkpoint: Checkpoint, path: Path, rest: str = "float32") -> N
 
     import proxconnect
 
-    example = torch.zeros(2, checkpoint.data.channels, *checkpoint.data.image_size)
+    example = torch.zeros(
+        2, checkpoint.data.channels, *checkpoint.data.image_size, dtype=torch.float32, device="cpu"
+    )
     proxconnect.save(
         checkpoint.build_model(),
         path,

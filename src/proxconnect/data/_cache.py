@@ -52,7 +52,7 @@ def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: P
         try:
             make_folder(cache)
             with written_whole(path) as temporary:
-                digest = torch.tensor(_digest(key, images), dtype=torch.uint8)
+                digest = torch.tensor(_digest(key, images), dtype=torch.uint8, device="cpu")
                 safetensors.torch.save_file({"images": images, "digest": digest}, temporary)
         except (WriteError, safetensors.SafetensorError) as error:
             warnings.warn(

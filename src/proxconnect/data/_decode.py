@@ -96,7 +96,7 @@ def decoded(encoded: EncodedImages, form: Form, out: Tensor | None = None) -> Te
     size = form.size or (first.height, first.width)
     images = out
     if images is None:
-        images = torch.empty(count, *size, 1 if form.mode == "L" else 3, dtype=torch.uint8)
+        images = torch.empty(count, *size, 1 if form.mode == "L" else 3, dtype=torch.uint8, device="cpu")
     target = images.numpy()
 
     def decode(rows: range) -> bool:

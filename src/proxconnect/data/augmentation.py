@@ -55,17 +55,25 @@ class Augmentation:
         size, channels, height, width = images.shape
         drawn = size if batch_size is None else batch_size
         # Drawn on the CPU, so that a batch is the same on every device.
-        tops = torch.randint(2 * self.pad + 1, (drawn, 1), generator=generator)[part]
-        lefts = torch.randint(2 * self.pad + 1, (drawn, 1), generator=generator)[part]
-        mirrored = torch.rand(drawn, 1, generator=generator)[part] < (0.5 if self.flip else 0.0)
+        tops = torch.randint(
+            2 * self.pad + 1, (drawn, 1), generator=generator, dtype=torch.int64, device="cpu"
+        )[part]
+        lefts = torch.randint(
+            2 * self.pad + 1, (drawn, 1), generator=generator, dtype=torch.int64, device="cpu"
+        )[part]
+        mirrored = torch.rand(drawn, 1, generator=generator, dtype=torch.float32, device="cpu")[part] < (
+            0.5 if self.flip else 0.0
+        )
         tops, lefts, mirrored = (each.to(images.device) for each in (tops, lefts, mirrored))
 
-        rows = tops + torch.arange(height, device=images.device)
-        columns = torch.arange(width, device=images.device)
+        rows = tops + torch.arange(height, dtype=torch.int64, device=images.device)
+        columns = torch.arange(width, dtype=torch.int64, device=images.device)
         columns = lefts + torch.where(mirrored, columns.flip(0), columns)
         padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, self.pad, self.pad, self.pad, self.pad))
         # By places in the whole padded batch: one index_select is four times as fast as indexing by axis.
-        rows = rows + torch.arange(size, device=images.device).unsqueeze(1) * padded.shape[1]
+        rows = (
+            rows + torch.arange(size, dtype=torch.int64, device=images.device).unsqueeze(1) * padded.shape[1]
+        )
         places = (rows * padded.shape[2]).unsqueeze(2) + columns.unsqueeze(1)
         chosen = padded.reshape(-1, channels).index_select(0, places.flatten())
         return chosen.view(size, height, width, channels).permute(0, 3, 1, 2)
@@ -109,14 +117,16 @@ class ResizedCrop:
     ) -> Tensor:
         """Augment ``images`` uint8 (B, C, H, W) as :class:`Augmentation` does."""
         drawn = len(images) if batch_size is None else batch_size
-        area, ratio, top, left, mirror = torch.rand(5, drawn, generator=generator)[:, part].to(images.device)
+        area, ratio, top, left, mirror = torch.rand(
+            5, drawn, generator=generator, dtype=torch.float32, device="cpu"
+        )[:, part].to(images.device)
         area = self.smallest + (1 - self.smallest) * area
         # The ratio of width to height, uniform in its logarithm from 3/4 to 4/3, as far as it fits the image.
         stretch = torch.exp((ratio - 0.5) * math.log(4 / 3)).clamp(area.sqrt(), 1 / area.sqrt())
         height, width = area.sqrt() / stretch, area.sqrt() * stretch
         # Centre and half size of the part, in the coordinates of grid_sample: the image runs from -1 to 1.
         down, right = (2 * top - 1) * (1 - height), (2 * left - 1) * (1 - width)
-        mirrored = torch.where(mirror < (0.5 if self.flip else 0.0), -1.0, 1.0)
+        mirrored = 1 - 2 * (mirror < (0.5 if self.flip else 0.0)).to(area.dtype)
         zero = torch.zeros_like(area)
         rows = torch.stack((width * mirrored, zero, right, zero, height, down), dim=1).view(-1, 2, 3)
         grid = functional.affine_grid(rows, list(images.shape), align_corners=False)

@@ -117,9 +117,11 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         epoch = self.epoch
         count = len(self.images)
-        order = torch.arange(count)
+        order = torch.arange(count, dtype=torch.int64, device="cpu")
         if self.shuffle:
-            order = torch.randperm(count, generator=_random(self.seed, epoch))
+            order = torch.randperm(
+                count, generator=_random(self.seed, epoch), dtype=torch.int64, device="cpu"
+            )
         for index in range(len(self)):
             rows = order[index * self.batch_size : (index + 1) * self.batch_size]
             mine = slice(self.part, None, self.parts)

@@ -102,10 +102,10 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
         ((0.5,), (0.5,))
     """
     images = images[:: max(1, len(images) // 50_000)]
-    values = torch.arange(256, dtype=torch.float64) / 255
+    values = torch.arange(256, dtype=torch.float64, device="cpu") / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        counts = torch.zeros(256, dtype=torch.int64)
+        counts = torch.zeros(256, dtype=torch.int64, device="cpu")
         # In parts, as bincount takes eight bytes for each of its one-byte inputs.
         for part in torch.split(images[:, channel], 4096):
             counts += torch.bincount(part.flatten(), minlength=256)

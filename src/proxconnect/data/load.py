@@ -149,7 +149,11 @@ def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | N
     fingerprint = encoded.fingerprint()
     # Stored with channels last, which crops copy fastest and convolutions take as it is.
     images = cached_images(encoded, fingerprint, form, cache_directory(cache)).permute(0, 3, 1, 2)
-    return _Split(ImageSet(images, torch.tensor(encoded.labels)), encoded.classes, fingerprint)
+    return _Split(
+        ImageSet(images, torch.tensor(encoded.labels, dtype=torch.int64, device="cpu")),
+        encoded.classes,
+        fingerprint,
+    )
 
 
 def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
@@ -173,7 +177,7 @@ def _split_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
     count = len(labels)
     if count < 2:
         raise DataError("the set holds one image; expected at least two, one to train and one to validate on")
-    held = torch.zeros(count, dtype=torch.bool)
+    held = torch.zeros(count, dtype=torch.bool, device="cpu")
     if bool((labels.diff() >= 0).all()):
         order = torch.from_numpy(np.random.RandomState(0).permutation(count))
         for label in set(labels.tolist()):

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from proxconnect._memory import differentiated, pointer, traced, watched
 from proxconnect.engine._operands import affine_of, unchecked_affine
 from proxconnect.engine._product import Product, lay_out, scale_of
 from proxconnect.engine._use import Use
@@ -32,7 +33,8 @@ class LayerProduct:
         outputs, channels, *_ = weight.form.rows.row_shape
         self.channels = channels * use.groups
         self.dimensions = None if use.operation == "linear" else len(weight.form.shape)
-        self.scale, self.no_bias = scale_of(weight), torch.zeros(outputs)
+        self.scale = scale_of(weight)
+        self.no_bias = torch.zeros(outputs, dtype=torch.float32, device="cpu")
         accumulator = self._accumulator(layer)
         wrap = accumulator is not None and (accumulator.bits, accumulator.overflow) == (8, "wrap")
         operand, flat = lay_out(weight, use), use.operation == "conv1d"
@@ -51,23 +53,23 @@ class LayerProduct:
                 shape = (-1, *(1,) * (sums.ndim - 2)) if self.dimensions else (-1,)
                 return _formatted(sums * self.scale.view(shape) + bias.view(shape), input)
         affine = product.affine
-        if torch.compiler.is_compiling():
+        if watched(x, bias):
             affine = unchecked_affine(self.scale, bias, None)
-        elif bias.data_ptr() != affine.bias.data_ptr():  # another tensor has become the layer's bias
+        elif pointer(bias) != pointer(affine.bias):  # another tensor has become the layer's bias
             affine = affine_of(self.scale, bias, None)
         y = product.floats(x, affine)
         return _formatted(y, input) if self.dimensions else y
 
     def takes(self, input: Tensor, layer: nn.Module) -> bool:
-        """Whether the kernel computes for a fitting input: for a batch, without gradients."""
-        if torch.is_grad_enabled():
-            bias = layer._parameters.get("bias")
-            if input.requires_grad or (bias is not None and bias.requires_grad):
-                return False
+        """Whether the kernel computes for a fitting input: for a batch, without derivatives."""
+        if differentiated(input, layer._parameters.get("bias")):
+            return False
         return self.dimensions in (None, input.ndim)
 
     def refuse_misfit(self, input: Tensor) -> None:
         """Raise :class:`ProxConnectError` for another dtype, device, rank or number of channels."""
+        if traced():  # the operator will check
+            return
         dimensions = self.dimensions
         rank = input.ndim > 0 if dimensions is None else input.ndim in (dimensions, dimensions - 1)
         channel = -1 if dimensions is None else 1 - dimensions

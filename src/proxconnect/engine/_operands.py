@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,7 @@ class LinearOperand:
 
     name: ClassVar[str] = "linear"
     schema: ClassVar[str] = "Tensor words, int k"
+    fixed: ClassVar[bool] = False  # whether activations have a fixed number of dimensions
 
     def __init__(self, panels: Panels) -> None:
         self.n = panels.n
@@ -56,6 +58,11 @@ class LinearOperand:
     packed_result = result
 
     @staticmethod
+    def inputs(words: object, k: int) -> int:
+        """Products in a sum."""
+        return k
+
+    @staticmethod
     def size(x: Tensor, packed: bool, *arguments: Any) -> tuple[Any, ...]:
         """The shape of the output before the channels, which come last."""
         return tuple(x.shape[:-1])
@@ -65,6 +72,7 @@ class ConvOperand:
     """The weight of a 2d convolution, from (N, C, H, W) to channels_last; packed inputs: (N, H, W, bytes)."""
 
     name: ClassVar[str] = "conv2d"
+    fixed: ClassVar[bool] = True
     schema: ClassVar[str] = (
         "Tensor words, Tensor tap_sums, int[] shape, int groups, int[] stride, int[] padding, int[] dilation"
     )
@@ -120,6 +128,11 @@ class ConvOperand:
     def packed_result(y: Tensor, x: Tensor) -> Tensor:
         """The bits that a kernel made of ``x``."""
         return y
+
+    @staticmethod
+    def inputs(words: object, tap_sums: object, shape: Sequence[int], *moves: object) -> int:
+        """Products in a sum."""
+        return math.prod(shape[1:])
 
     @staticmethod
     def size(

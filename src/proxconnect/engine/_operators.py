@@ -1,7 +1,8 @@
 """The kernels as operators of torch: ``torch.ops.proxconnect.w1a32_linear`` and so on.
 
-A compiler sees one operator that takes tensors. Eager code calls the same function without the dispatcher,
-and with operands that are laid out and checked already. Under autocast floats are cast to float32.
+Compilers, traces, modes and transforms see one operator that takes tensors. Eager code calls the same
+function without the dispatcher, and with operands that are laid out and checked already. Under autocast
+floats are cast to float32.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from proxconnect._memory import watched
 from proxconnect.engine import kernels
 from proxconnect.engine._operands import ConvOperand, LinearOperand, affine_of, thresholds_of
+from proxconnect.engine._operator_rules import refuse_gradients, register_flops, register_vmap
 from proxconnect.engine.kernels import Affine, Thresholds
 from proxconnect.format.bits import packed_width
 
@@ -30,20 +33,20 @@ class Operator(NamedTuple):
     overload: Callable[..., Tensor]
 
 
-def seen() -> bool:
-    """Whether a compiler or autocast must see the calls of operators."""
-    return torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+def seen(*tensors: Tensor) -> bool:
+    """Whether calls with these tensors must go through the dispatcher."""
+    return watched(*tensors) or torch.is_autocast_enabled("cpu")
 
 
 def pack(x: Tensor, kind: type[Operand]) -> Tensor:
     """The signs of activations, packed as the kernels of this kind of layer take them."""
     operator = _PACK[kind]
-    return operator.overload(x) if seen() else operator.run(x)
+    return operator.overload(x) if seen(x) else operator.run(x)
 
 
 def unpack(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None) -> Tensor:
     """The weights of these bits, see :func:`proxconnect.engine.kernels.unpack_weights`."""
-    function = _UNPACK.overload if seen() else _UNPACK.run
+    function = _UNPACK.overload if seen(bits, scale) else _UNPACK.run
     return function(bits, scale, shape, group)
 
 
@@ -52,7 +55,7 @@ def multiply(
 ) -> Tensor:
     """The product of the named kernel, then ``affine``; ``wrap`` is for w1a1 alone, whose ``x`` is packed."""
     operator = _PRODUCTS[kernel, type(weight)]
-    if seen():
+    if seen(x, affine.bias) or (residual is not None and seen(residual)):
         steps = affine.scale, affine.bias, affine.slope, residual
         return operator.overload(x, *weight.arguments, *steps, **wrap)
     return operator.run(x, weight, affine, residual, **wrap)
@@ -61,7 +64,7 @@ def multiply(
 def multiply_to_signs(x: Tensor, weight: Operand, thresholds: Thresholds, wrap: bool) -> Tensor:
     """The decisions of ``thresholds`` on the sums of packed ``x`` and ``weight``, packed."""
     operator = _SIGNS[type(weight)]
-    if seen():
+    if seen(x):
         return operator.overload(x, *weight.arguments, thresholds.threshold, thresholds.flip, wrap)
     return operator.run(x, weight, thresholds, wrap)
 
@@ -99,7 +102,12 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
         return kind.result(y, x)
 
     steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual" + ", bool wrap" * packed
-    return _define(f"{kernel}_{kind.name}", f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+    name = f"{kernel}_{kind.name}"
+    operator = _define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+    register_vmap(_LIBRARY, name, (0, count + 4), kind.fixed)
+    register_flops(name, count + 1, kind.inputs)
+    refuse_gradients(_LIBRARY, name)
+    return operator
 
 
 def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
@@ -119,7 +127,11 @@ def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
         return x.new_empty((*size, packed_width(arguments[count].shape[0])))
 
     steps = "Tensor threshold, Tensor flip, bool wrap"
-    return _define(f"w1a1_{kind.name}_signs", f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+    name = f"w1a1_{kind.name}_signs"
+    operator = _define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+    register_vmap(_LIBRARY, name, (0,), kind.fixed)
+    register_flops(name, count + 1, kind.inputs)
+    return operator
 
 
 def _pack_rows(x: Tensor) -> Tensor:
@@ -132,7 +144,9 @@ def _packing(name: str, function: Callable[..., Tensor], channels: int) -> Opera
         *size, last = x.movedim(channels, -1).shape
         return x.new_empty((*size, packed_width(last)), dtype=torch.uint8)
 
-    return _define(name, "Tensor x", function, fake, function)
+    operator = _define(name, "Tensor x", function, fake, function)
+    register_vmap(_LIBRARY, name, (0,), fold=channels == 1)
+    return operator
 
 
 _PACK: dict[type[Operand], Operator] = {
@@ -146,6 +160,8 @@ _UNPACK = _define(
     lambda bits, scale, shape, group: bits.new_empty(shape, dtype=torch.float32),
     kernels.unpack_weights,
 )
+register_vmap(_LIBRARY, "unpack_weights", (), fold=False)
+refuse_gradients(_LIBRARY, "unpack_weights")
 _PRODUCTS: dict[tuple[str, type[Operand]], Operator] = {
     (kernel, kind): _product(kernel, kind, product)
     for kernel, kind, product in (

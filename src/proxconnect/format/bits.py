@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from proxconnect._memory import watched
 from proxconnect.errors import FormatError, ProxConnectError
 
 
@@ -64,7 +65,7 @@ def unpack_bits(bits: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.b
         dtype: ``torch.bool`` for True where the sign is +1, or a signed dtype for +1 and -1.
 
     Returns:
-        A tensor of ``shape`` and ``dtype`` on the CPU.
+        A tensor of ``shape`` and ``dtype`` where ``bits`` lie.
 
     Raises:
         FormatError: as `check_bits` says.
@@ -72,11 +73,11 @@ def unpack_bits(bits: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.b
     >>> unpack_bits(torch.tensor([[5, 1]], dtype=torch.uint8), (1, 9), torch.int8)
     tensor([[ 1, -1,  1, -1, -1, -1, -1, -1,  1]], dtype=torch.int8)
     """
-    check_bits(bits, shape)
-    count = math.prod(shape[1:])
-    ones = np.unpackbits(bits.cpu().numpy(), axis=1, count=count, bitorder="little")
-    positive = torch.from_numpy(ones).to(torch.bool).reshape(tuple(shape))
-    return positive if dtype == torch.bool else positive.to(dtype) * 2 - 1
+    if not watched(bits):  # a trace has no values to look at
+        check_bits(bits, shape)
+    places = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    ones = ((bits.unsqueeze(2) >> places) & 1).flatten(1)[:, : math.prod(shape[1:])].reshape(tuple(shape))
+    return ones.to(torch.bool) if dtype == torch.bool else ones.to(dtype) * 2 - 1
 
 
 def check_bits(bits: Tensor, shape: Sequence[int], name: str = "bits") -> None:

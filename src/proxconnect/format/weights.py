@@ -54,7 +54,7 @@ def unpack_weight(bits: Tensor, scale: Tensor, form: BinaryTensor) -> Tensor:
     """
     planes = [
         form.rows.turned(unpack_bits(plane, form.rows.row_shape)).to(scale.device)
-        for plane in bits.reshape(form.bits, *bits.shape[-2:])
+        for plane in (bits if form.bits == 2 else (bits,))
     ]
     scale = form.rows.spread(scale.to(torch.float32))
     weight = torch.where(planes[-1], scale, -scale)

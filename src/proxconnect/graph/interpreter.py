@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from proxconnect._memory import traced, watched
 from proxconnect.errors import ProxConnectError
 from proxconnect.format import InputSpec, torch_dtype
 from proxconnect.graph.graph import Graph, Node, TensorName, Value, leaves, map_leaves
@@ -56,9 +57,10 @@ class Interpreter:
             ProxConnectError: number, dtype or sizes of the inputs are not what the graph takes, or an
                 operator cannot take its arguments; the message names it.
         """
-        sizes = check_inputs(self.graph, inputs)
-        if self._check is not None and not (torch.compiler.is_compiling() or torch._C._is_tracing()):
-            self._check(sizes)
+        if not traced():
+            sizes = check_inputs(self.graph, inputs)
+            if self._check is not None and not watched():
+                self._check(sizes)
         values: dict[int, Any] = dict(enumerate(inputs))
 
         def concrete_leaf(leaf: Any) -> Any:

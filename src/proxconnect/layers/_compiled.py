@@ -1,20 +1,22 @@
 """Maps that have a compiled form, which does in one pass what takes torch several.
 
 Compiled are the catalogue's maps with levels -1 and 1, for dense float32 tensors on the CPU. All else, and
-all that ``torch.compile`` traces, is computed by the maps themselves. The two are equal for sign, hard tanh,
-PARQ, binary relax and the polynomial; values and slopes of the others, and means of magnitudes, agree within
-a few units in the last place.
+all that a compiler, a mode or a function transform has to see, is computed by the maps themselves. The two
+are equal for sign, hard tanh, PARQ, binary relax and the polynomial; values and slopes of the others, and
+means of magnitudes, agree within a few units in the last place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import differentiated_forwards, pointer, watched
 from proxconnect.quantizers import (
     ForwardBackward,
     binary_relax,
@@ -47,7 +49,7 @@ class Compiled(NamedTuple):
         """``F(w)``."""
         out = torch.empty_like(w)
         apply_environment()
-        _native.quantize(_latents(w), self._map(mu), out.data_ptr(), 0, torch.get_num_threads())
+        _native.quantize(_latents(w), self._map(mu), pointer(out), 0, torch.get_num_threads())
         return out
 
     def weight(
@@ -55,7 +57,7 @@ class Compiled(NamedTuple):
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """``alpha F(w / s)``, ``F(w / s)`` if asked for, and ``alpha``: if None, the means of ``|w|``."""
         out, codes = torch.empty_like(w), torch.empty_like(w) if with_codes else None
-        addresses = out.data_ptr(), 0 if codes is None else codes.data_ptr()
+        addresses = pointer(out), 0 if codes is None else pointer(codes)
         apply_environment()
         if alpha is None and w.numel() < _LARGE:
             alpha = mean_magnitudes(w)
@@ -63,7 +65,7 @@ class Compiled(NamedTuple):
             _native.quantize(_latents(w, s, alpha), self._map(mu), *addresses, torch.get_num_threads())
         else:
             alpha = torch.empty_like(s)
-            by_means = _latents(w, s), self._map(mu), alpha.data_ptr()
+            by_means = _latents(w, s), self._map(mu), pointer(alpha)
             _native.quantize_by_means(*by_means, *addresses, torch.get_num_threads())
         return out, codes, alpha
 
@@ -72,7 +74,7 @@ class Compiled(NamedTuple):
     ) -> Tensor:
         """``B(w / s) g (alpha / s)``, with ``B`` the map's slope."""
         out, g = torch.empty_like(w), laid_out(g, w.stride())
-        addresses = g.data_ptr(), out.data_ptr()
+        addresses = pointer(g), pointer(out)
         apply_environment()
         _native.scale_gradient(_latents(w, s, alpha), self._map(mu), *addresses, torch.get_num_threads())
         return out
@@ -80,12 +82,12 @@ class Compiled(NamedTuple):
     def marked_value(self, x: Tensor, mu: Sharpness, ramp: Compiled) -> tuple[Tensor, Tensor]:
         """``F(x)``, and a bit for each element: whether the slope of ``ramp`` is not 0."""
         out = torch.empty_like(x)
-        inside = torch.empty(-(-x.numel() // 16), dtype=torch.int16)
-        addresses = out.data_ptr(), inside.data_ptr()
+        inside = torch.empty(-(-x.numel() // 16), dtype=torch.int16, device="cpu")
+        addresses = pointer(out), pointer(inside)
         height = ramp.height(mu)
         apply_environment()
         _native.quantize_and_mark(
-            x.data_ptr(), x.numel(), self._map(mu), height, *addresses, torch.get_num_threads()
+            pointer(x), x.numel(), self._map(mu), height, *addresses, torch.get_num_threads()
         )
         return out, inside
 
@@ -105,10 +107,17 @@ class Compiled(NamedTuple):
 def marked_gradient(inside: Tensor, height: float, g: Tensor) -> Tensor:
     """``height g`` where the bit is set, else 0; ``g`` lies in memory as what was marked."""
     out = torch.empty_like(g)
-    addresses = g.data_ptr(), out.data_ptr()
+    addresses = pointer(g), pointer(out)
     apply_environment()
-    _native.scale_marked(inside.data_ptr(), g.numel(), height, *addresses, torch.get_num_threads())
+    _native.scale_marked(pointer(inside), g.numel(), height, *addresses, torch.get_num_threads())
     return out
+
+
+def marked(inside: Tensor, shape: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """The same bits as booleans of a dense tensor's shape and stride, in torch."""
+    places = torch.arange(16, dtype=torch.int16, device=inside.device)
+    bits = (inside.unsqueeze(1) >> places) & 1
+    return bits.flatten().as_strided(shape, stride) != 0
 
 
 _RAMP = 2
@@ -148,10 +157,10 @@ def _compiled(map: Elementwise | None) -> Compiled | None:
 
 def dense(*tensors: Tensor) -> bool:
     """Whether compiled code takes these tensors: float32, on the CPU, without gaps, dimension 0 outermost."""
-    if torch.compiler.is_compiling():
+    if watched(*tensors) or differentiated_forwards():
         return False
     for each in tensors:
-        if type(each) not in (Tensor, nn.Parameter) or not each.is_cpu or each.dtype != torch.float32:
+        if not each.is_cpu or each.dtype != torch.float32:
             return False
         if not each.is_contiguous() and not _channels_last(each):
             return False
@@ -175,13 +184,13 @@ def mean_magnitudes(rows: Tensor) -> Tensor:
         return mean
     mean = rows.new_empty(len(rows), *(1,) * (rows.ndim - 1))
     apply_environment()
-    _native.mean_magnitudes(rows.data_ptr(), len(rows), columns, mean.data_ptr(), torch.get_num_threads())
+    _native.mean_magnitudes(pointer(rows), len(rows), columns, pointer(mean), torch.get_num_threads())
     return mean
 
 
 def laid_out(g: Tensor, stride: tuple[int, ...]) -> Tensor:
     """``g`` with this stride, copied where it has another."""
-    return g if g.stride() == stride else torch.empty_strided(g.shape, stride).copy_(g)
+    return g if g.stride() == stride else g.new_empty_strided(g.shape, stride).copy_(g)
 
 
 def _channels_last(x: Tensor) -> bool:
@@ -194,5 +203,5 @@ def _latents(
 ) -> tuple[int, int, int, int, int, int]:
     rows = len(w) if w.ndim and w.numel() else 1
     one_for_all = s is None or s.numel() == 1
-    scales = [0 if scale is None else scale.data_ptr() for scale in (s, alpha)]
-    return w.data_ptr(), rows, w.numel() // rows, scales[0], scales[1], 0 if one_for_all else 1
+    scales = [0 if scale is None else pointer(scale) for scale in (s, alpha)]
+    return pointer(w), rows, w.numel() // rows, scales[0], scales[1], 0 if one_for_all else 1

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from proxconnect.layers._compiled import Compiled, CompiledPair, dense, laid_out, marked_gradient
+from proxconnect._memory import watched
+from proxconnect.layers._compiled import Compiled, CompiledPair, dense, laid_out, marked, marked_gradient
 
 
 def quantize_activation(x: Tensor, mu: Tensor, pair: CompiledPair) -> Tensor:
@@ -45,7 +46,9 @@ class _QuantizeActivation(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (g,), (kept,) = gradients, ctx.saved_tensors
         if ctx.height is not None:
+            if watched(g):
+                return g * ctx.height * marked(kept, g.shape, ctx.stride), None, None, None
             return marked_gradient(kept, ctx.height, laid_out(g, ctx.stride)), None, None, None
-        slope = ctx.pair.slope
+        slope = None if watched(g) else ctx.pair.slope
         of_x = slope.gradient(kept, ctx.mu, g) if slope else g * ctx.pair.pair.backward(kept, ctx.mu)
         return of_x, None, None, None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from proxconnect._memory import differentiated_forwards, transformed, watched
 from proxconnect._rows import Rows
 from proxconnect.layers._compiled import CompiledPair, dense, mean_magnitudes
 from proxconnect.quantizers.pair import held
@@ -30,6 +31,8 @@ def quantize_weight(
         pair: ``F`` and ``B``.
         rows: which elements share a scale.
     """
+    if transformed() or differentiated_forwards():
+        return _by_formula(latent, alpha, s, mu, pair, rows)[0]
     weight: Tensor
     weight, _, _ = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, False)  # type: ignore[no-untyped-call]
     return weight
@@ -39,8 +42,19 @@ def quantize_weight_and_codes(
     latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same, and ``F_mu(w*/s)``, a constant for the gradient, and ``alpha``."""
+    if transformed() or differentiated_forwards():
+        return _by_formula(latent, alpha, s, mu, pair, rows)
     weight, codes, mean = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, True)  # type: ignore[no-untyped-call]
     return weight, codes, mean if alpha is None else alpha
+
+
+def _by_formula(
+    latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight, codes and ``alpha`` as the formula is written, for transforms of functions and forward mode."""
+    scale = mean_magnitudes(rows.turned(latent.detach())) if alpha is None else alpha
+    codes = pair.pair(latent / s, mu)
+    return rows.spread(scale) * codes, codes.detach(), scale
 
 
 class _QuantizeWeight(torch.autograd.Function):
@@ -80,7 +94,7 @@ class _QuantizeWeight(torch.autograd.Function):
         pair, rows, slope = ctx.pair.pair, ctx.rows, ctx.pair.slope
         of_latent = of_alpha = None
         if ctx.needs_input_grad[0]:
-            if slope and ctx.dense and dense(latent):  # still: a module may have moved
+            if slope and ctx.dense and dense(latent) and not watched(g):  # still: a module may have moved
                 of_latent = slope.gradient(latent, ctx.mu, g, s, alpha)
             else:
                 of_latent = (pair.backward(latent / s, ctx.mu) * g).mul_(rows.spread(alpha) / s)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.layers._compiled import dense
 
 
@@ -142,9 +143,9 @@ def scale_outputs_(y: Tensor, scale: Tensor, bias: Tensor | None, channels: int)
     vectors = [scale] if bias is None else [scale, bias]
     if scale.numel() == n and innermost.is_contiguous() and dense(y.detach(), *vectors):
         sizes = y.numel() // max(n, 1), n
-        shift = 0 if bias is None else bias.data_ptr()
+        shift = 0 if bias is None else pointer(bias)
         apply_environment()
-        _native.scale_outputs(y.data_ptr(), *sizes, scale.data_ptr(), shift, torch.get_num_threads())
+        _native.scale_outputs(pointer(y), *sizes, pointer(scale), shift, torch.get_num_threads())
         return y
     innermost.mul_(scale.reshape(-1))
     if bias is not None:

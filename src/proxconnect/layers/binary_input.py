@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from proxconnect._memory import differentiated_forwards, transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinaryWeight, binary_weight, latent_weight
 from proxconnect.layers._scaled_product import Convolution, LinearMap, MatrixProduct, scaled_product
@@ -50,13 +51,16 @@ class BinaryInput(nn.Module):
             sums = product(input, _cast(weight, input.dtype).sign()).round()
         else:
             quantized, codes, scale = (_cast(each, input.dtype) for each in quantizer(weight, in_parts=True))
-            if self.accumulator is None:
+            if self.accumulator is None and not (transformed() or differentiated_forwards()):
                 return scaled_product(input, quantized, codes, scale.detach(), bias, product)
             spread = quantizer.rows.spread(scale)
             codes = quantized / spread.where(spread != 0, 1)
             sums = _rounded(product(input, codes), input, codes)
         if self.accumulator is not None:
             sums = self.accumulator(sums)
+        if transformed():  # in place, vmap could not spread a batch of scales over sums without one
+            output = sums * self._per_channel(scale)
+            return output if bias is None else output + self._per_channel(bias)
         # In place: these are passes over all outputs, and nobody else holds the sums.
         output = sums.mul_(self._per_channel(scale))
         return output if bias is None else output.add_(self._per_channel(bias))

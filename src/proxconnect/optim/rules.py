@@ -37,7 +37,7 @@ def _any(pair: ForwardBackward, levels: Levels) -> bool:
 
 def _proximal(pair: ForwardBackward, levels: Levels) -> bool:
     """Whether B is 1, as far as a grid in steps of 1/128 on [-4, 4] shows, and F falls nowhere."""
-    w = torch.arange(-512, 513, dtype=torch.float64) / 128
+    w = torch.arange(-512, 513, dtype=torch.float64, device="cpu") / 128
     return bool((pair.backward(w, 1.0) == 1).all()) and not falls(pair.forward)
 
 

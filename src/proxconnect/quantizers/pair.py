@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from proxconnect._memory import transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, Slope, slope_of
 
@@ -72,6 +73,9 @@ class _Derivative:
     function: Elementwise
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
+        if transformed():
+            value, pull_back, *_ = torch.func.vjp(lambda argument: self.function(argument, mu), w)
+            return cast(Tensor, pull_back(torch.ones_like(value))[0])
         with torch.enable_grad():
             argument = w.detach().requires_grad_()
             value = self.function(argument.clone(), mu)
@@ -95,18 +99,30 @@ def held(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
 class _FakeQuantize(torch.autograd.Function):
     """The pair as one node of the autograd graph; keeps ``w`` alone for the backward pass."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
-        ctx.pair, ctx.mu = pair, held(mu, w.dtype)
-        ctx.save_for_backward(w)
-        value = pair.forward(_lent(w, pair.forward), ctx.mu)
+    def forward(w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
+        value = pair.forward(_lent(w, pair.forward), held(mu, w.dtype))
         # Autograd wants a new tensor from every node, and the identity returns its argument.
         return value.clone() if value is w else value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Sharpness, ForwardBackward], output: Tensor) -> None:
+        w, mu, pair = inputs
+        ctx.pair, ctx.mu = pair, held(mu, w.dtype)
+        ctx.save_for_backward(w)
+        ctx.save_for_forward(w)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (w,) = ctx.saved_tensors
         return gradients[0] * ctx.pair.backward(_lent(w, ctx.pair.backward), ctx.mu), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (w,) = ctx.saved_tensors
+        return cast(Tensor, tangents[0] * ctx.pair.backward(_lent(w, ctx.pair.backward), ctx.mu))
 
 
 def _lent(w: Tensor, function: Elementwise) -> Tensor:

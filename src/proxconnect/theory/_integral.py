@@ -158,7 +158,7 @@ def _tabulated(backward: Elementwise, mu: float) -> _Table:
     found = np.concatenate([samples.w, [0.0], jumps, _ends_of_zeros(probe, samples.w)])
     edges = torch.from_numpy(np.unique(found))
     parts = _gauss(backward, edges[:-1], edges[1:], mu).detach()
-    zero = int(torch.searchsorted(edges, torch.zeros((), dtype=torch.float64)))
+    zero = int(torch.searchsorted(edges, torch.zeros((), dtype=torch.float64, device="cpu")))
     below = -parts[:zero].flip(0).cumsum(0).flip(0)
     sums = torch.cat([below, parts.new_zeros(1), parts[zero:].cumsum(0)])
     finite = sums.isfinite()

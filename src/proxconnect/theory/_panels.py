@@ -18,8 +18,8 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import Elementwise
 from proxconnect.theory.regularizer import convex_potential
 
-LATENTS = torch.linspace(-3, 3, 2401, dtype=torch.float64)
-VALUES = torch.arange(-520, 521, dtype=torch.float64) / 400  # with -1, 0 and 1 exactly
+LATENTS = torch.linspace(-3, 3, 2401, dtype=torch.float64, device="cpu")
+VALUES = torch.arange(-520, 521, dtype=torch.float64, device="cpu") / 400  # with -1, 0 and 1 exactly
 WIDTH = 6.4
 
 _STYLES = (("#a8c8e8", "-"), ("#d4783a", "--"), ("#222222", "-."))
@@ -99,7 +99,7 @@ def potential_curves(prox: Elementwise, mu: float, *, convex: bool) -> list[Curv
 
 def _runs(chosen: Tensor) -> list[slice]:
     """Where ``chosen`` is true without a break."""
-    padded = torch.zeros(len(chosen) + 2, dtype=torch.int8)
+    padded = torch.zeros(len(chosen) + 2, dtype=torch.int8, device="cpu")
     padded[1:-1] = chosen
     starts, ends = ((padded.diff() == step).nonzero().flatten().tolist() for step in (1, -1))
     return [slice(start, end) for start, end in zip(starts, ends, strict=True)]

@@ -45,16 +45,18 @@ def integral(function: Function, w: Tensor, breaks: Iterable[float] = ()) -> Ten
     ends = w.flatten()
     farthest = float(ends.abs().max()) if ends.numel() else 0.0
     # Graded knots, so that a transition near 0 is not stepped over by one wide segment.
-    graded = 2.0 ** torch.arange(-50, 100, dtype=torch.float64)
-    known = torch.tensor([0.0, *breaks], dtype=torch.float64)
+    graded = 2.0 ** torch.arange(-50, 100, dtype=torch.float64, device="cpu")
+    known = torch.tensor([0.0, *breaks], dtype=torch.float64, device="cpu")
     knots = torch.cat([known, graded, -graded])
-    knots = torch.cat([knots[knots.abs() <= farthest], ends, torch.zeros(1, dtype=torch.float64)]).unique()
+    knots = torch.cat(
+        [knots[knots.abs() <= farthest], ends, torch.zeros(1, dtype=torch.float64, device="cpu")]
+    ).unique()
     zero = int(torch.searchsorted(knots, 0.0))
     start, end = knots[:-1], knots[1:]
     # An error counts by the size of the whole integral from 0: values near a zero of the function are noise.
     allowed = _RELATIVE_ERROR * _outward(_estimate(_WITH_ENDS, lambda x: function(x).abs(), start, end), zero)
     parts = _outward(_segments(function, start, end, allowed), zero)
-    sums = torch.cat([-parts[:zero], torch.zeros(1, dtype=torch.float64), parts[zero:]])
+    sums = torch.cat([-parts[:zero], torch.zeros(1, dtype=torch.float64, device="cpu"), parts[zero:]])
     return sums[torch.searchsorted(knots, ends)].reshape(w.shape)
 
 
@@ -66,7 +68,7 @@ def _outward(parts: Tensor, zero: int) -> Tensor:
 def _segments(function: Function, start: Tensor, end: Tensor, allowed: Tensor) -> Tensor:
     """Integrals over the intervals ``[start, end]``; an interval is split until both estimates agree."""
     total = torch.zeros_like(start)
-    owner = torch.arange(len(start))
+    owner = torch.arange(len(start), dtype=torch.int64, device=start.device)
     most = 4 * len(start) + 10_000
     for _ in range(_SPLITS):
         middle = start + _SPLIT * (end - start)

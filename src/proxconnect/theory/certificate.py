@@ -65,7 +65,9 @@ class Certificate:
         scale: Tensor | float = 1.0,
     ) -> None:
         self.pair = pair
-        self.scale = torch.as_tensor(scale).detach()
+        if not isinstance(scale, Tensor):
+            scale = torch.tensor(scale, dtype=torch.float64, device="cpu")
+        self.scale = scale.detach()
         if not ((self.scale > 0) & self.scale.isfinite()).all():
             raise ProxConnectError("scale must be positive and finite")
         self._given: tuple[Elementwise, Residual] | None = None

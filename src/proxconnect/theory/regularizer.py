@@ -154,7 +154,7 @@ def implicit_regularizer(
     """
     if gaps not in ("smallest", "largest"):
         raise ProxConnectError(f"gaps must be 'smallest' or 'largest', not {gaps!r}")
-    where = torch.as_tensor(z, dtype=None if isinstance(z, Tensor) else torch.float64)
+    where = z if isinstance(z, Tensor) else torch.tensor(z, dtype=torch.float64, device="cpu")
     if not where.is_floating_point() or not where.isfinite().all():
         raise ProxConnectError("z must be a finite number or a float tensor of such")
     prox = pair_or_map.forward if isinstance(pair_or_map, ForwardBackward) else pair_or_map

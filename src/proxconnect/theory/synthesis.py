@@ -101,7 +101,9 @@ def repair(pair: ForwardBackward, mu: float = 1.0) -> ForwardBackward:
     if pair.forward == forward:
         return pair
     if isinstance(forward, Integral):
-        forward(torch.zeros(1), mu)  # refuses what cannot be integrated here rather than in training
+        forward(
+            torch.zeros(1, dtype=torch.float64, device="cpu"), mu
+        )  # refuses what cannot be integrated here rather than in training
     return _known(forward, pair.backward) or ForwardBackward(forward, pair.backward, f"{pair.name}, repaired")
 
 
@@ -182,7 +184,7 @@ def _integrates_its_slope(candidate: ElementwiseMap, mu: float) -> bool:
         math.isclose(left.end_value, right.start_value, rel_tol=1e-9, abs_tol=1e-12)
         for left, right in itertools.pairwise(pieces)
     )
-    return continuous and float(candidate(torch.zeros((), dtype=torch.float64), mu)) == 0
+    return continuous and float(candidate(torch.zeros((), dtype=torch.float64, device="cpu"), mu)) == 0
 
 
 def _known(forward: Elementwise, backward: Elementwise) -> ForwardBackward | None:

@@ -161,7 +161,7 @@ def _distillation(
         features=config.feature_names,
         feature_weight=config.distill_feature_weight,
     )
-    distillation.check(model, torch.zeros(2, *data.train.shape))
+    distillation.check(model, torch.zeros(2, *data.train.shape, dtype=torch.float32, device="cpu"))
     return distillation
 
 

@@ -48,7 +48,9 @@ def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
             use = use_of_node(layer, rewriting.weight_shape(name), binary_input=True)
             product = rewriting.laid_out(name, use, signs)
             if product is not None:
-                sums = replace(product, epilogue=Affine(torch.ones(product.weight.n)))
+                sums = replace(
+                    product, epilogue=Affine(torch.ones(product.weight.n, dtype=torch.float32, device="cpu"))
+                )
                 draft.put(node.args[0].index, Node(PACK, (sums, x)))
                 draft.put(index, Node(SUMS, (sums, node.args[0])))
 
@@ -172,7 +174,11 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
         return
     product, x, residual = found
     n = product.weight.n
-    slope = torch.zeros(n) if node.op == "aten.relu.default" else rewriting.constant(node.args[1])
+    slope = (
+        torch.zeros(n, dtype=torch.float32, device="cpu")
+        if node.op == "aten.relu.default"
+        else rewriting.constant(node.args[1])
+    )
     if slope is None or slope.numel() not in (1, n) or slope.dtype != torch.float32:
         return
     of_channels = slope.numel() > 1 and not rewriting.is_per_channel(node.args[0], product)

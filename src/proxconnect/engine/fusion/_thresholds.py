@@ -58,7 +58,7 @@ def thresholds(
         return y
 
     for extreme in (-product.inputs, 0, product.inputs):
-        y = result(torch.full((n,), extreme))
+        y = result(torch.full((n,), extreme, dtype=torch.int64, device="cpu"))
         if y.numel() != n or not y.isfinite().all():  # something else than channels differs, or overflows
             return None
     return Thresholds.deciding(lambda sums: result(sums).flatten() >= 0, n, product.inputs, wrap=product.wrap)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
+from proxconnect._memory import pointer
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 
@@ -20,7 +21,7 @@ def address(
     """
     check_kind(tensor, name, dtype, dimensions)
     if tensor.is_contiguous() or (rows_apart and (tensor.stride(-1) == 1 or tensor.shape[-1] <= 1)):
-        return tensor.data_ptr()
+        return pointer(tensor)
     raise ProxConnectError(f"{name} is not contiguous (strides {tensor.stride()}); call .contiguous() first")
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import sign_rows
 from proxconnect.engine.kernels._panels import PANEL_WIDTH, WORD_BITS
 from proxconnect.errors import ProxConnectError
@@ -65,15 +66,17 @@ class ConvPanels:
             )
         panels = groups * -(-self.n // groups // PANEL_WIDTH)
         self.words = torch.empty(
-            panels, taps, -(-group_channels // WORD_BITS), PANEL_WIDTH, dtype=torch.int32
+            panels, taps, -(-group_channels // WORD_BITS), PANEL_WIDTH, dtype=torch.int32, device="cpu"
         )
-        self.tap_sums = torch.empty(panels, kernel[0] + 1, kernel[1] + 1, PANEL_WIDTH, dtype=torch.int32)
+        self.tap_sums = torch.empty(
+            panels, kernel[0] + 1, kernel[1] + 1, PANEL_WIDTH, dtype=torch.int32, device="cpu"
+        )
         _native.make_conv_panels(rows, self.arguments())
 
     def arguments(self) -> tuple[int, int, int, int, int, int, int]:
         """What compiled code takes for this weight."""
         height, width = self.kernel
-        addresses = self.words.data_ptr(), self.tap_sums.data_ptr()
+        addresses = pointer(self.words), pointer(self.tap_sums)
         return *addresses, self.n, self.channels, height, width, self.groups
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import address_of_shape
 from proxconnect.engine.kernels._conv_panels import ConvPanels
 from proxconnect.engine.kernels._panels import Panels
@@ -37,7 +38,11 @@ class Affine:
         self.n = scale.shape[-1]
         self.groups = 1 if scale.ndim == 1 else scale.shape[0]
         self.scale = _constant(scale, "scale", scale.shape)
-        self.bias = torch.zeros(self.n) if bias is None else _constant(bias, "bias", (self.n,))
+        self.bias = (
+            torch.zeros(self.n, dtype=torch.float32, device="cpu")
+            if bias is None
+            else _constant(bias, "bias", (self.n,))
+        )
         self.slope = None if slope is None else _constant(slope, "slope", (self.n,))
 
     def arguments(
@@ -65,8 +70,8 @@ class Affine:
             residual_address = address_of_shape(
                 residual, "residual", torch.float32, shape, "that of the output"
             )
-        slope = 0 if self.slope is None else self.slope.data_ptr()
-        return residual_address, self.scale.data_ptr(), self.bias.data_ptr(), slope
+        slope = 0 if self.slope is None else pointer(self.slope)
+        return residual_address, pointer(self.scale), pointer(self.bias), slope
 
     def __repr__(self) -> str:
         return f"Affine(n={self.n}, groups={self.groups})"
@@ -128,10 +133,10 @@ class Thresholds:
 
     def _turn(self, decide: Callable[[Tensor], Tensor], k: int, wrap: bool) -> None:
         least, greatest = (-128, 127) if wrap else (-k, k)
-        falling = decide(torch.full((self.n,), least))
+        falling = decide(torch.full((self.n,), least, dtype=torch.int64, device="cpu"))
         # Bisection for the least sum at which the decision has turned; greatest + 1 where it never does.
-        low = torch.full((self.n,), least, dtype=torch.int64)
-        high = torch.full((self.n,), greatest + 1, dtype=torch.int64)
+        low = torch.full((self.n,), least, dtype=torch.int64, device="cpu")
+        high = torch.full((self.n,), greatest + 1, dtype=torch.int64, device="cpu")
         while (low < high).any():
             middle = (low + high) // 2
             turned = decide(middle) != falling
@@ -148,7 +153,7 @@ class Thresholds:
         """
         if self.n != weight.n:
             raise _other_outputs("thresholds", self.n, weight)
-        return self.threshold.data_ptr(), self.flip.data_ptr()
+        return pointer(self.threshold), pointer(self.flip)
 
     def __repr__(self) -> str:
         return f"Thresholds(n={self.n})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import check_kind, check_padding
 from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.errors import ProxConnectError
@@ -30,8 +31,8 @@ def sign_images(
             f"expected {packed_width(weight.channels)} bytes"
         )
     if weight.channels % 8:
-        check_padding("a", (a.data_ptr(), pixel, count * height * width), weight.channels)
-    images = a.data_ptr(), count, height, width
+        check_padding("a", (pointer(a), pixel, count * height * width), weight.channels)
+    images = pointer(a), count, height, width
     return a, images, _output_rows(count, (height, width), weight, geometry)
 
 
@@ -52,7 +53,7 @@ def float_images(
         raise ProxConnectError(
             f"fill is {geometry.fill}; expected 0, as only images of signs have other than fill 0"
         )
-    images = x.data_ptr(), shape, x.stride()
+    images = pointer(x), shape, x.stride()
     return images, _output_rows(count, (height, width), weight, geometry)
 
 

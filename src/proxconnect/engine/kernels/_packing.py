@@ -10,6 +10,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import address
 from proxconnect.engine.kernels._images import check_float_images
 from proxconnect.errors import ProxConnectError
@@ -33,9 +34,9 @@ def pack_signs(x: Tensor) -> Tensor:
     """
     x_address = address(x, "x", torch.float32, dimensions=2)
     rows, columns = x.shape
-    bits = torch.empty(rows, packed_width(columns), dtype=torch.uint8)
+    bits = torch.empty(rows, packed_width(columns), dtype=torch.uint8, device="cpu")
     apply_environment()
-    nan = _native.pack_signs(x_address, rows, columns, bits.data_ptr(), torch.get_num_threads())
+    nan = _native.pack_signs(x_address, rows, columns, pointer(bits), torch.get_num_threads())
     if nan >= 0:
         row, column = divmod(nan, columns)
         raise ProxConnectError(
@@ -63,13 +64,13 @@ def pack_pixels(x: Tensor) -> Tensor:
     check_float_images(x)
     count, channels, height, width = x.shape
     pixels, threads = height * width, torch.get_num_threads()
-    bits = torch.empty(count, height, width, packed_width(channels), dtype=torch.uint8)
+    bits = torch.empty(count, height, width, packed_width(channels), dtype=torch.uint8, device="cpu")
     apply_environment()
     if x.is_contiguous(memory_format=torch.channels_last):
-        nan = _native.pack_signs(x.data_ptr(), count * pixels, channels, bits.data_ptr(), threads) >= 0
+        nan = _native.pack_signs(pointer(x), count * pixels, channels, pointer(bits), threads) >= 0
     else:
         x = x.contiguous()
-        nan = _native.pack_planes(x.data_ptr(), count, channels, pixels, bits.data_ptr(), threads)
+        nan = _native.pack_planes(pointer(x), count, channels, pixels, pointer(bits), threads)
     if nan:
         place = tuple(x.isnan().nonzero()[0].tolist())
         raise ProxConnectError(f"cannot pack: NaN at {place}; a NaN has no sign, find where it arises")
@@ -122,7 +123,7 @@ def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int
             f"one for each group of {group}"
         )
     scales = scale.detach().to(torch.float32).contiguous()
-    weights = torch.empty(tuple(shape), dtype=torch.float32)
+    weights = torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
     apply_environment()
     _native.unpack_weights(
         bits_address + (bits[0].numel() if planes == 2 else 0),
@@ -131,7 +132,7 @@ def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int
         rows,
         columns,
         group or max(columns, 1),
-        weights.data_ptr(),
+        pointer(weights),
         torch.get_num_threads(),
     )
     return weights

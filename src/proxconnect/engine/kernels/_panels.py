@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import sign_rows
 
 PANEL_WIDTH = 16
@@ -38,12 +39,12 @@ class Panels:
         rows = sign_rows(bits, "bits", k)
         self.n, self.k = bits.shape[0], k
         panels, words = -(-self.n // PANEL_WIDTH), -(-k // WORD_BITS)
-        self.words = torch.empty(panels, words, PANEL_WIDTH, dtype=torch.int32)
-        _native.make_panels(rows, k, self.words.data_ptr())
+        self.words = torch.empty(panels, words, PANEL_WIDTH, dtype=torch.int32, device="cpu")
+        _native.make_panels(rows, k, pointer(self.words))
 
     def arguments(self) -> tuple[int, int, int]:
         """What compiled code takes for this weight."""
-        return self.words.data_ptr(), self.n, self.k
+        return pointer(self.words), self.n, self.k
 
     def __repr__(self) -> str:
         return f"Panels(n={self.n}, k={self.k})"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import sign_rows
 from proxconnect.engine.kernels._epilogues import Affine, Thresholds
 from proxconnect.engine.kernels._panels import Panels
@@ -37,9 +38,9 @@ def w1a1_sums(a: Tensor, weight: Panels, *, wrap: bool = False) -> Tensor:
     tensor([[ 1, -3]], dtype=torch.int32)
     """
     rows, m = sign_rows(a, "a", weight.k), a.shape[0]
-    out = torch.empty(m, weight.n, dtype=torch.int32)
+    out = torch.empty(m, weight.n, dtype=torch.int32, device="cpu")
     apply_environment()
-    _native.w1a1_sums(rows, weight.arguments(), wrap, out.data_ptr(), torch.get_num_threads())
+    _native.w1a1_sums(rows, weight.arguments(), wrap, pointer(out), torch.get_num_threads())
     return out
 
 
@@ -68,9 +69,9 @@ def w1a1_affine(
     """
     rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     steps = affine.arguments(weight, (m,), residual)
-    out = torch.empty(m, weight.n)
+    out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
     apply_environment()
-    _native.w1a1_affine(rows, weight.arguments(), wrap, out.data_ptr(), steps, torch.get_num_threads())
+    _native.w1a1_affine(rows, weight.arguments(), wrap, pointer(out), steps, torch.get_num_threads())
     return out
 
 
@@ -96,7 +97,7 @@ def w1a1_signs(a: Tensor, weight: Panels, thresholds: Thresholds, *, wrap: bool 
     """
     rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     steps = thresholds.arguments(weight)
-    out = torch.empty(m, packed_width(weight.n), dtype=torch.uint8)
+    out = torch.empty(m, packed_width(weight.n), dtype=torch.uint8, device="cpu")
     apply_environment()
-    _native.w1a1_signs(rows, weight.arguments(), wrap, out.data_ptr(), steps, torch.get_num_threads())
+    _native.w1a1_signs(rows, weight.arguments(), wrap, pointer(out), steps, torch.get_num_threads())
     return out

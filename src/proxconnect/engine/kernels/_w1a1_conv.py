@@ -7,6 +7,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.engine.kernels._epilogues import Affine, Thresholds
 from proxconnect.engine.kernels._images import sign_images
@@ -42,14 +43,14 @@ def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: b
     tensor([-1, -1, -1, -1], dtype=torch.int32)
     """
     a, images, rows = sign_images(a, weight, geometry)
-    out = torch.empty(*rows, weight.n, dtype=torch.int32)
+    out = torch.empty(*rows, weight.n, dtype=torch.int32, device="cpu")
     apply_environment()
     _native.w1a1_conv_sums(
         images,
         weight.arguments(),
         geometry.arguments,
         wrap,
-        out.data_ptr(),
+        pointer(out),
         torch.get_num_threads(),
     )
     return out
@@ -88,14 +89,14 @@ def w1a1_conv_affine(
     """
     a, images, rows = sign_images(a, weight, geometry)
     steps = affine.arguments(weight, rows, residual)
-    out = torch.empty(*rows, weight.n)
+    out = torch.empty(*rows, weight.n, dtype=torch.float32, device="cpu")
     apply_environment()
     _native.w1a1_conv_affine(
         images,
         weight.arguments(),
         geometry.arguments,
         wrap,
-        out.data_ptr(),
+        pointer(out),
         steps,
         torch.get_num_threads(),
     )
@@ -128,14 +129,14 @@ def w1a1_conv_signs(
     """
     a, images, rows = sign_images(a, weight, geometry)
     steps = thresholds.arguments(weight)
-    out = torch.empty(*rows, packed_width(weight.n), dtype=torch.uint8)
+    out = torch.empty(*rows, packed_width(weight.n), dtype=torch.uint8, device="cpu")
     apply_environment()
     _native.w1a1_conv_signs(
         images,
         weight.arguments(),
         geometry.arguments,
         wrap,
-        out.data_ptr(),
+        pointer(out),
         steps,
         torch.get_num_threads(),
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import float_rows
 from proxconnect.engine.kernels._epilogues import Affine
 from proxconnect.engine.kernels._panels import Panels
@@ -37,7 +38,7 @@ def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = N
     """
     rows, m = float_rows(x, "x", weight.k), x.shape[0]
     steps = affine.arguments(weight, (m,), residual)
-    out = torch.empty(m, weight.n)
+    out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
     apply_environment()
-    _native.w1a32(rows, weight.arguments(), out.data_ptr(), steps, torch.get_num_threads())
+    _native.w1a32(rows, weight.arguments(), pointer(out), steps, torch.get_num_threads())
     return out

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.engine.kernels._epilogues import Affine
 from proxconnect.engine.kernels._images import float_images
@@ -43,13 +44,13 @@ def w1a32_conv(
     """
     images, rows = float_images(x, weight, geometry)
     steps = affine.arguments(weight, rows, residual)
-    out = torch.empty(*rows, weight.n)
+    out = torch.empty(*rows, weight.n, dtype=torch.float32, device="cpu")
     apply_environment()
     _native.w1a32_conv(
         images,
         weight.arguments(),
         geometry.arguments,
-        out.data_ptr(),
+        pointer(out),
         steps,
         torch.get_num_threads(),
     )

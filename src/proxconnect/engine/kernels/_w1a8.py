@@ -7,6 +7,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._address import float_rows
 from proxconnect.engine.kernels._epilogues import Affine
 from proxconnect.engine.kernels._panels import WORD_BITS, Panels
@@ -59,10 +60,10 @@ def w1a8(
     greatest = _greatest(bits)
     groups = max(-(-weight.k // group), 1)
     steps = affine.arguments(weight, (m,), residual, groups)
-    out = torch.empty(m, weight.n)
+    out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
     apply_environment()
     finite = _native.w1a8(
-        rows, weight.arguments(), group, greatest, out.data_ptr(), steps, torch.get_num_threads()
+        rows, weight.arguments(), group, greatest, pointer(out), steps, torch.get_num_threads()
     )
     if not finite:
         raise not_finite(x, "row")

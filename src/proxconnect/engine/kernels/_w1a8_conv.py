@@ -7,6 +7,7 @@ from torch import Tensor
 
 from proxconnect import _native
 from proxconnect._kernel_sets import apply_environment
+from proxconnect._memory import pointer
 from proxconnect.engine.kernels._conv_panels import ConvPanels, Geometry
 from proxconnect.engine.kernels._epilogues import Affine
 from proxconnect.engine.kernels._images import float_images
@@ -50,14 +51,14 @@ def w1a8_conv(
     steps = affine.arguments(weight, rows, residual)
     if not x.is_contiguous(memory_format=torch.channels_last):
         x = x.contiguous()
-        images = x.data_ptr(), x.shape, x.stride()
-    out = torch.empty(*rows, weight.n)
+        images = pointer(x), x.shape, x.stride()
+    out = torch.empty(*rows, weight.n, dtype=torch.float32, device="cpu")
     apply_environment()
     finite = _native.w1a8_conv(
         images,
         weight.arguments(),
         geometry.arguments,
-        out.data_ptr(),
+        pointer(out),
         steps,
         torch.get_num_threads(),
     )

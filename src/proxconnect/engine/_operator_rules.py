@@ -1,0 +1,79 @@
+"""What transforms and counters of torch are told of the kernels' operators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import Library
+from torch.utils.flop_counter import register_flop_formula
+
+from proxconnect.errors import ProxConnectError
+
+
+def register_vmap(library: Library, name: str, with_batch: Sequence[int], fold: bool) -> None:
+    """Let ``torch.vmap`` run an operator: once, if all that is mapped has a batch, else once for each.
+
+    Args:
+        library: the operator's.
+        name: the operator's.
+        with_batch: which of its arguments are activations, with their samples in front.
+        fold: their number of dimensions is fixed, so that the mapped one has to become part of the batch.
+    """
+    operator = getattr(torch.ops.proxconnect, name).default
+
+    def mapped_first(argument: Tensor, dimension: int) -> Tensor:
+        first = argument.movedim(dimension, 0)
+        return first.flatten(0, 1) if fold else first
+
+    def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[Tensor, int]:
+        mapped = {i: dim for i, dim in enumerate(in_dims) if isinstance(dim, int)}
+        activations = {i for i in with_batch if isinstance(arguments[i], Tensor)}
+        if mapped.keys() == activations:
+            whole = [mapped_first(a, mapped[i]) if i in mapped else a for i, a in enumerate(arguments)]
+            output = operator(*whole)
+            return (output.unflatten(0, (info.batch_size, -1)) if fold else output), 0
+        outputs = [
+            operator(
+                *(
+                    a.select(mapped[i], row).contiguous() if i in mapped else a
+                    for i, a in enumerate(arguments)
+                )
+            )
+            for row in range(info.batch_size)
+        ]
+        return torch.stack(outputs), 0
+
+    torch.library.register_vmap(f"proxconnect::{name}", rule, lib=library)
+
+
+def register_flops(name: str, channels: int, inputs: Callable[..., int]) -> None:
+    """Count a product's multiplications and additions as ``FlopCounterMode`` counts those of torch.
+
+    Args:
+        name: the operator's.
+        channels: which argument holds a number for each output channel.
+        inputs: how many inputs a sum has, from the shapes and numbers that describe the weight.
+    """
+
+    @register_flop_formula(getattr(torch.ops.proxconnect, name))
+    def flops(x: Sequence[int], *arguments: Any, out_shape: Sequence[int], **named: Any) -> int:
+        (n,) = arguments[channels - 1]
+        # Channels come last in bits, eight to a byte, and in dimension 1 of images of floats.
+        outputs = math.prod(out_shape[:-1]) * n if name.endswith("_signs") else math.prod(out_shape)
+        return 2 * outputs * inputs(*arguments[: channels - 1])
+
+
+def refuse_gradients(library: Library, name: str) -> None:
+    """Make a backward pass through the operator an error; layers and networks take another way."""
+
+    def backward(ctx: Any, *gradients: Tensor) -> None:
+        raise ProxConnectError(
+            f"proxconnect::{name} has no gradient; packed layers and networks unpack their weights where one "
+            "is wanted: call them, or the operator under torch.no_grad()"
+        )
+
+    torch.library.register_autograd(f"proxconnect::{name}", backward, lib=library)
