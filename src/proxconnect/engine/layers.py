@@ -67,6 +67,16 @@ class PackedLayer(nn.Module):
             if kernel != UNPACKED:
                 self.on_kernel = LayerProduct(kernel, use, weights[0], self)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made here and has no name that a pickle could find; what is laid out is made again.
+        state = self.__getstate__()  # type: ignore[no-untyped-call]
+        state = {name: value for name, value in state.items() if name != "on_kernel"}
+        return _blank_layer, (self.plain, tuple(self.packed_weights())), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.lay_out()
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.lay_out()
@@ -90,6 +100,12 @@ def packed_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[PackedL
     if issubclass(plain, nn.RNNBase):
         read_weights_anew(packed)
     return cast(type[PackedLayer], packed)
+
+
+def _blank_layer(plain: type[nn.Module], names: tuple[str, ...]) -> PackedLayer:
+    """A packed layer without state, which unpickling and copying fill."""
+    kind = packed_class(plain, names)  # type: ignore[arg-type]
+    return kind.__new__(kind)
 
 
 def _unpacked(layer: PackedLayer, name: str) -> Tensor:

@@ -8,12 +8,13 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from proxconnect._memory import differentiated
 from proxconnect.engine._kernel_of import UNPACKED
 from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.weight import PackedWeight
-from proxconnect.errors import FormatError
+from proxconnect.errors import FormatError, ProxConnectError
 from proxconnect.format import Header, PackedFile
-from proxconnect.graph import MAX_BYTES, Graph, Interpreter, SizeCheck, bound, from_json
+from proxconnect.graph import MAX_BYTES, Graph, Interpreter, SizeCheck, bound, from_json, to_json
 from proxconnect.graph.interpreter import Observer
 
 
@@ -56,11 +57,8 @@ class Network(nn.Module):
             raise FormatError(
                 "the file has weights but no graph; load it into a model: pc.load(path, model=your_model)"
             )
-        names = {*self.header.binary, *self.header.dense}
-        self.graph: Graph = from_json(raw, info.inputs, names, info.sizes)
-        forms = (self.graph, *self.graph.variants)
-        self._checks = {form.names: SizeCheck(form, self._stand_in, max_bytes) for form in forms}
-        self._stored = {form.names: Interpreter(form, check=self._checks[form.names]) for form in forms}
+        self._max_bytes = max_bytes
+        self._read(raw)
         self.model = nn.Module()
         self._owners: dict[str, tuple[nn.Module, str]] = {}
         for name in self.header.binary:
@@ -109,6 +107,28 @@ class Network(nn.Module):
         """Run the stored graph once and show ``observer`` every operator with its arguments and result."""
         self._stored[self.graph.names].run(inputs, self._lookup, observer)
 
+    def _read(self, raw: bytes) -> None:
+        """Read and check the graph."""
+        info = self.header.graph
+        assert info is not None
+        names = {*self.header.binary, *self.header.dense}
+        self.graph: Graph = from_json(raw, info.inputs, names, info.sizes)
+        forms = (self.graph, *self.graph.variants)
+        self._checks = {form.names: SizeCheck(form, self._stand_in, self._max_bytes) for form in forms}
+        self._stored = {form.names: Interpreter(form, check=self._checks[form.names]) for form in forms}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle holds the graph as a file does, and no function of torch: these cannot be pickled.
+        state = self.__dict__ | {"graph": to_json(self.graph)}
+        del state["_checks"], state["_stored"], state["_fused"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raw = state.pop("graph")
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._read(raw)
+        self._fuse()
+
     def _fuse(self) -> None:
         """Rewrite the graph for kernels, if they may compute with every weight as it is now."""
         weights = {name: cast(PackedWeight, self.model.get_submodule(name)) for name in self.header.binary}
@@ -122,12 +142,16 @@ class Network(nn.Module):
                 self.kernels |= kernels
 
     def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
-        if not torch.is_grad_enabled():
-            return False
         tensors = (*inputs, *(getattr(owner, name) for owner, name in self._owners.values()))
-        return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)
+        return differentiated(*(tensor for tensor in tensors if isinstance(tensor, Tensor)))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        dtype = fn(torch.empty(0, dtype=torch.float32, device="cpu")).dtype
+        if dtype != torch.float32:
+            raise ProxConnectError(
+                f"a network from a packed file computes in float32 and cannot be moved to {dtype}; run it "
+                "under torch.autocast, or load the file into a model of yours: pc.load(path, model=model)"
+            )
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._fuse()
         return self
