@@ -44,7 +44,7 @@ class PackedLayer(nn.Module):
 
         Raises:
             ProxConnectError: a linear layer's or convolution's input has another dtype, device or number of
-                channels than its weight, or, where it counts by its sign, a NaN.
+                channels than its weight.
         """
         product = self.on_kernel
         if product is not None:

@@ -18,7 +18,7 @@ from proxconnect.format.bits import packed_width
 
 
 def pack_signs(x: Tensor) -> Tensor:
-    """Pack the signs of a matrix; both zeros count as +1.
+    """Pack the signs of a matrix; both zeros and NaN count as +1, as ``torch.sign(x) + 0.5`` decides.
 
     Args:
         x: float32 of shape (rows, columns), contiguous, on the CPU.
@@ -27,7 +27,7 @@ def pack_signs(x: Tensor) -> Tensor:
         uint8 of shape (rows, packed_width(columns)).
 
     Raises:
-        ProxConnectError: ``x`` is not such a tensor, or holds a NaN.
+        ProxConnectError: ``x`` is not such a tensor.
 
     >>> pack_signs(torch.tensor([[1.0, -1.0, -0.0, -2.0]]))
     tensor([[5]], dtype=torch.uint8)
@@ -37,16 +37,11 @@ def pack_signs(x: Tensor) -> Tensor:
     bits = torch.empty(rows, packed_width(columns), dtype=torch.uint8, device="cpu")
     apply_environment()
     nan = _native.pack_signs(x_address, rows, columns, pointer(bits), torch.get_num_threads())
-    if nan >= 0:
-        row, column = divmod(nan, columns)
-        raise ProxConnectError(
-            f"cannot pack: NaN at row {row}, element {column}; a NaN has no sign, find where it arises"
-        )
-    return bits
+    return bits if nan < 0 else pack_signs(_without_nan(x))
 
 
 def pack_pixels(x: Tensor) -> Tensor:
-    """Pack the signs of images pixel by pixel; both zeros count as +1.
+    """Pack the signs of images pixel by pixel; both zeros and NaN count as +1.
 
     Args:
         x: float32 of shape (N, C, H, W) on the CPU. Contiguous and channels_last tensors are read as they
@@ -56,7 +51,7 @@ def pack_pixels(x: Tensor) -> Tensor:
         uint8 of shape (N, H, W, packed_width(C)).
 
     Raises:
-        ProxConnectError: ``x`` is not such a tensor, or holds a NaN.
+        ProxConnectError: ``x`` is not such a tensor.
 
     >>> pack_pixels(torch.tensor([1.0, -1.0, -0.0]).reshape(1, 3, 1, 1))
     tensor([[[[5]]]], dtype=torch.uint8)
@@ -71,10 +66,12 @@ def pack_pixels(x: Tensor) -> Tensor:
     else:
         x = x.contiguous()
         nan = _native.pack_planes(pointer(x), count, channels, pixels, pointer(bits), threads)
-    if nan:
-        place = tuple(x.isnan().nonzero()[0].tolist())
-        raise ProxConnectError(f"cannot pack: NaN at {place}; a NaN has no sign, find where it arises")
-    return bits
+    return pack_pixels(_without_nan(x)) if nan else bits
+
+
+def _without_nan(x: Tensor) -> Tensor:
+    """A copy in which each NaN is a zero: kernels tell that there are some, and pack no more."""
+    return x.masked_fill(x.isnan(), 0.0)
 
 
 def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None = None) -> Tensor:

@@ -32,7 +32,8 @@ def w1a8(
     ``y = prelu((sum_g s_g scale[g, j]) step[i] + bias[j] + residual[i, j])``.
 
     Args:
-        x: float32 of shape (m, k) on the CPU, finite, each row contiguous.
+        x: float32 of shape (m, k) on the CPU, each row contiguous. A row that holds an infinity or a NaN
+            gives a row of NaN.
         weight: (n, k) signs, ``k <= 2**24``.
         affine: of n outputs; one group, or as many as ``group`` makes.
         residual: float32 of shape (m, n), contiguous.
@@ -66,7 +67,9 @@ def w1a8(
         rows, weight.arguments(), group, greatest, pointer(out), steps, torch.get_num_threads()
     )
     if not finite:
-        raise not_finite(x, "row")
+        bad = not_finite(x)
+        out = w1a8(x.masked_fill(bad, 0.0), weight, affine, residual, group=group, bits=bits)
+        out.masked_fill_(bad, torch.nan)
     return out
 
 
@@ -76,10 +79,9 @@ def check_inputs(k: int) -> None:
         raise ProxConnectError(f"k is {k}; expected at most 2**24 for 8-bit activations, as sums are int32")
 
 
-def not_finite(x: Tensor, part: str) -> ProxConnectError:
-    """The error that names the first of x[0], x[1], ... which cannot be quantized."""
-    index = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
-    return ProxConnectError(f"cannot quantize: {part} {index} of x holds an infinity or a NaN")
+def not_finite(x: Tensor) -> Tensor:
+    """Which of x[0], x[1], ... cannot be quantized, of a shape that broadcasts against x."""
+    return ~x.isfinite().all(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 def _greatest(bits: int) -> int:

@@ -24,8 +24,8 @@ def w1a8_conv(
     beyond the image, ``out[n, y, x, j] = prelu((s scale[j]) step[n] + bias[j] + residual[n, y, x, j])``.
 
     Args:
-        x: float32 of shape (N, C, H, W) on the CPU, finite. Contiguous and channels_last images are read as
-            they lie, others copied first.
+        x: float32 of shape (N, C, H, W) on the CPU. Contiguous and channels_last images are read as they
+            lie, others copied first. An image that holds an infinity or a NaN gives one of NaN.
         weight: the signs of the weight, of at most 2**24 inputs to an output.
         geometry: stride, padding and dilation; ``fill`` 0.
         affine: of n outputs and one group.
@@ -63,5 +63,7 @@ def w1a8_conv(
         torch.get_num_threads(),
     )
     if not finite:
-        raise not_finite(x, "image")
+        bad = not_finite(x)
+        out = w1a8_conv(x.masked_fill(bad, 0.0), weight, geometry, affine, residual)
+        out.masked_fill_(bad, torch.nan)
     return out
