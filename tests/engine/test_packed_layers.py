@@ -179,17 +179,28 @@ def test_the_summary_names_the_kernel_of_each_layer(
             assert 0 < (narrow(x) - packed(x)).abs().max() < most * packed(x).abs().max()
 
 
-def test_small_float_convolutions_are_unpacked_unless_int8_is_wanted() -> None:
-    small = (
-        nn.Conv2d(14, 6, 3),
-        nn.Conv2d(32, 32, 3, groups=32),
-        nn.Conv2d(3, 4, 7),
-        nn.Conv2d(8, 8, 13, groups=8),
-    )
-    for layer in small:
-        packed = pc.pack_(hardened(layer))
-        assert packed.kernel == "unpacked"
-        assert pc.pack_(unpacked_copy(packed), activations="int8").kernel == "w1a8"
+SMALL: list[tuple[nn.Module, str, str]] = [
+    (nn.Conv2d(14, 6, 3), "unpacked", "w1a8"),
+    (nn.Conv1d(16, 16, 3), "unpacked", "w1a8"),
+    (nn.Conv2d(64, 16, 1), "unpacked", "unpacked"),
+    (nn.Conv2d(128, 16, 1), "w1a32", "w1a32"),
+    (nn.Conv2d(32, 32, 3, groups=32), "unpacked", "unpacked"),
+    (nn.Conv2d(28, 28, 3, groups=7), "unpacked", "unpacked"),
+    (nn.Conv2d(3, 4, 7), "unpacked", "unpacked"),
+    (nn.Conv2d(8, 8, 13, groups=8), "unpacked", "unpacked"),
+]
+
+
+@pytest.mark.parametrize(("layer", "alone", "quantized"), SMALL)
+def test_small_float_convolutions_are_quantized_only_where_that_is_faster(
+    layer: nn.Module, alone: str, quantized: str
+) -> None:
+    packed = pc.pack_(hardened(copy.deepcopy(layer)))
+    assert packed.kernel == alone
+    for activations in ("int8", "int6"):
+        narrow = pc.pack_(unpacked_copy(packed), activations=activations)
+        assert narrow.kernel == quantized
+        assert [row.kernel for row in pc.summary(narrow).layers] == [quantized]
 
 
 def unpacked_copy(model: nn.Module) -> nn.Module:

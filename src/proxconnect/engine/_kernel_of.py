@@ -12,23 +12,29 @@ KERNELS = ("fast", "reference")
 ACTIVATIONS = ("int8", "int6")
 UNPACKED = "unpacked"
 _MOST_INPUTS = 2**24  # sums of as many signs are exact in float32, and of as many int8 in int32
-# Convolutions in float32 with fewer inputs to a sum, or channels of them (a stem, depthwise ones), are faster
-# unpacked: measured for one image.
+# Convolutions of fewer channels (a stem, depthwise ones) are faster unpacked, and in float32 those with fewer
+# inputs to a sum: measured for one image, see benchmarks/thin_convolutions.py.
 _LEAST_INPUTS, _LEAST_CHANNELS = 128, 8
 
 
-def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = None) -> str:
+def kernel_of(
+    form: BinaryTensor, use: Use | None, activations: str | None = None, *, planes: bool = False
+) -> str:
     """The kernel for a weight and its use: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
 
-    Unpacked are ternary weights, scales of groups of inputs, float32 convolutions with fewer than 128 inputs
-    to a sum or 8 channels in a group, and whatever is neither a linear layer nor a 1d or 2d convolution with
-    zero padding: three dimensions, transposed ones, embeddings, attention's input projections, recurrent
-    layers, and classes derived from torch's, which may do something else with the weight.
+    Unpacked are ternary weights, scales of groups of inputs, convolutions of floats with fewer than 8
+    channels in a group, or 128 inputs to a sum where these are not quantized, and whatever is neither a
+    linear layer nor a 1d or 2d convolution with zero padding: three dimensions, transposed ones, embeddings,
+    attention's input projections, recurrent layers, and classes derived from torch's, which may do something
+    else with the weight.
 
     Args:
         form: the weight's.
         use: None for every other use.
-        activations: ``"int8"`` quantizes float inputs to 8 bits, ``"int6"`` those of linear layers to 6.
+        activations: ``"int8"`` quantizes float inputs to 8 bits, ``"int6"`` those of linear layers to 6; but
+            not where it would take longer than to leave them: in convolutions of few channels.
+        planes: images have their channels in planes, as in models of the user's, and not channels_last, as in
+            loaded networks: quantizing them does not pay for a kernel of one pixel.
 
     >>> kernel_of(BinaryTensor((8, 4)), Use("linear"), "int8")
     'w1a8'
@@ -41,10 +47,14 @@ def kernel_of(form: BinaryTensor, use: Use | None, activations: str | None = Non
         return UNPACKED
     if use.binary_input:
         return "w1a1"
-    if activations is not None:
-        return "w1a6" if activations == "int6" and use.operation == "linear" else "w1a8"
-    small = inputs < _LEAST_INPUTS or form.shape[1] < _LEAST_CHANNELS
-    return UNPACKED if use.operation != "linear" and small else "w1a32"
+    channels = form.shape[1]
+    if use.operation == "linear":
+        return {None: "w1a32", "int6": "w1a6"}.get(activations, "w1a8")
+    if channels < _LEAST_CHANNELS:
+        return UNPACKED
+    if activations is not None and not (planes and inputs == channels):
+        return "w1a8"
+    return UNPACKED if inputs < _LEAST_INPUTS else "w1a32"
 
 
 def check_kernels(kernels: str, activations: str | None = None) -> None:

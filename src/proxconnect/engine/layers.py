@@ -63,7 +63,7 @@ class PackedLayer(nn.Module):
             return  # kernels add it in float32
         use = use_of_layer(self, self.plain) if weights else None
         if use is not None:
-            kernel = kernel_of(weights[0].form, use, self.activations)
+            kernel = kernel_of(weights[0].form, use, self.activations, planes=True)
             if kernel != UNPACKED:
                 self.on_kernel = LayerProduct(kernel, use, weights[0], self)
 

@@ -1,0 +1,74 @@
+"""Where kernels of convolutions repay: depthwise, grouped and thin ones beside PyTorch with the unpacked weight.
+
+    python benchmarks/thin_convolutions.py
+
+One image on one thread; the processor's time, the least of some rounds, so that a busy machine does little
+harm. ``engine/_kernel_of.py`` leaves a convolution unpacked by what this table shows. ``torch`` is
+the convolution in float32 without binarization, ``unpacked`` that with the weight unpacked in each call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import nn
+
+import proxconnect as pc
+from proxconnect.engine import PackedLayer
+from proxconnect.engine._layer_product import LayerProduct
+from proxconnect.engine._use import use_of_layer
+
+ROUNDS, SECONDS = 5, 0.02
+# Inputs and outputs of a group, groups, size of the kernel, size of the image.
+SHAPES = [
+    *((1, 1, channels, kernel, size) for channels, kernel, size in product((32, 96, 384), (3, 5), (14, 56))),
+    *((c, c, 96 // c, 3, 28) for c in (2, 4, 8, 16, 32)),
+    *((c, n, 1, 1, 28) for c, n in product((8, 16, 32, 64, 96, 192), (8, 16, 24, 96, 192))),
+    *((c, n, 1, 3, 28) for c, n in product((3, 8, 16, 32, 64), (4, 8, 16, 32, 64))),
+]
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    """The least processor time of a call."""
+    least = float("inf")
+    for _ in range(ROUNDS):
+        calls, start = 0, time.thread_time()
+        while (spent := time.thread_time() - start) < SECONDS or calls < 3:
+            run()
+            calls += 1
+        least = min(least, spent / calls)
+    return 1e3 * least
+
+
+@torch.inference_mode()
+def measured(inputs: int, outputs: int, groups: int, kernel: int, size: int) -> dict[str, float]:
+    """The time of each way of computing a convolution."""
+    conv = nn.Conv2d(inputs * groups, outputs * groups, kernel, padding=kernel // 2, groups=groups)
+    x = torch.randn(1, inputs * groups, size, size)
+    times = {"torch": milliseconds(lambda: conv(x))}
+    packed = pc.pack_(pc.binarize_(conv, pc.BinarizeConfig("bc"), lambda module, name: True)).eval()
+    assert isinstance(packed, PackedLayer)
+    use = use_of_layer(packed, packed.plain)
+    assert use is not None
+    for name in ("unpacked", "w1a32", "w1a8"):
+        weight = packed.packed_weights()["weight"]
+        packed.on_kernel = None if name == "unpacked" else LayerProduct(name, use, weight, packed)
+        times[name] = milliseconds(lambda: packed(x))
+    return times
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    print("in out groups kernel size |" + "".join(f"{n:>10}" for n in ("torch", "unpacked", "w1a32", "w1a8")))
+    for shape in SHAPES:
+        times = measured(*shape)
+        row = "{:2d} {:3d} {:6d} {:6d} {:4d} |".format(*shape)
+        print(row + "".join(f"{value:10.4f}" for value in times.values()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
