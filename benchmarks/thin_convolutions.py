@@ -1,4 +1,4 @@
-"""Where kernels of convolutions repay: depthwise, grouped and thin ones beside PyTorch with the unpacked weight.
+"""Where kernels of convolutions repay: depthwise, grouped and thin ones beside PyTorch itself.
 
     python benchmarks/thin_convolutions.py
 

@@ -180,7 +180,7 @@ def mean_magnitudes(rows: Tensor) -> Tensor:
     columns = rows.numel() // len(rows)
     if rows.numel() < _LARGE:
         mean = rows.abs().mean(dim=dims, keepdim=True)
-        _native.settle_means(rows.data_ptr(), len(rows), columns, mean.data_ptr())
+        _native.settle_means(pointer(rows), len(rows), columns, pointer(mean))
         return mean
     mean = rows.new_empty(len(rows), *(1,) * (rows.ndim - 1))
     apply_environment()

@@ -40,7 +40,7 @@ def mean_scale(weight: Tensor, rows: Rows, shape: Sequence[int]) -> Tensor:
         return torch.where(low == high, low, means.mean(dim=0, keepdim=True))
     magnitudes = weight.abs()
     inputs = math.prod(rows.row_shape[1:])
-    starts = torch.arange(0, inputs, rows.group, device=weight.device)
+    starts = torch.arange(0, inputs, rows.group, dtype=torch.int64, device=weight.device)
     sizes = (inputs - starts).clamp(max=rows.group)  # the last group may be smaller
     means = rows.summed(magnitudes, shape) / sizes
     first = rows.members(magnitudes, shape)[..., 0]

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from proxconnect._memory import transformed
+from proxconnect._memory import differentiated_forwards, transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, Slope, slope_of
 
@@ -63,7 +63,8 @@ class ForwardBackward:
             w: tensor of any shape, float dtype and device.
             mu: sharpness, a positive number or zero-dimensional tensor; it receives no gradient.
         """
-        return cast(Tensor, _FakeQuantize.apply(w, mu, self))  # type: ignore[no-untyped-call]
+        node = _WithTangents if differentiated_forwards() else _FakeQuantize
+        return cast(Tensor, node.apply(w, mu, self))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,20 @@ class _FakeQuantize(torch.autograd.Function):
         w, mu, pair = inputs
         ctx.pair, ctx.mu = pair, held(mu, w.dtype)
         ctx.save_for_backward(w)
-        ctx.save_for_forward(w)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (w,) = ctx.saved_tensors
         return gradients[0] * ctx.pair.backward(_lent(w, ctx.pair.backward), ctx.mu), None, None
+
+
+class _WithTangents(_FakeQuantize):
+    """The same in forward mode, whose rule ``torch.compile`` would not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Sharpness, ForwardBackward], output: Tensor) -> None:
+        _FakeQuantize.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0])
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:

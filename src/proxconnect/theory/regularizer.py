@@ -101,7 +101,7 @@ def convex_potential(
         return z * place.w - integral(value, place.w, breaks)
 
     potential, conjugate = getattr(prox, "potential", None), getattr(prox, "conjugate", None)
-    far = torch.tensor([-REACH, REACH], dtype=torch.float64)
+    far = torch.tensor([-REACH, REACH], dtype=torch.float64, device="cpu")
     low, high = value(far).tolist() if pieces is None else hull(pieces)
 
     def convex(z: Tensor) -> Tensor:
