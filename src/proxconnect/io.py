@@ -112,7 +112,8 @@ def load(
 
     Args:
         path: a file that :func:`save` wrote.
-        kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit;
+        kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit (but for
+            the fused attention of torch's own modules, see the guide);
             ``"fast"`` uses compiled code: sums and decisions of layers with binary input are the same,
             floats agree up to rounding, within 1e-5 of the largest output.
         activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits, each row of a linear layer

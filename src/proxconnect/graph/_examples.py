@@ -75,7 +75,7 @@ def resized(examples: Sequence[Example], batch: int, sizes: Sequence[Mapping[int
     for each, changed in zip(examples, sizes, strict=True):
         tensor = each.tensor
         for dimension, size in {0: batch, **changed}.items():
-            places = torch.arange(size) % tensor.shape[dimension]
+            places = torch.arange(size, dtype=torch.int64, device=tensor.device) % tensor.shape[dimension]
             tensor = tensor.index_select(dimension, places)
         tensors.append(tensor)
     return tensors
