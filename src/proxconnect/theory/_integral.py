@@ -62,7 +62,7 @@ def _scaling(backward: Elementwise, mu: float) -> tuple[float | None, float]:
 @lru_cache(maxsize=64)
 def _kind(backward: Elementwise) -> str:
     """How ``B`` depends on ``mu``, as far as a few sharpnesses show."""
-    u = torch.linspace(-6, 6, 601, dtype=torch.float64)
+    u = torch.linspace(-6, 6, 601, dtype=torch.float64, device="cpu")
     at_one = Probe(backward, "backward", 1.0)(u.numpy())
     candidates = {"mu w": (True, True), "mu w / mu": (True, False), "w": (False, False)}
     for kind, (inside, outside) in candidates.items():
@@ -114,7 +114,7 @@ class _Table:
     @cached_property
     def ends(self) -> tuple[float, float]:
         """The integral far out on either side."""
-        low, high = self.quadrature(torch.tensor([-_FAR, _FAR], dtype=torch.float64)).tolist()
+        low, high = self.quadrature(torch.tensor([-_FAR, _FAR], dtype=torch.float64, device="cpu")).tolist()
         return low, high
 
     def lookup(self) -> Lookup:

@@ -23,17 +23,17 @@ class Lookup:
     @classmethod
     def of(cls, function: Callable[[Tensor], Tensor]) -> Lookup:
         """The table of a function on float64 tensors."""
-        key = torch.arange(_SMALLEST << _BITS, (_LARGEST << _BITS) + 1, dtype=torch.int32)
+        key = torch.arange(_SMALLEST << _BITS, (_LARGEST << _BITS) + 1, dtype=torch.int32, device="cpu")
         knots = (key << _SHIFT).view(torch.float32).double()
-        offset, slope = torch.empty(2, 2 * _CELLS, dtype=torch.float32).unbind()
-        at_zero = function(torch.zeros(1, dtype=torch.float64))
+        offset, slope = torch.empty(2, 2 * _CELLS, dtype=torch.float32, device="cpu").unbind()
+        at_zero = function(torch.zeros(1, dtype=torch.float64, device="cpu"))
         for sign, start in ((1.0, _CELLS), (-1.0, 0)):
             values = function(sign * knots)
-            x = torch.cat([torch.zeros(1, dtype=torch.float64), sign * knots])
+            x = torch.cat([torch.zeros(1, dtype=torch.float64, device="cpu"), sign * knots])
             y = torch.cat([at_zero, values])
             slopes = y.diff() / x.diff()
             offsets = y[:-1] - slopes * x[:-1]
-            cells = torch.arange(_CELLS) - (_SMALLEST << _BITS) + 1
+            cells = torch.arange(_CELLS, dtype=torch.int64, device="cpu") - (_SMALLEST << _BITS) + 1
             cells = cells.clamp(0, len(slopes) - 1)
             offset[start : start + _CELLS] = offsets[cells].float()
             slope[start : start + _CELLS] = slopes[cells].float()
