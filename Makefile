@@ -39,7 +39,7 @@ format: $(INSTALLED) ## rewrite the Python code in the project's style
 	@$(BIN)/ruff format --quiet
 
 clean: ## remove everything that was made
-	@rm -rf .venv .benchmarks build dist demo_out .*_cache .hypothesis src/proxconnect/*.so
+	@rm -rf .venv .compilers .benchmarks build dist demo_out .*_cache .hypothesis src/proxconnect/*.so
 	@cd $(CSRC) && rm -rf .cmake .ninja_* .skbuild-info.json *.a build.ninja CMakeCache.txt CMakeFiles CMakeInit.txt \
 		cmake_install.cmake Makefile
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -22,7 +22,7 @@ def encoded(part: Part) -> bytes:
 
 
 def write_cases(path: Path, every: int = 1) -> None:
-    """Write all cases, or of each kernel only the first and every so-manieth after it."""
+    """Write all cases, or of each kernel the first and then one in ``every``."""
     random = np.random.default_rng(0)
     with path.open("wb") as file, np.errstate(invalid="ignore", over="ignore"):
         all_cases = chain(product_cases(random), conv_cases(random), latent_cases(random))
