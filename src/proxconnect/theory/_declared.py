@@ -44,17 +44,27 @@ def declared_shape(pair: ForwardBackward, mu: float, domain: Interval) -> Shape 
     )
     finite = [v for s in stretches for v in (*s.forward, *s.backward) if math.isfinite(v)]
     noise = _ROUNDING * max(map(abs, finite), default=1.0)
+    forward_noise = noise + _moved_by_rounded_ends(stretches)
     return Shape(
         domain,
         stretches,
         tuple(_point(end, forward, backward) for end in ends),
         forward,
         backward,
-        noise,
+        forward_noise,
         noise,
         _ROUNDING,
         Evidence("declared"),
     )
+
+
+def _moved_by_rounded_ends(stretches: tuple[Stretch, ...]) -> float:
+    """How far the rounding of a stretch's ends moves ``F`` there: much, where ``F`` is steep."""
+    bounded = [s for s in stretches if math.isfinite(s.end - s.start) and np.isfinite(s.forward).all()]
+    steepest = max((abs(s.forward[1] - s.forward[0]) / (s.end - s.start) for s in bounded), default=0.0)
+    farthest = max((max(abs(s.start), abs(s.end)) for s in bounded), default=0.0)
+    # Ends are differences of levels and widths, of a few roundings each, at most as far out as the levels are.
+    return 4 * float(np.finfo(np.float64).eps) * steepest * max(1.0, farthest)
 
 
 def _covering(parts: tuple[Any, ...], start: float, end: float) -> Any:
