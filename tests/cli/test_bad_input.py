@@ -389,8 +389,9 @@ def test_nothing_is_imported_that_a_file_names(
     content = torch.load(places["checkpoint"], weights_only=True)
     content["proxconnect"]["config"].update(pair="evil_pair:x", setting="bw", method="mine")
     torch.save(content, "checkpoint")
+    # What is packed needs no pair; what trains does.
+    assert run(["pack", "checkpoint", "--out", "packed"]) == 0
     for command in (
-        ["pack", "checkpoint", "--out", "new"],
         ["train", "--resume", "."],
         ["train", "--sensitivity", "--init", "checkpoint"],
         [*NEW, "--init", "checkpoint"],

@@ -55,14 +55,18 @@ def test_methods_may_have_options_of_their_own(recipe: Path) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ['method = ["bc", "my_pairs:soft"]', 'pair = "my_pairs:soft"', 'options = { pair = "my_pairs:soft" }'],
+    [
+        'method = ["bc", "pairs_of_a_grid:soft"]',
+        'pair = "pairs_of_a_grid:soft"',
+        'options = { pair = "pairs_of_a_grid:soft" }',
+    ],
 )
 def test_a_pair_of_ones_own_stands_in_a_grid(
     given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_pairs", raising=False)
-    (tmp_path / "my_pairs.py").write_text(
+    monkeypatch.delitem(sys.modules, "pairs_of_a_grid", raising=False)
+    (tmp_path / "pairs_of_a_grid.py").write_text(
         "import torch, proxconnect as pc\n"
         "soft = pc.ForwardBackward(lambda w, mu: torch.tanh(mu * w), name='soft sign')\n"
     )
@@ -75,14 +79,14 @@ def test_a_pair_of_ones_own_stands_in_a_grid(
     cell = read_grid(file).cells[-1]
     assert cell.name == "resnet20-bw-e2e-soft-sign-s0"
     assert cell.options["method"] == "soft sign"
-    assert cell.config.pair == "my_pairs:soft"
-    file.write_text(file.read_text().replace("my_pairs:soft", "my_pairs:hard"))
+    assert cell.config.pair == "pairs_of_a_grid:soft"
+    file.write_text(file.read_text().replace("pairs_of_a_grid:soft", "pairs_of_a_grid:hard"))
     with pytest.raises(TrainingError, match="defines no 'hard'"):
         read_grid(file)
 
 
 def test_method_and_pair_exclude_each_other(recipe: Path) -> None:
-    recipe.write_text(recipe.read_text() + 'pair = "my_pairs:soft"\n')
+    recipe.write_text(recipe.read_text() + 'pair = "pairs_of_a_grid:soft"\n')
     with pytest.raises(TrainingError, match="give one of method and pair"):
         read_grid(recipe)
 

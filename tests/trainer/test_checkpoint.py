@@ -120,7 +120,7 @@ CHANGES: dict[str, tuple[Callable[[Content], Any], str]] = {
     "a weight that is a list": (set_first(torch.Tensor.tolist), "of type list"),
     "weights by numbers": (lambda c: c.update(state_dict={1: torch.ones(1)}), "not a checkpoint"),
     "no weights": (lambda c: c.update(state_dict=None), "not a checkpoint"),
-    "one class": (data(classes=["a"]), "tensor 'head.weight'"),
+    "one class": (data(classes=["a"]), "tensor 'head\\.(weight|bias)'"),
     "no class": (data(classes=[]), "classes are"),
     "classes that are numbers": (data(classes=[1, 2]), "classes are"),
     "preprocessing null": (data(preprocessing=None), "preprocessing is None"),

@@ -63,7 +63,7 @@ def _moved_by_rounded_ends(stretches: tuple[Stretch, ...]) -> float:
     bounded = [s for s in stretches if math.isfinite(s.end - s.start) and np.isfinite(s.forward).all()]
     steepest = max((abs(s.forward[1] - s.forward[0]) / (s.end - s.start) for s in bounded), default=0.0)
     farthest = max((max(abs(s.start), abs(s.end)) for s in bounded), default=0.0)
-    # Ends are differences of levels and widths, of a few roundings each, at most as far out as the levels are.
+    # Ends are differences of levels and widths, of a few roundings each, at most as far out as the levels.
     return 4 * float(np.finfo(np.float64).eps) * steepest * max(1.0, farthest)
 
 
