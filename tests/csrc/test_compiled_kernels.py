@@ -53,8 +53,13 @@ def test_every_set_gives_the_bits_that_numpy_gives(
     assert ": 0 cases" not in printed
 
 
-@pytest.mark.parametrize("flags", ["-O1", pytest.param("-O3", marks=pytest.mark.full)])
-def test_so_do_those_of_arm_processors(tmp_path: Path, cases: Path, flags: str) -> None:
+@pytest.mark.parametrize(
+    ("flags", "chosen"), [("-O1", "some_cases"), pytest.param("-O3", "cases", marks=pytest.mark.full)]
+)
+def test_so_do_those_of_arm_processors(
+    tmp_path: Path, request: pytest.FixtureRequest, flags: str, chosen: str
+) -> None:
+    cases = request.getfixturevalue(chosen)
     tool("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")
     emulator = tool("qemu-aarch64", "qemu-user")
     program = build(tmp_path, flags, *TO_ARM) / "kernel_test"
