@@ -68,6 +68,15 @@ def test_where_nothing_is_known_everything_is_outside() -> None:
     assert outside_exact_interval(model_of(noisy)) == {"0.weight": 1.0}
 
 
+def test_latents_of_which_nothing_is_known_count_as_outside() -> None:
+    def backward(w: torch.Tensor, mu: float) -> torch.Tensor:
+        return 2 + torch.sin(1 / torch.where(w == 0.5, 1e-30, w - 0.5))
+
+    pair = pc.ForwardBackward(lambda w, mu: w * 1, backward, "undetermined")
+    model = model_of(pair, latents=torch.tensor([[-0.5, 0.0, 0.5, 0.75]]))
+    assert outside_exact_interval(model) == {"0.weight": 0.5}
+
+
 def test_equal_layers_share_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = []
 

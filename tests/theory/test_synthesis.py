@@ -153,6 +153,25 @@ def test_repairing_twice_changes_nothing(height: float, centre: float, width: fl
     assert repair(repaired, mu) is repaired
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_shifted_repair_is_centred_on_the_levels(dtype: torch.dtype) -> None:
+    """``int B`` is 2 in all; from the start of the triangle at -0.7 up to 0 it is 0.49."""
+
+    def triangle(w: Tensor, mu: float) -> Tensor:
+        return (2 - 2 * (w - 0.3).abs()).clamp(min=0)
+
+    w = torch.tensor([-100.0, -0.7, 0.0, 0.3, 1.3, 100.0], dtype=dtype)
+    expected = torch.tensor([-1.0, -1.0, -0.51, 0.0, 1.0, 1.0], dtype=dtype)
+    for middle in (0.0, 5.0):
+        pair = ForwardBackward(lambda w, mu, middle=middle: middle + sign(w - 0.3, mu), triangle)
+        torch.testing.assert_close(repair(pair).forward(w, 1.0), middle + expected, rtol=0, atol=1e-5)
+
+
+def test_a_repair_that_is_unbounded_is_zero_at_zero() -> None:
+    pair = ForwardBackward(lambda w, mu: sign(w - 0.3, mu), lambda w, mu: 1 + (w.abs() < 1).to(w))
+    assert repair(pair).forward(torch.tensor([0.0, 0.5, 2.0]), 1.0).tolist() == pytest.approx([0, 1, 3])
+
+
 def test_what_cannot_be_integrated_is_refused() -> None:
     with pytest.raises(ProxConnectError, match="cannot be integrated"):
         repair(ForwardBackward(sign, lambda w, mu: 2 + torch.sin(1 / torch.where(w == 0, 1e-30, w))))
