@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +39,36 @@ def test_backward_uses_the_mu_of_its_forward() -> None:
 def test_forward_does_not_return_its_argument() -> None:
     w = torch.zeros(3)
     assert pc.method("fp")(w, 1.0).data_ptr() != w.data_ptr()
+
+
+def clipping_in_place(w: torch.Tensor, mu: float) -> torch.Tensor:
+    return w.clamp_(-1, 1)
+
+
+def marking_in_place(w: torch.Tensor, mu: float) -> torch.Tensor:
+    return w.abs_().le_(1)
+
+
+@pytest.mark.parametrize("backward", [marking_in_place, None], ids=["given", "derived"])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_callables_that_change_their_argument_leave_the_latents_alone(backward: Any, tracked: bool) -> None:
+    pair = pc.ForwardBackward(clipping_in_place, backward)
+    w = torch.tensor([-3.0, 0.5, 2.0], requires_grad=tracked)
+    output = pair(w, 1.0)
+    assert output.tolist() == [-1.0, 0.5, 1.0]
+    if tracked:
+        output.sum().backward()
+        assert w.grad.tolist() == [0.0, 1.0, 0.0]
+    assert w.tolist() == [-3.0, 0.5, 2.0]
+
+
+def test_callables_that_change_their_argument_leave_activations_alone() -> None:
+    pair = pc.ForwardBackward(hard_tanh, marking_in_place)
+    layer = pc.layers.BinaryActivation(pair)
+    x = torch.tensor([-3.0, 0.5, 2.0], requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+    assert x.tolist() == [-3.0, 0.5, 2.0]
 
 
 @given(values=st.lists(st.floats(-4, 4), min_size=1, max_size=20), mu=st.floats(0.1, 10))

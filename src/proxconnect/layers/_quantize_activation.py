@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from proxconnect._memory import watched
 from proxconnect.layers._compiled import Compiled, CompiledPair, dense, laid_out, marked, marked_gradient
+from proxconnect.quantizers.pair import lent
 
 
 def quantize_activation(x: Tensor, mu: Tensor, pair: CompiledPair) -> Tensor:
@@ -50,5 +51,7 @@ class _QuantizeActivation(torch.autograd.Function):
                 return g * ctx.height * marked(kept, g.shape, ctx.stride), None, None, None
             return marked_gradient(kept, ctx.height, laid_out(g, ctx.stride)), None, None, None
         slope = None if watched(g) else ctx.pair.slope
-        of_x = slope.gradient(kept, ctx.mu, g) if slope else g * ctx.pair.pair.backward(kept, ctx.mu)
-        return of_x, None, None, None
+        if slope:
+            return slope.gradient(kept, ctx.mu, g), None, None, None
+        backward = ctx.pair.pair.backward
+        return g * backward(lent(kept, backward), ctx.mu), None, None, None

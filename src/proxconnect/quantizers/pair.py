@@ -104,7 +104,7 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
-        value = pair.forward(_lent(w, pair.forward), held(mu, w.dtype))
+        value = pair.forward(lent(w, pair.forward), held(mu, w.dtype))
         # Autograd wants a new tensor from every node, and the identity returns its argument.
         return value.clone() if value is w else value
 
@@ -117,7 +117,7 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (w,) = ctx.saved_tensors
-        return gradients[0] * ctx.pair.backward(_lent(w, ctx.pair.backward), ctx.mu), None, None
+        return gradients[0] * ctx.pair.backward(lent(w, ctx.pair.backward), ctx.mu), None, None
 
 
 class _WithTangents(_FakeQuantize):
@@ -131,9 +131,9 @@ class _WithTangents(_FakeQuantize):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         (w,) = ctx.saved_tensors
-        return cast(Tensor, tangents[0] * ctx.pair.backward(_lent(w, ctx.pair.backward), ctx.mu))
+        return cast(Tensor, tangents[0] * ctx.pair.backward(lent(w, ctx.pair.backward), ctx.mu))
 
 
-def _lent(w: Tensor, function: Elementwise) -> Tensor:
+def lent(w: Tensor, function: Elementwise) -> Tensor:
     """``w`` as a quantizer may see it: a copy, unless the function is known to leave its argument alone."""
     return w if isinstance(function, ElementwiseMap | Slope) else w.clone()

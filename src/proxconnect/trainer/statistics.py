@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinaryWeight, WeightParts, binarized_weights
 from proxconnect.quantizers import projector
+from proxconnect.quantizers.pair import lent
 from proxconnect.theory import outside_exact_interval
 
 # Below this share of its peak, B stops a gradient: all of bnn's clip, the far tails of smooth slopes.
@@ -57,7 +58,8 @@ def layer_statistics(
         if not quantizer.enabled:
             continue
         latent = quantizer.normalized(found.latent)
-        value = quantizer.pair.forward(latent, quantizer.mu)
+        forward = quantizer.pair.forward
+        value = forward(lent(latent, forward), quantizer.mu)
         nearest = projector(quantizer.config.levels)(value, 1.0)
         statistics[name] = {"level_distance": float((value - nearest).abs().mean())}
         if name in outside:
@@ -92,9 +94,10 @@ def latent_histogram(model: nn.Module) -> list[float]:
 
 
 def _killed(gradient: Tensor, latent: Tensor, quantizer: BinaryWeight) -> float:
-    slope = quantizer.pair.backward(latent, quantizer.mu).abs()
+    backward = quantizer.pair.backward
+    slope = backward(lent(latent, backward), quantizer.mu).abs()
     # Where no latent is left near 0, the slope's peak is not among theirs.
-    peak = torch.maximum(slope.max(), quantizer.pair.backward(latent.new_zeros(1), quantizer.mu).abs().max())
+    peak = torch.maximum(slope.max(), backward(latent.new_zeros(1), quantizer.mu).abs().max())
     size = gradient.abs()
     return float(
         (size * (slope <= _KILLED * peak)).sum() / size.sum().clamp(min=torch.finfo(size.dtype).tiny)
