@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("same", derandomize=True)
-settings.register_profile("new", print_blob=True)
+# No deadlines: how long an example takes is the business of benchmarks.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", print_blob=True, deadline=None)
 settings.load_profile("same")
 
 
