@@ -21,14 +21,15 @@ help: ## show these lines
 demo: $(INSTALLED) ## train, pack, reload and run a 1-bit network on handwritten digits
 	@$(ONE_THREAD) $(BIN)/python examples/digits.py
 
-test: lint ## style, types, import directions and tests
+test: lint ## spelling, style, types, import directions and tests
 	@$(PYTEST)
 
 test-full: lint ## the same, with the large matrices, then as other machines would, with new random examples
 	@$(PYTEST) -m "full or not full" --hypothesis-profile=new
 	@tools/test_machines $(PROCESSES)
 
-lint: $(INSTALLED) ## style, types and import directions
+lint: $(INSTALLED) ## spelling, style, types and import directions
+	@$(BIN)/codespell
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy

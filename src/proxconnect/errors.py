@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class ProxConnectError(ValueError):
-    """Base of every error ProxConnect raises on purpose.
+    """Base of every error that ProxConnect raises on purpose.
 
     The message names the offending value, what was expected and what to do.
 
@@ -25,11 +25,11 @@ class DataError(ProxConnectError):
 
 
 class MissingPackageError(ProxConnectError):
-    """A package that the base installation lacks is needed; the message says how to install it."""
+    """A package is missing that the base installation does not bring; the message says how to install it."""
 
 
 class FormatError(ProxConnectError):
-    """A packed file is not one that this version of ProxConnect can trust."""
+    """A packed file is damaged, unsafe or of another version of the format."""
 
 
 class ExportError(ProxConnectError):
@@ -45,7 +45,7 @@ class TrainingError(ProxConnectError):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """Message for a name that is not in ``known``: near matches first, then all names.
+    """Write the message for a name that is not in ``known``: near matches first, then all names.
 
     >>> unknown_name("method", "bnn+++", ["bc", "bnn+", "bnn++"])
     "unknown method 'bnn+++'; did you mean 'bnn++' or 'bnn+'? Known: bc, bnn+, bnn++"

@@ -134,6 +134,14 @@ def load(
         FormatError: the file is damaged, not one of ours, of another version, asks for more than
             ``max_bytes``, or does not fit ``model``, which is then unchanged.
         ProxConnectError: an argument is wrong.
+
+    >>> import tempfile, torch, proxconnect as pc
+    >>> layer = torch.nn.Linear(4, 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pc.save(layer, f"{folder}/layer.safetensors", torch.zeros(1, 4), classes=["cat", "dog"])
+    ...     net = pc.load(path)
+    >>> net.classes[net(torch.ones(1, 4)).argmax()] in ("cat", "dog")
+    True
     """
     check_kernels(kernels, activations)
     if type(max_bytes) is not int or max_bytes < 1:
@@ -154,9 +162,16 @@ def load(
 
 
 def inspect(path: str | os.PathLike[str]) -> Contents:
-    """Header and tensor table of a packed file, without reading its tensors; ``print`` it to look.
+    """Read the header and the tensor table of a packed file, without its tensors; ``print`` shows them.
 
     Raises:
         FormatError: the header is not one that this release reads.
+
+    >>> import tempfile, torch, proxconnect as pc
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pc.save(torch.nn.Linear(4, 2), f"{folder}/layer.safetensors")
+    ...     contents = pc.inspect(path)
+    >>> sorted(contents.tensors)
+    ['bias', 'weight']
     """
     return packed_format.read_contents(Path(path))

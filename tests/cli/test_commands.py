@@ -106,7 +106,7 @@ def test_resume_finishes_a_finished_run(runs: Path, capsys: pytest.CaptureFixtur
 
 
 REFUSALS = {
-    "no command": (["trian"], "No such command 'trian'"),
+    "no command": (["trian"], "No such command 'trian'"),  # codespell:ignore
     "unknown option": (["train", "--epoch", "3"], "No such option: --epoch"),
     "neither out nor resume": (["train", *SHORT], "give either --out FOLDER"),
     "model": (

@@ -61,7 +61,7 @@ def test_check_takes_a_pair_from_a_users_own_file(
     assert run(["check", "--pair", "drafts:soft", "--mu", "2", "--json", "--plot", "soft.svg"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "soft"
     assert (tmp_path / "soft.svg").stat().st_size > 10_000
-    assert run(["check", "--pair", "drafts:hopefull"]) == 2
+    assert run(["check", "--pair", "drafts:hopefull"]) == 2  # codespell:ignore
     assert "defines no 'hopefull'; its pairs: soft, hopeful" in capsys.readouterr().err
     assert run(["check", "--pair", "drafts.py:soft"]) == 2
     assert "without its ending, drafts:soft" in capsys.readouterr().err

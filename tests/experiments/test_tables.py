@@ -105,7 +105,7 @@ def test_findings_are_rendered_between_their_marks(results: Results, tmp_path: P
     assert "within noise" in made
     for what, words in {
         "pair of small": "unknown rendered part 'pair'; did you mean 'pairs'",
-        "pairs of smal": "no results of grid 'smal'",
+        "pairs of smal": "no results of grid 'smal'",  # codespell:ignore
         "methods of small, 2-bit weights": "unknown table '2-bit weights'; did you mean '1-bit weights'",
     }.items():
         with pytest.raises(TrainingError, match=words):

@@ -36,7 +36,7 @@ def test_a_stage_without_weights_computes_with_the_latents() -> None:
     ("text", "setting", "epochs", "words"),
     [
         ("weights", "bw", 10, "are written as activations:10,both:20, not 'weights'"),
-        ("wieghts:10", "bw", 10, "unknown stage 'wieghts'; did you mean 'weights'"),
+        ("wieghts:10", "bw", 10, "unknown stage 'wieghts'; did you mean 'weights'"),  # codespell:ignore
         ("weights:0", "bw", 10, "at least 1 epoch, not 0"),
         ("none:3,weights:6", "bw", 10, "have 9 epochs together, but epochs is 10"),
         ("activations:3,weights:7", "bw", 10, "setting 'bw' leaves in full precision"),

@@ -70,7 +70,7 @@ _MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def model_names() -> list[str]:
-    """Names that :func:`create_model` knows.
+    """List the names that :func:`create_model` knows.
 
     >>> model_names()
     ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet18', 'resnet50',
@@ -80,10 +80,10 @@ def model_names() -> list[str]:
 
 
 def model_options(name: str) -> dict[str, Any]:
-    """Names and defaults of the options that :func:`create_model` takes for a model.
+    """List the options that :func:`create_model` takes for a model, with their defaults.
 
     Raises:
-        ProxConnectError: an unknown name (the message names near matches).
+        ProxConnectError: the name is unknown (the message names near matches).
 
     >>> model_options("resnet20")
     {'block': 'basic', 'nonlinearity': 'relu'}
@@ -97,7 +97,7 @@ def model_options(name: str) -> dict[str, Any]:
 def create_model(
     name: str, *, classes: int, channels: int = 3, image_size: int = 32, **options: Any
 ) -> nn.Module:
-    """A freshly initialised model for square images.
+    """Create a freshly initialised model for square images.
 
     Args:
         name: one of :func:`model_names`.
@@ -105,12 +105,12 @@ def create_model(
         channels: channels of the input images.
         image_size: height and width of the input images, in pixels; ``resnet18``, ``resnet50`` and the
             ``deit`` models are made for 224.
-        options: the model's own, see :func:`model_options`. ``block`` and ``nonlinearity`` are described at
-            :class:`CifarResNet`.
+        options: options of this model, see :func:`model_options`. :class:`CifarResNet` describes ``block``
+            and ``nonlinearity``.
 
     Raises:
-        ProxConnectError: an unknown name (the message names near matches), an option that the model does not
-            have, or one of its values.
+        ProxConnectError: the name is unknown (the message names near matches), the model does not have an
+            option, or an option has a value that the model refuses.
 
     >>> import torch
     >>> create_model("resnet20", classes=10, block="bireal", nonlinearity="rprelu")(

@@ -14,7 +14,9 @@ from proxconnect.errors import ProxConnectError, unknown_name
 class RPReLU(nn.Module):
     """ReActNet's nonlinearity: ``z + zeta`` where ``z = x - gamma`` is positive, else ``beta z + zeta``.
 
-    All three are learned per channel, from 0, 0 and 0.25 on. Source: ReActNet (arXiv 2003.03488), equation 6.
+    ``gamma``, ``zeta`` and ``beta`` are learned per channel and start at 0, 0 and 0.25.
+
+    Source: ReActNet (Liu et al. 2020, arXiv 2003.03488), equation 6.
 
     Args:
         channels: channels of the feature maps.
@@ -44,10 +46,10 @@ NONLINEARITIES: dict[str, Callable[[int], nn.Module]] = {
 
 
 def create_nonlinearity(name: str, channels: int) -> nn.Module:
-    """A nonlinearity for feature maps of ``channels`` channels.
+    """Create a nonlinearity for feature maps of ``channels`` channels.
 
     Raises:
-        ProxConnectError: an unknown name (the message names near matches).
+        ProxConnectError: the name is unknown (the message names near matches).
     """
     if name not in NONLINEARITIES:
         raise ProxConnectError(unknown_name("nonlinearity", name, NONLINEARITIES))

@@ -40,10 +40,11 @@ class BasicBlock(nn.Module):
 
 
 class BiRealBlock(BasicBlock):
-    """A shortcut around each of the two convolutions: real values pass beside every 1-bit one.
+    """Two 3x3 convolutions, each with a shortcut: real values pass beside every 1-bit convolution.
 
-    Source: Bi-Real Net (Liu et al. 2018, arXiv 1808.00278), section 3.1; the shortcuts are those of
-    :class:`BasicBlock`.
+    The shortcuts are those of :class:`BasicBlock`.
+
+    Source: Bi-Real Net (Liu et al. 2018, arXiv 1808.00278), section 3.1.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ class CifarResNet(nn.Module):
         channels: channels of the input images.
         block: ``"basic"`` or ``"bireal"``, which suits binary activations.
         nonlinearity: ``"relu"``, ``"prelu"``, ``"rprelu"`` (ReActNet), ``"hardtanh"`` or ``"none"``. Behind
-            ``"relu"`` the sign of every activation is +1: choose another for binary activations.
+            ``"relu"`` the sign of every activation is +1: choose another one for binary activations.
 
     Raises:
         ProxConnectError: ``depth`` is not of the form ``6 n + 2``, or a name is unknown.
@@ -99,7 +100,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, channels, H, W)."""
+        """Compute the logits (N, classes) of images (N, channels, H, W)."""
         x = self.nonlinearity(self.norm(self.conv(images)))
         features: Tensor = self.blocks(x).mean(dim=(2, 3))
         logits: Tensor = self.head(features)

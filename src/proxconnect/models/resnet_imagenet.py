@@ -27,7 +27,7 @@ class ProjectionBlock(BasicBlock):
 
 
 class ProjectionBiRealBlock(ProjectionBlock, BiRealBlock):
-    """The same with a shortcut around each of the two convolutions, see :class:`BiRealBlock`."""
+    """A :class:`BiRealBlock` whose first shortcut projects where the shape changes."""
 
 
 class Bottleneck(nn.Module):
@@ -61,7 +61,7 @@ class ImageNetResNet(nn.Module):
     """ResNet of four stages of 64, 128, 256 and 512 channels behind a 7x7 convolution and a pooling.
 
     Args:
-        depth: 18 (of blocks of two convolutions) or 50 (of bottlenecks).
+        depth: 18, of blocks with two convolutions, or 50, of bottlenecks.
         classes: number of classes.
         channels: channels of the input images.
         block: for depth 18, ``"basic"`` or ``"bireal"``; depth 50 has bottlenecks.
@@ -105,7 +105,7 @@ class ImageNetResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, channels, H, W)."""
+        """Compute the logits (N, classes) of images (N, channels, H, W)."""
         x = self.pool(self.nonlinearity(self.norm(self.conv(images))))
         features: Tensor = self.blocks(x).mean(dim=(2, 3))
         logits: Tensor = self.head(features)

@@ -48,8 +48,10 @@ class EncoderBlock(nn.Module):
 class ConvolutionalStem(nn.Sequential):
     """Two 3x3 convolutions, each with BatchNorm, ReLU and pooling by 2: a token for every 4 x 4 pixels.
 
-    From scratch on small images it trains better than a linear map of patches does (Hassani et al. 2021,
-    arXiv 2104.05704). It maps (N, channels, H, W) to (N, width, H / 4, W / 4).
+    The stem maps (N, channels, H, W) to (N, width, H / 4, W / 4). On small images and from scratch, a
+    transformer with this stem trains better than one with a linear map of patches.
+
+    Source: Hassani et al. 2021, arXiv 2104.05704.
     """
 
     def __init__(self, channels: int, width: int, hidden: int = 64) -> None:
@@ -75,7 +77,7 @@ class VisionTransformer(nn.Module):
         width: width of a token.
         depth: number of encoder blocks.
         heads: attention heads; they divide ``width``.
-        class_token: whether a learned token beside the patches carries the answer, as in DeiT.
+        class_token: True if a learned token beside the patches carries the answer, as in DeiT.
         mlp_ratio: width of the perceptrons' hidden layer, in units of ``width``.
         stem: ``"patches"``, one linear map of each patch, or ``"convolutions"``, a
             :class:`ConvolutionalStem`, whose patches have 4 x 4 pixels.
@@ -125,7 +127,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, channels, image_size, image_size)."""
+        """Compute the logits (N, classes) of images (N, channels, image_size, image_size)."""
         x = self.patches(images).flatten(2).transpose(1, 2)
         if self.class_token is not None:
             x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)

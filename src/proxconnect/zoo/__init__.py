@@ -1,4 +1,10 @@
-"""Packed models that ship with the package, each with a card that says how it came to be."""
+"""Packed models that ship with the package, each with a card that says how it was trained.
+
+>>> import proxconnect as pc
+>>> net = pc.zoo.load(pc.zoo.list()[0])
+>>> net.training
+False
+"""
 
 from __future__ import annotations
 

@@ -16,21 +16,21 @@ _SHELF = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Card:
-    """Where a model of the zoo is from, and what it can do.
+    """A model of the zoo: its training, its size and its accuracy.
 
     Args:
         model: name of the architecture.
         setting: ``bw``, ``bwa`` or ``bwaa``.
-        method: what binarized the weights.
-        data: what it was trained and evaluated on.
-        protocol: how it was trained, in a sentence.
-        accuracy: share of right answers on the test split.
-        images: images of the test split.
-        validation_accuracy: the same on the validation images.
-        bytes: size of the packed file.
-        recipe: the grid file and cell, or the command, that trains it.
-        commit: of the code that trained it.
-        evaluated: machine, threads and versions that measured ``accuracy``.
+        method: name of the method that binarized the weights.
+        data: name of the data set of training and evaluation.
+        protocol: the training in one sentence.
+        accuracy: share of right answers on the test split, from 0 to 1.
+        images: number of images of the test split.
+        validation_accuracy: share of right answers on the validation images, from 0 to 1.
+        bytes: size of the packed file, in bytes.
+        recipe: the grid file and cell, or the command, that trains the model.
+        commit: commit of the code that trained the model.
+        evaluated: machine, threads and versions with which ``accuracy`` was measured.
     """
 
     model: str
@@ -47,12 +47,12 @@ class Card:
     evaluated: dict[str, Any]
 
     def to_json(self) -> str:
-        """As the card lies beside its model."""
+        """Write the card as the JSON that lies beside its model."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
 def names() -> list[str]:
-    """Names of the models that ship with this release.
+    """List the models that ship with this release.
 
     >>> import proxconnect as pc
     >>> "resnet20-cifar10-bw" in pc.zoo.list()
@@ -62,15 +62,15 @@ def names() -> list[str]:
 
 
 def load(name: str, kernels: str = "fast", activations: str | None = None) -> Network:
-    """The network ``name``, in eval mode.
+    """Load the network ``name``, in eval mode.
 
     Args:
         name: one of :func:`proxconnect.zoo.list`.
         kernels: as for :func:`proxconnect.load`.
-        activations: likewise.
+        activations: as for :func:`proxconnect.load`.
 
     Raises:
-        ProxConnectError: the name is unknown (the message names near matches), or another argument.
+        ProxConnectError: the name is unknown (the message names near matches), or another argument is.
 
     >>> import proxconnect as pc, torch
     >>> pc.zoo.load("resnet20-cifar10-bw")(torch.zeros(1, 3, 32, 32)).shape
@@ -80,7 +80,7 @@ def load(name: str, kernels: str = "fast", activations: str | None = None) -> Ne
 
 
 def card(name: str) -> Card:
-    """The card of the model ``name``.
+    """Read the card of the model ``name``.
 
     Raises:
         ProxConnectError: the name is unknown (the message names near matches).
@@ -93,7 +93,7 @@ def card(name: str) -> Card:
     path = _known(name)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Card(**{each.name: values[each.name] for each in fields(Card)})
+        return Card(**{field.name: values[field.name] for field in fields(Card)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"{path} is not a card of the zoo ({error!r}); install the package again"
