@@ -14,7 +14,7 @@ from torch.nn import functional
 import proxconnect as pc
 from proxconnect.layers import binarization_of, binarized_weights
 from proxconnect.models import CifarResNet, VisionTransformer
-from proxconnect.optim import default_schedule, rule_and_method
+from proxconnect.optim import default_method, default_schedule
 
 STEPS = 4
 NAMES = [*(name for name in pc.methods() if name != "fp"), "pq", "rpc"]
@@ -62,12 +62,12 @@ def chosen(model: nn.Module) -> Callable[[nn.Module, str], bool] | None:
 
 def trained(name: str, setting: str, model: nn.Module, inputs: Tensor, **options: Any) -> nn.Module:
     """``model`` after a few steps, by the name that a user would give."""
-    rule, method = rule_and_method(name)
+    rule, method = (name, default_method(name)) if name in ("pq", "rpc") else ("pc", name)
     pc.binarize_(model, pc.BinarizeConfig.from_setting(setting, method=method, **options), chosen(model))
     before = [found.latent.detach().clone() for found in binarized_weights(model)]
     base = torch.optim.Adam(pc.param_groups(model, lr=1e-2, latent_lr_relative=True))
     optimizer = pc.ProxOptimizer(base, model, rule)
-    kind, start, end = default_schedule(name)
+    kind, start, end = default_schedule(method, rule)
     schedule = pc.MuSchedule(model, kind, start=start, end=end, steps=STEPS, fraction=0.75)
     labels = torch.arange(len(inputs)) % 4
     model.train()

@@ -85,6 +85,18 @@ def test_a_pair_of_ones_own_stands_in_a_grid(
         read_grid(file)
 
 
+def test_a_step_rule_stands_among_the_methods(recipe: Path) -> None:
+    rules = '{ rule = "pq" }, { rule = "rpc", method = "bc" }'
+    text = recipe.read_text().replace('"bnn+", "bnn++"]\nseed', f"{rules}]\nseed")
+    recipe.write_text(text + "[table.method_options]\npq = { lr = 0.5 }\n")
+    plain, proxquant, reverse = read_grid(recipe).cells[2:5]
+    assert [cell.label for cell in (plain, proxquant, reverse)] == ["bc", "pq", "bc rpc"]
+    assert [cell.config.rule for cell in (plain, proxquant, reverse)] == ["pc", "pq", "rpc"]
+    assert {cell.config.method for cell in (plain, proxquant, reverse)} == {"bc"}
+    assert [cell.config.lr for cell in (plain, proxquant, reverse)] == [0.002, 0.5, 0.002]
+    assert (proxquant.name, reverse.name) == ("resnet20-bw-ft-pq-s0", "resnet20-bw-ft-bc-rpc-s0")
+
+
 def test_method_and_pair_exclude_each_other(recipe: Path) -> None:
     recipe.write_text(recipe.read_text() + 'pair = "pairs_of_a_grid:soft"\n')
     with pytest.raises(TrainingError, match="give one of method and pair"):
@@ -111,6 +123,9 @@ def test_regimes_say_where_a_cell_starts(recipe: Path) -> None:
         ("setting = \"bw\"", "", "has no setting"),
         ("setting = \"bw\"", "setting = \"bww\"", "cell resnet20-bww-ft-bc-s0: unknown setting 'bww'"),
         ("\"bnn++\"]\nseed", "\"bnn+++\"]\nseed", "unknown method 'bnn\\+\\+\\+'"),
+        ("\"bnn++\"]\nseed", "\"pq\"]\nseed", "'pq' is a step rule, not a method: .*rule='pq'"),
+        ("\"bnn++\"]\nseed", "{ rule = \"qp\" }]\nseed", "unknown rule 'qp'"),
+        ("\"bnn++\"]\nseed", "{ rules = \"pq\" }]\nseed", "unknown key 'rules'; did you mean 'rule'"),
         ("method = [\"bc\", \"bnn+\", \"bnn++\"]", "method = []", "method is an empty list"),
         ("regime = \"ft\"", "regime = \"tf\"", "unknown regime 'tf'. Known: fp, pt"),
         ("full_precision = ", "#", "full_precision names the full-precision cell"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 import proxconnect as pc
 from proxconnect.layers import activation_quantizers, binarized_weights
-from proxconnect.optim import SCHEDULES, CumulativeSchedule, default_schedule, rule_and_method
+from proxconnect.optim import RULES, SCHEDULES, CumulativeSchedule, default_method, default_schedule
 from proxconnect.theory import _reference as reference
 
 
@@ -191,12 +192,25 @@ def test_cumulative_schedule_refuses() -> None:
 
 
 def test_every_name_has_a_schedule_that_runs() -> None:
-    for name in [*(name for name in pc.methods() if name != "fp"), "rpc", "pq"]:
-        kind, start, end = default_schedule(name)
-        network = pc.binarize_(nn.Linear(3, 3), pc.BinarizeConfig(rule_and_method(name)[1]), lambda *_: True)
+    names = [(name, "pc") for name in pc.methods() if name != "fp"]
+    for method, rule in [*names, *((default_method(rule), rule) for rule in RULES)]:
+        kind, start, end = default_schedule(method, rule)
+        network = pc.binarize_(nn.Linear(3, 3), pc.BinarizeConfig(method), lambda *_: True)
         assert pc.MuSchedule(network, kind, start=start, end=end, steps=2).mu == pytest.approx(start)
     with pytest.raises(pc.ProxConnectError, match="unknown method 'bnn--'; did you mean 'bnn"):
         default_schedule("bnn--")
+    with pytest.raises(pc.ProxConnectError, match="unknown rule 'pcc'; did you mean 'pc"):
+        default_schedule("bc", "pcc")
+    with pytest.raises(pc.ProxConnectError, match="unknown rule 'pcc'; did you mean 'pc"):
+        default_method("pcc")
+
+
+@pytest.mark.parametrize("rule", ["pq", "rpc"])
+@pytest.mark.parametrize("use", [pc.method, pc.BinarizeConfig, default_schedule])
+def test_a_rule_in_place_of_a_method_is_told_what_to_type(use: Callable[[str], object], rule: str) -> None:
+    words = f"'{rule}' is a step rule, not a method: choose it with --rule {rule} .*rule='{rule}'"
+    with pytest.raises(pc.ProxConnectError, match=words):
+        use(rule)
 
 
 CLOSING = ("pc", "binary-relax", "parq", "hardtanh", "bnn++", "bnn++m", "poly+", "ede+")

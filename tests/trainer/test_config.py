@@ -51,7 +51,11 @@ def test_defaults(values: dict[str, object], expected: tuple[object, ...]) -> No
         ({"mu_fraction": 1.5}, "mu_fraction is a share of the steps"),
         ({"mu_start": 0.0}, "mu_start must be a positive number for schedule 'exponential', not 0"),
         ({"rule": "pcc"}, "unknown rule 'pcc'; did you mean 'pc'"),
-        ({"method": "pq", "rule": "fp"}, "method 'pq' stands for the rule 'pq', not 'fp'"),
+        (
+            {"method": "pq"},
+            "'pq' is a step rule, not a method: choose it with --rule pq .*'bc'",
+        ),
+        ({"method": "rpc", "rule": "rpc"}, "'rpc' is a step rule, not a method: choose it with --rule rpc"),
         (
             {"method": "bnn++", "rule": "rpc"},
             "rule 'rpc' takes .*, not 'bnn\\+\\+'; methods that fit: bc, pc",
@@ -79,7 +83,7 @@ def test_refuses(values: dict[str, object], words: str) -> None:
     ("values", "expected"),
     [
         ({}, ("pc", "exponential", 1, 300, "basic", "relu")),
-        ({"method": "pq"}, ("pq", "linear", 0, 10, "basic", "relu")),
+        ({"rule": "pq"}, ("pq", "linear", 0, 10, "basic", "relu")),
         ({"method": "reste"}, ("pc", "reste", 1, 3, "basic", "relu")),
         ({"method": "bnn", "mu_end": 9.0}, ("pc", "exponential", 1, 9.0, "basic", "relu")),
         ({"method": "bc", "rule": "fp"}, ("fp", "constant", 1, 300, "basic", "relu")),

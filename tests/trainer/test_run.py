@@ -58,8 +58,8 @@ def same_keys(left: Path, right: Path) -> bool:
     [
         {"setting": "fp"},
         {"setting": "bw"},
-        {"method": "pq"},
-        {"method": "rpc"},
+        {"rule": "pq"},
+        {"rule": "rpc"},
         {
             "setting": "bwaa",
             "activations": "bnn++",

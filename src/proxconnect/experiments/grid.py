@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxconnect.quantizers.catalogue import METHOD_OF_RULE
 from proxconnect.trainer import TrainConfig
 
 REGIMES = {
@@ -16,12 +17,26 @@ REGIMES = {
 }
 
 
+def label_of(options: Mapping[str, Any]) -> str:
+    """Name a training in tables: by its method, or by its step rule where that is not ``pc``.
+
+    >>> label_of({"method": "bnn++"}), label_of({"method": "bc", "rule": "pq"})
+    ('bnn++', 'pq')
+    >>> label_of({"method": "bc", "rule": "rpc"})
+    'bc rpc'
+    """
+    method, rule = str(options["method"]), options.get("rule", "pc")
+    if rule == "pc":
+        return method
+    return str(rule) if METHOD_OF_RULE.get(rule) == method else f"{method} {rule}"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One planned training run.
 
     Args:
-        name: of its folder and its record.
+        name: name of its folder and its record.
         regime: one of :data:`REGIMES`.
         full_precision: name of the full-precision cell that it is compared with and, under ``pt`` and ``ft``,
             starts from; None for full precision itself.
@@ -35,6 +50,11 @@ class Cell:
     full_precision: str | None
     options: Mapping[str, Any]
     varied: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How tables call the method or step rule, see :func:`label_of`."""
+        return label_of(self.options)
 
     @property
     def config(self) -> TrainConfig:

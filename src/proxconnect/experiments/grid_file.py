@@ -11,7 +11,8 @@ from typing import Any
 
 from proxconnect._files import content_of
 from proxconnect.errors import ProxConnectError, TrainingError, unknown_name
-from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table
+from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table, label_of
+from proxconnect.optim import RULES, default_method
 from proxconnect.quantizers import own_pair
 from proxconnect.trainer.config import check_options
 
@@ -105,12 +106,14 @@ def _cells(values: Mapping[str, Any], regime: str, options: Mapping[str, Any], w
     if regime == "fp":
         values = {"setting": "fp", "method": "fp", **values}
     factors = {key: _listed(values, key, where) for key in _FACTORS}
+    factors["method"] = [_training(entry, where) for entry in factors["method"]]
+    own = _method_options(values, factors["method"], where)
     # Options that are lists are factors too; their values then stand in the cell's name.
     varied = {key: value for key, value in options.items() if isinstance(value, list)}
-    own = _method_options(values, factors["method"], where)
     for chosen in itertools.product(*factors.values(), *varied.values()):
         cell = dict(zip([*factors, *varied], chosen, strict=True))
-        given = {**options, **cell, **own.get(cell["method"], {}), **_own_pair(cell["method"], where)}
+        training = cell.pop("method")
+        given = {**options, **cell, **own.get(_key(training), {}), **training}
         check_options(given, where)
         start = values.get("full_precision")
         if start is not None:
@@ -128,22 +131,36 @@ def _cells(values: Mapping[str, Any], regime: str, options: Mapping[str, Any], w
         yield made
 
 
-def _own_pair(method: Any, where: str) -> dict[str, str]:
-    """The options that stand for a method given as ``module:object``; none for a method of the catalogue."""
-    if not isinstance(method, str) or ":" not in method:
-        return {}
+def _training(entry: Any, where: str) -> dict[str, Any]:
+    """Read a method, a pair of one's own as ``module:object``, or a step rule as ``{ rule = "pq" }``."""
+    if isinstance(entry, dict):
+        _check_keys(entry, ("method", "rule"), where)
+        rule = _text(entry, "rule", where)
+        if rule not in RULES:
+            raise TrainingError(f"{where}: {unknown_name('rule', rule, RULES)}")
+        return {"method": default_method(rule), **entry}
+    if not isinstance(entry, str) or ":" not in entry:
+        return {"method": entry}
     try:
-        return {"method": own_pair(method).name, "pair": method}
+        return {"method": own_pair(entry).name, "pair": entry}
     except ProxConnectError as error:
         raise TrainingError(f"{where}: {error}") from error
 
 
-def _method_options(values: Mapping[str, Any], methods: list[Any], where: str) -> dict[str, dict[str, Any]]:
+def _key(training: Mapping[str, Any]) -> str:
+    """Name a training in ``method_options``: by ``module:object`` for a pair, else as the tables do."""
+    return str(training.get("pair", label_of(training)))
+
+
+def _method_options(
+    values: Mapping[str, Any], trainings: list[dict[str, Any]], where: str
+) -> dict[str, dict[str, Any]]:
     own = values.get("method_options", {})
     if not isinstance(own, dict):
         raise TrainingError(
             f"{where}: method_options is {own!r}; expected a table of options for each method"
         )
+    methods = [_key(training) for training in trainings]
     for method in own:
         if method not in methods:
             raise TrainingError(f"{where}: method_options of {unknown_name('method', method, methods)}")
@@ -156,7 +173,7 @@ def _name(regime: str, options: Mapping[str, Any], varied: Mapping[str, Any]) ->
         variant = options.get("block", options.get("nonlinearity"))
         parts += [variant, "fp"] if variant else ["fp"]
     else:
-        parts += [options["setting"], regime, _fit_for_a_folder(str(options["method"]))]
+        parts += [options["setting"], regime, _fit_for_a_folder(label_of(options))]
     parts += [_fit_for_a_folder(f"{key}{value}") for key, value in varied.items()]
     return "-".join([*parts, f"s{options['seed']}"])
 

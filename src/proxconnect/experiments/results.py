@@ -12,7 +12,7 @@ from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table
 from proxconnect.experiments.record import decisive, refuse_difference
 
-_PLAN = ("model", "method", "setting", "seed")
+_SHOWN_APART = ("model", "method", "rule", "setting", "seed", "init")
 
 
 class Results:
@@ -82,11 +82,14 @@ class Results:
     def _cell(self, cell: Cell) -> dict[str, Any]:
         config = decisive(cell.config)
         plan = {
-            **{key: config[key] for key in _PLAN},
+            "model": config["model"],
+            "method": cell.label,
+            "setting": config["setting"],
+            "seed": config["seed"],
             "regime": cell.regime,
             "full_precision": cell.full_precision,
             "varied": dict(cell.varied),
-            "options": {key: value for key, value in cell.options.items() if key not in (*_PLAN, "init")},
+            "options": {key: value for key, value in cell.options.items() if key not in _SHOWN_APART},
         }
         if cell.name not in self.records:
             return {"status": "pending", **plan}

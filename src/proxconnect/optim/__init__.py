@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxconnect.optim.clipping import clip_latents
 from proxconnect.optim.cumulative import CumulativeSchedule
-from proxconnect.optim.defaults import TRAINABLE, Schedule, default_schedule, rule_and_method
+from proxconnect.optim.defaults import TRAINABLE, Schedule, default_method, default_schedule
 from proxconnect.optim.groups import param_groups
 from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
@@ -22,8 +22,8 @@ __all__ = [
     "Schedule",
     "check_fit",
     "clip_latents",
+    "default_method",
     "default_schedule",
     "fitting_methods",
     "param_groups",
-    "rule_and_method",
 ]

@@ -1,24 +1,26 @@
-"""How each method is trained where its name is all that is said."""
+"""Defaults of training: the schedule that suits a method, and the method that suits a step rule."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.optim.rules import RULES
+from proxconnect.quantizers.catalogue import METHOD_OF_RULE, unknown_method
 
 
 class Schedule(NamedTuple):
-    """Kind, start and end of a :class:`MuSchedule`; the end of a constant one is None."""
+    """The kind, start and end of a :class:`MuSchedule`; the end of a constant schedule is None."""
 
     kind: str
     start: float
     end: float | None = None
 
 
-# A forward quantizer that is not a sign must have closed onto it by the end: at 300 bnn++, the last to close,
-# has but for latents within 3 % of 0 in units of their scale. reste+ never closes within m of 0, and at the
-# end of reste has not closed anywhere. The others keep the sharpness of their papers.
-# The lambda of pq suits Adam with latent_lr_relative: at 1 its prox moves as far as a step.
+# A forward quantizer that is not a sign must have closed onto the sign at the end of training. bnn++ closes
+# last: at mu = 300 it has closed for all latents but those within 3 % of 0, in units of their scale. reste+
+# never closes within m of 0, and at the end of the schedule "reste" it has closed nowhere. The other methods
+# keep the sharpness of their papers.
 _SCHEDULES = {
     "bc": Schedule("constant", 1),
     "pc": Schedule("exponential", 1, 300),
@@ -35,37 +37,50 @@ _SCHEDULES = {
     "ede+": Schedule("ede", 0.1, 300),
     "reste": Schedule("reste", 1, 3),
     "reste+": Schedule("exponential", 1, 300),
-    "rpc": Schedule("exponential", 1, 300),
-    "pq": Schedule("linear", 0, 10),
 }
-_NAMED_RULES = {"rpc": ("rpc", "pc"), "pq": ("pq", "bc")}
+# The mu of the rule pq is its lambda, a strength. With Adam and latent_lr_relative, lambda = 1 lets the prox
+# move a latent as far as a step does.
+_PROXQUANT = Schedule("linear", 0, 10)
 
 
 TRAINABLE = tuple(_SCHEDULES)
-"""Names that can be trained: the methods of the catalogue but ``fp``, and the rules ``rpc`` and ``pq``."""
+"""The names of the methods that can be trained: those of the catalogue but ``fp``."""
 
 
-def default_schedule(name: str) -> Schedule:
-    """The schedule of ``mu`` that suits a method of the catalogue, or ``pq`` or ``rpc``.
+def default_schedule(method: str, rule: str = "pc") -> Schedule:
+    """Return the schedule of ``mu`` that suits a method under a step rule.
+
+    Args:
+        method: a name of :func:`proxconnect.methods` other than ``fp``.
+        rule: ``"pc"``, ``"rpc"``, ``"pq"`` or ``"fp"``.
 
     Raises:
-        ProxConnectError: the name is unknown; the message names near matches.
+        ProxConnectError: the method or the rule is unknown; the message names near matches.
 
     >>> default_schedule("bnn++")
     Schedule(kind='exponential', start=1, end=300)
+    >>> default_schedule("bc", rule="pq")
+    Schedule(kind='linear', start=0, end=10)
     """
-    if name not in _SCHEDULES:
-        raise ProxConnectError(unknown_name("method", name, _SCHEDULES))
-    return _SCHEDULES[name]
+    if method not in _SCHEDULES:
+        raise ProxConnectError(unknown_method(method, _SCHEDULES))
+    if rule not in RULES:
+        raise ProxConnectError(unknown_name("rule", rule, RULES))
+    return _PROXQUANT if rule == "pq" else _SCHEDULES[method]
 
 
-def rule_and_method(name: str) -> tuple[str, str]:
-    """The step rule and the method of the catalogue that a name stands for.
+def default_method(rule: str) -> str:
+    """Return the method that a step rule trains unless another is chosen.
 
-    ``pq`` (ProxQuant) and ``rpc`` (reverse ProxConnect) are step rules, not methods: each goes with the
-    method that its paper gives it. Every other name is a method, trained by the rule ``pc``.
+    ``pq`` (ProxQuant) and ``rpc`` (reverse ProxConnect) train the method of their papers, the other rules
+    train ``bnn++``.
 
-    >>> rule_and_method("pq"), rule_and_method("rpc"), rule_and_method("bnn++")
-    (('pq', 'bc'), ('rpc', 'pc'), ('pc', 'bnn++'))
+    Raises:
+        ProxConnectError: the rule is unknown; the message names near matches.
+
+    >>> default_method("pq"), default_method("rpc"), default_method("pc")
+    ('bc', 'pc', 'bnn++')
     """
-    return _NAMED_RULES.get(name, ("pc", name))
+    if rule not in RULES:
+        raise ProxConnectError(unknown_name("rule", rule, RULES))
+    return METHOD_OF_RULE.get(rule, "bnn++")

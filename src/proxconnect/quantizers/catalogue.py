@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from proxconnect.errors import ProxConnectError, unknown_name
@@ -94,6 +94,10 @@ NOTES = {
 }
 
 
+# The names of step rules that are not the name of a method too, each with the method of its paper.
+METHOD_OF_RULE = {"rpc": "pc", "pq": "bc"}
+
+
 @dataclass(frozen=True)
 class Entry:
     """What the catalogue knows of a method.
@@ -148,10 +152,25 @@ def method(name: str, **parameters: object) -> ForwardBackward:
     'projector onto {-1, 0, 1}'
     """
     if name not in CATALOGUE:
-        raise ProxConnectError(unknown_name("method", name, CATALOGUE))
+        raise ProxConnectError(unknown_method(name, CATALOGUE))
     entry = CATALOGUE[name]
     unknown = [parameter for parameter in parameters if parameter not in entry.parameters]
     if unknown:
         known = ", ".join(entry.parameters) or "no parameters"
         raise ProxConnectError(f"method {name!r} takes {known}, but got {', '.join(unknown)}")
     return ForwardBackward(*entry.build(**parameters), name)
+
+
+def unknown_method(name: object, known: Iterable[str]) -> str:
+    """Write the message for a name that is no method; the name of a step rule is told from a misspelling.
+
+    >>> unknown_method("pq", CATALOGUE)
+    "'pq' is a step rule, not a method: choose it with --rule pq (in code and recipes: rule='pq'); it trains
+    the method 'bc' unless you choose another"
+    """
+    if name in METHOD_OF_RULE:
+        return (
+            f"{name!r} is a step rule, not a method: choose it with --rule {name} (in code and recipes: "
+            f"rule={name!r}); it trains the method {METHOD_OF_RULE[str(name)]!r} unless you choose another"
+        )
+    return unknown_name("method", name, known)

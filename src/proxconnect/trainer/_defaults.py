@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from proxconnect.errors import TrainingError
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_options
-from proxconnect.optim import default_schedule, rule_and_method
+from proxconnect.optim import RULES, default_method, default_schedule
 from proxconnect.quantizers import ForwardBackward
-from proxconnect.trainer._validate import check_names
+from proxconnect.trainer._validate import check_known, check_names
 
 if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
@@ -44,7 +44,7 @@ def binarize_config(config: TrainConfig, pair: ForwardBackward | None) -> Binari
     """How the layers of ``config``'s model are binarized, with ``pair`` if given; None for full precision."""
     if config.setting == "fp":
         return None
-    method = pair or config.own_pair or rule_and_method(str(config.method))[1]
+    method = pair or config.own_pair or str(config.method)
     scale: str | int | None = {"none": None}.get(config.scale, config.scale)
     if config.scale.isdecimal():
         scale = int(config.scale)
@@ -67,17 +67,16 @@ def _with_method(config: TrainConfig) -> TrainConfig:
         if config.method not in (None, name):
             raise TrainingError(f"give either method ({config.method!r}) or pair ({config.pair!r}), not both")
         return replace(config, method=name, rule=_given(config.rule, "pc"))
-    method = _given(config.method, "fp" if config.setting == "fp" else "bnn++")
-    rule, pair = rule_and_method(method)
-    if method != pair and config.rule not in (None, rule):
-        raise TrainingError(f"method {method!r} stands for the rule {rule!r}, not {config.rule!r}")
-    return replace(config, method=method, rule=_given(config.rule, rule))
+    rule = _given(config.rule, "pc")
+    check_known("rule", rule, RULES)
+    method = _given(config.method, "fp" if config.setting == "fp" else default_method(rule))
+    return replace(config, method=method, rule=rule)
 
 
 def _schedule(config: TrainConfig) -> dict[str, Any]:
     named = config.pair is None and config.method != "fp"
     annealed = default_schedule("bnn++")
-    kind, start, end = default_schedule(str(config.method)) if named else annealed
+    kind, start, end = default_schedule(str(config.method), str(config.rule)) if named else annealed
     if kind == "constant" and config.mu_end is not None:
         kind = annealed.kind
     return {

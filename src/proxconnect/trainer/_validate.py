@@ -11,7 +11,8 @@ from proxconnect.data import LARGEST_SIDE
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS
 from proxconnect.models import model_names
-from proxconnect.optim import LARGEST_MU, RULES, SCHEDULES, TRAINABLE, check_fit
+from proxconnect.optim import LARGEST_MU, SCHEDULES, TRAINABLE, check_fit
+from proxconnect.quantizers.catalogue import unknown_method
 from proxconnect.trainer.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -38,26 +39,25 @@ def check_names(config: TrainConfig) -> None:
     for name in ("model", "data"):
         if getattr(config, name) is None:
             raise TrainingError(f"a training run needs --{name}")
-    _known("model", config.model, model_names())
-    _known("setting", config.setting, ("fp", *SETTINGS))
-    if config.pair is None:
-        _known("method", config.method, ("fp", *TRAINABLE))
+    check_known("model", config.model, model_names())
+    check_known("setting", config.setting, ("fp", *SETTINGS))
+    if config.pair is None and config.method not in (methods := ("fp", *TRAINABLE)):
+        raise TrainingError(unknown_method(config.method, methods))
     if (config.method == "fp") != (config.setting == "fp"):
         raise TrainingError(
             f"method {config.method!r} does not fit setting {config.setting!r}: "
             "setting 'fp' goes with method 'fp' and no other"
         )
-    _known("optimizer", config.optimizer, ("sgd", "adam", "adamw"))
-    _known("rule", config.rule, RULES)
-    _known("precision", config.precision, PRECISIONS)
+    check_known("optimizer", config.optimizer, ("sgd", "adam", "adamw"))
+    check_known("precision", config.precision, PRECISIONS)
     if not _GROUP.fullmatch(config.scale):
-        _known(
+        check_known(
             "scale",
             config.scale,
             ("channel", "tensor", "none", "or how many inputs share one, up to 9999999"),
         )
     if config.mu_schedule is not None:
-        _known("mu schedule", config.mu_schedule, SCHEDULES)
+        check_known("mu schedule", config.mu_schedule, SCHEDULES)
 
 
 def check_numbers(config: TrainConfig) -> None:
@@ -137,6 +137,7 @@ def check_compile(config: TrainConfig) -> None:
             raise TrainingError(f"{name} looks into layers that --compile hides; leave one of the two out")
 
 
-def _known(kind: str, name: str | None, known: Collection[str]) -> None:
+def check_known(kind: str, name: str | None, known: Collection[str]) -> None:
+    """Refuse a name that is not in ``known``; the message calls it a ``kind``."""
     if name not in known:
         raise TrainingError(unknown_name(kind, name, known))

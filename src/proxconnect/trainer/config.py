@@ -45,7 +45,8 @@ class TrainConfig:
     method: str | None = _option(
         None,
         "Essentials",
-        "A name that 'proxconnect methods' lists, or the step rule pq or rpc; default: bnn++, for fp fp.",
+        "A name that 'proxconnect methods' lists; default: bnn++, for --rule rpc pc, for --rule pq bc, for "
+        "--setting fp fp.",
     )
     epochs: int = _option(
         10, "Essentials", "Passes over the training data; 0 binarizes --init as it is and settles BatchNorm."
@@ -61,7 +62,8 @@ class TrainConfig:
     rule: str | None = _option(
         None,
         "Binarization",
-        "Step rule: pc, rpc, pq, or fp (quantized after training); default: pc, or what --method names.",
+        "Step rule: pc, rpc (reverse ProxConnect), pq (ProxQuant) or fp (quantized after training); "
+        "default: pc.",
     )
     levels: str = _option("-1,1", "Binarization", "Levels of the weights, such as -1,0,1.")
     scale: str = _option(
