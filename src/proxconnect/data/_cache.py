@@ -24,18 +24,19 @@ _LARGEST_IN_MEMORY = 16 << 30
 
 
 def cache_directory(cache: Path | None) -> Path:
-    """``cache``, else $PROXCONNECT_CACHE, else ~/.cache/proxconnect."""
+    """Return ``cache``, or if it is None $PROXCONNECT_CACHE, or if that is not set ~/.cache/proxconnect."""
     named = os.environ.get("PROXCONNECT_CACHE") or "~/.cache/proxconnect"
     return cache or Path(os.path.expanduser(named))
 
 
 def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: Path) -> Tensor:
-    """As `decoded`, kept in folder ``cache``; a damaged file there is replaced.
+    """Decode images as `decoded` does, or read them from the folder ``cache`` if they are there already.
 
-    Where they would not fit into memory, images that ``form`` gives a size are mapped from their file.
+    A damaged file in the folder is replaced. Images that ``form`` gives a size, and that would not fit into
+    memory, are mapped from their file.
 
     Raises:
-        DataError: they have to be mapped, and the file cannot be written.
+        DataError: the images have to be mapped, and their file cannot be written.
     """
     with needed_for("Reading images"):
         import PIL

@@ -1,4 +1,4 @@
-"""From image files to pixels, by Pillow."""
+"""Decoding of image files by Pillow."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HS
 
 @dataclass(frozen=True)
 class Form:
-    """What images are converted to.
+    """The size and mode that images are converted to.
 
     Args:
-        size: height and width; None: their own, which has to be the same for all.
-        mode: "RGB" or "L"; None: "L" if all of them are grey, else "RGB".
+        size: height and width in pixels; None keeps the size of the images, which has to be the same for all.
+        mode: "RGB" or "L" (grey); None stands for "L" if all images are grey, else for "RGB".
     """
 
     size: tuple[int, int] | None = None
@@ -38,10 +38,10 @@ class Form:
 
 
 def opened(content: bytes, where: str) -> Image:
-    """The image in an image file; ``where`` names it in errors.
+    """Decode an image file; ``where`` names it in errors.
 
     Raises:
-        DataError: it cannot be decoded, or `upright` refuses it.
+        DataError: the file cannot be decoded, or `upright` refuses the image.
     """
     with needed_for("Reading images"):
         from PIL import Image
@@ -54,10 +54,10 @@ def opened(content: bytes, where: str) -> Image:
 
 
 def upright(image: Image, where: str) -> Image:
-    """``image``, fully decoded and turned as its EXIF orientation says.
+    """Decode ``image`` fully and turn it as its EXIF orientation says.
 
     Raises:
-        DataError: its data is corrupt, or its pixels are not of 8 bits per channel.
+        DataError: the data of the image is corrupt, or its pixels are not of 8 bits per channel.
     """
     with needed_for("Reading images"):
         from PIL import ImageOps
@@ -74,7 +74,7 @@ def upright(image: Image, where: str) -> Image:
 
 
 def pixels(image: Image, mode: str, size: tuple[int, int]) -> np.ndarray:
-    """The image as uint8 (H, W, C), converted to ``mode`` ("RGB" or "L") and resized to ``size`` (H, W)."""
+    """Convert an image to ``mode`` ("RGB" or "L") and uint8 (H, W, C), resized to ``size`` (H, W)."""
     with needed_for("Reading images"):
         from PIL import Image
 
@@ -86,10 +86,10 @@ def pixels(image: Image, mode: str, size: tuple[int, int]) -> np.ndarray:
 
 
 def decoded(encoded: EncodedImages, form: Form, out: Tensor | None = None) -> Tensor:
-    """All images as uint8 (N, H, W, C), converted to ``form``; in ``out``, if given.
+    """Decode all images and convert them to ``form``; returns uint8 (N, H, W, C), in ``out`` if given.
 
     Raises:
-        DataError: an image cannot be decoded, or sizes differ and ``form`` has none.
+        DataError: an image cannot be decoded, or the images differ in size and ``form`` has none.
     """
     count = len(encoded.labels)
     first = opened(encoded.read(0), encoded.where(0))

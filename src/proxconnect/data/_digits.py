@@ -17,7 +17,7 @@ _SPLITS = {"train": slice(0, 1257), "val": slice(1257, 1437), "test": slice(1437
 
 
 def digits(split: str) -> tuple[ImageSet, str]:
-    """The images of ``split``, grey levels 0..16 scaled to 0..255, and the fingerprint of the whole set."""
+    """Read the images of ``split`` and the fingerprint of the whole set; grey levels 0..16 become 0..255."""
     with needed_for("The data set 'digits'"):
         from sklearn.datasets import load_digits
 

@@ -15,7 +15,7 @@ from proxconnect.errors import DataError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-# A revision never changes, and the checksums say that it is what arrived.
+# A revision never changes, and the checksums show that the download is this revision.
 _REVISION = "0b2714987fa478483af9968de7c934580d0bb9a2"
 _FOLDER = f"https://huggingface.co/datasets/uoft-cs/cifar10/resolve/{_REVISION}/plain_text"
 _SHA256 = {
@@ -27,17 +27,17 @@ _BLOCK = 1 << 20
 
 
 def cifar10(split: str, cache: Path, opener: Callable[..., Any] = urllib.request.urlopen) -> Path:
-    """The parquet file of ``split`` ("train" or "test"), downloaded into folder ``cache`` unless it is there.
+    """Find the parquet file of ``split`` ("train" or "test") in the folder ``cache``; download it if missing.
 
     Raises:
-        DataError: it cannot be downloaded, or what arrived does not have the checksum of CIFAR-10.
-        WriteError: it cannot be written.
+        DataError: the file cannot be downloaded, or the download does not have the checksum of CIFAR-10.
+        WriteError: the file cannot be written.
         MissingPackageError: pyarrow, which reads the file, is not installed.
     """
     path = cache / "cifar10" / f"{split}.parquet"
     if path.is_file() and _sha256(path) == _SHA256[split]:
         return path
-    with needed_for("Reading parquet files"):  # said before the download, not after it
+    with needed_for("Reading parquet files"):  # the error comes before the download, not after it
         import pyarrow.parquet  # noqa: F401
     make_folder(cache)
     make_folder(path.parent)

@@ -1,4 +1,4 @@
-"""Image files and labels as a source holds them, before decoding."""
+"""Image files and labels of a source, before decoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _MOST_CLASSES = 1 << 16
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """``read(i)`` is the i-th image file, ``where(i)`` says to a person which one it is."""
+    """The image files of a source with their labels.
+
+    ``read(i)`` returns the bytes of the i-th image file, ``where(i)`` names that file in errors.
+    """
 
     read: Callable[[int], bytes]
     where: Callable[[int], str]
@@ -24,7 +27,7 @@ class EncodedImages:
     classes: tuple[str, ...]
 
     def fingerprint(self) -> str:
-        """SHA-256 of class names, labels and image files."""
+        """Compute the SHA-256 of class names, labels and image files."""
         digest = hashlib.sha256(repr((self.classes, list(self.labels))).encode())
         for row in range(len(self.labels)):
             content = self.read(row)
@@ -34,10 +37,10 @@ class EncodedImages:
 
 
 def file_content(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         return content_of(path)
@@ -48,7 +51,7 @@ def file_content(path: Path) -> bytes:
 def class_names(
     labels: Sequence[int | None], declared: tuple[str, ...] | None, where: Callable[[int], str]
 ) -> tuple[str, ...]:
-    """Class names for ``labels``: the declared ones, or "0", "1", ... where the source declares none.
+    """Name the classes of ``labels``: as declared, or "0", "1", ... where the source declares no names.
 
     Raises:
         DataError: a label is missing, negative or beyond the classes.

@@ -12,15 +12,17 @@ _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", 
 
 
 def find_images(folder: Path, split: str) -> Path | None:
-    """The folder of ``split``, or None."""
+    """Find the folder of ``split``; None if there is no such folder."""
     return next((folder / name for name in _FOLDERS[split] if (folder / name).is_dir()), None)
 
 
 def read_folder(place: Path, train: Path | None) -> EncodedImages:
-    """The images in the class folders of ``place``; labels follow the class folders of ``train``, if there.
+    """Find the images in the class folders of ``place``.
+
+    Labels follow the class folders of ``train``, or those of ``place`` if ``train`` is None.
 
     Raises:
-        DataError: there are no images, or a class that ``train`` lacks.
+        DataError: there are no images, or there is a class that ``train`` lacks.
     """
     classes = _class_folders(train or place)
     unknown = sorted(set(_class_folders(place)) - set(classes))
@@ -41,7 +43,7 @@ def read_folder(place: Path, train: Path | None) -> EncodedImages:
 
 
 def expected_folder(folder: Path, split: str) -> str:
-    """What `find_images` looked for, for an error message."""
+    """Name the folder that `find_images` looks for, for an error message."""
     return f"{folder / _FOLDERS[split][0]}/<class>/<image>"
 
 

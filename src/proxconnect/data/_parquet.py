@@ -23,7 +23,7 @@ _LABEL_COLUMNS = ("label", "fine_label")
 
 
 def find_parquet(folder: Path, split: str) -> list[Path]:
-    """The file or shards of ``split``, in order; empty if there are none.
+    """Find the file or the shards of ``split``, in order; the list is empty if there are none.
 
     Raises:
         DataError: a shard is missing.
@@ -39,7 +39,7 @@ def find_parquet(folder: Path, split: str) -> list[Path]:
 
 
 def read_parquet(paths: list[Path], known: tuple[str, ...] | None = None) -> EncodedImages:
-    """Image files and labels; class names are those the file declares, else ``known``, else numbers.
+    """Read image files and labels; class names are those the file declares, else ``known``, else numbers.
 
     Raises:
         DataError: a file is corrupt, has other columns or no rows, or a value is missing or out of range.
@@ -80,7 +80,7 @@ def read_parquet(paths: list[Path], known: tuple[str, ...] | None = None) -> Enc
 
 
 def expected_parquet(folder: Path, split: str) -> str:
-    """What `find_parquet` looked for, for an error message."""
+    """Name the files that `find_parquet` looks for, for an error message."""
     stem = _STEMS[split][0]
     return f"{stem}.parquet or {stem}-00000-of-0000N.parquet in {folder} or its subfolders data, plain_text"
 
@@ -115,7 +115,7 @@ def _columns(path: Path, schema: pa.Schema) -> tuple[str, str]:
 
 
 def _declared_classes(metadata: Mapping[bytes, bytes], label: str) -> tuple[str, ...] | None:
-    """Class names from the metadata of Hugging Face datasets, or separated by commas under "classes"."""
+    """Read class names from the metadata of Hugging Face datasets, or from a list under "classes"."""
     names: object = metadata.get(b"classes", b"").decode(errors="replace").split(",")
     with suppress(ValueError, LookupError, TypeError):
         names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]

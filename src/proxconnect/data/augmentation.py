@@ -12,7 +12,7 @@ from torch.nn import functional
 from proxconnect.errors import DataError
 
 _WHOLE = slice(None)
-# Height and width from which images are treated as ImageNet's.
+# Images with sides of at least so many pixels are treated as those of ImageNet.
 _LARGE = 128
 
 
@@ -22,16 +22,15 @@ class Augmentation:
 
     Args:
         pad: pixels of padding on each side; the crop shifts an image by at most as many.
-        flip: whether to mirror images left to right with probability 1/2.
+        flip: True mirrors images left to right with probability 1/2.
 
     Raises:
         DataError: the padding is negative.
 
-    Example:
-        >>> import torch
-        >>> batch = torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3)
-        >>> Augmentation(pad=1, flip=False)(batch, torch.Generator().manual_seed(0)).shape
-        torch.Size([1, 1, 3, 3])
+    >>> import torch
+    >>> batch = torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3)
+    >>> Augmentation(pad=1, flip=False)(batch, torch.Generator().manual_seed(0)).shape
+    torch.Size([1, 1, 3, 3])
     """
 
     pad: int
@@ -50,7 +49,7 @@ class Augmentation:
     ) -> Tensor:
         """Augment ``images`` (B, C, H, W), each on its own; dtype and shape stay.
 
-        Where ``images`` are the rows ``part`` of a batch of ``batch_size``, they change as they would in it.
+        If ``images`` are the rows ``part`` of a batch of ``batch_size``, they change as in the whole batch.
         """
         size, channels, height, width = images.shape
         drawn = size if batch_size is None else batch_size
@@ -64,13 +63,13 @@ class Augmentation:
         mirrored = torch.rand(drawn, 1, generator=generator, dtype=torch.float32, device="cpu")[part] < (
             0.5 if self.flip else 0.0
         )
-        tops, lefts, mirrored = (each.to(images.device) for each in (tops, lefts, mirrored))
+        tops, lefts, mirrored = (numbers.to(images.device) for numbers in (tops, lefts, mirrored))
 
         rows = tops + torch.arange(height, dtype=torch.int64, device=images.device)
         columns = torch.arange(width, dtype=torch.int64, device=images.device)
         columns = lefts + torch.where(mirrored, columns.flip(0), columns)
         padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, self.pad, self.pad, self.pad, self.pad))
-        # By places in the whole padded batch: one index_select is four times as fast as indexing by axis.
+        # Indices into the whole padded batch: one index_select is four times as fast as indexing by axis.
         rows = (
             rows + torch.arange(size, dtype=torch.int64, device=images.device).unsqueeze(1) * padded.shape[1]
         )
@@ -86,17 +85,16 @@ class ResizedCrop:
     The usual augmentation for ImageNet (Szegedy et al. 2014, arXiv 1409.4842, section 6).
 
     Args:
-        smallest: least area of the part, as a share of the image's; uniform from there to 1.
-        flip: whether to mirror images left to right with probability 1/2.
+        smallest: least area of the part, as a share of the image's area; shares are uniform from there to 1.
+        flip: True mirrors images left to right with probability 1/2.
 
     Raises:
         DataError: the share is not positive and at most 1.
 
-    Example:
-        >>> import torch
-        >>> batch = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-        >>> ResizedCrop()(batch, torch.Generator().manual_seed(0)).shape
-        torch.Size([1, 1, 16, 16])
+    >>> import torch
+    >>> batch = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    >>> ResizedCrop()(batch, torch.Generator().manual_seed(0)).shape
+    torch.Size([1, 1, 16, 16])
     """
 
     smallest: float = 0.08
@@ -139,17 +137,16 @@ class ResizedCrop:
 def suitable_augmentation(
     shape: tuple[int, int, int], classes: tuple[str, ...]
 ) -> Augmentation | ResizedCrop:
-    """The usual augmentation for images of ``shape`` (C, H, W).
+    """Choose the usual augmentation for images of ``shape`` (C, H, W).
 
-    Small ones are shifted by up to an eighth of the size, as is usual for CIFAR; of those with sides of at
-    least 128 pixels random parts are cut, as is usual for ImageNet. Mirrored only where that is harmless:
-    not grey images (characters, scans) and not classes named by numbers (digits, or names unknown).
+    Images with sides of at least 128 pixels are cut at random, as is usual for ImageNet. Smaller images are
+    shifted by up to an eighth of their size, as is usual for CIFAR. Images are mirrored where that is
+    harmless: neither grey images (characters, scans) nor classes named by numbers (digits, or no names).
 
-    Example:
-        >>> suitable_augmentation((3, 32, 32), ("cat", "dog"))
-        Augmentation(pad=4, flip=True)
-        >>> suitable_augmentation((1, 8, 8), ("0", "1"))
-        Augmentation(pad=1, flip=False)
+    >>> suitable_augmentation((3, 32, 32), ("cat", "dog"))
+    Augmentation(pad=4, flip=True)
+    >>> suitable_augmentation((1, 8, 8), ("0", "1"))
+    Augmentation(pad=1, flip=False)
     >>> suitable_augmentation((3, 224, 224), ("cat", "dog"))
     ResizedCrop(smallest=0.08, flip=True)
     """

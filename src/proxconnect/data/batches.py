@@ -19,30 +19,29 @@ _RESIDENT_BYTES = 2**31
 class Batches:
     """Iterable of ``(images, labels)``: float32 (B, C, H, W), normalised, and int64 (B,).
 
-    Order and augmentation are pure functions of (seed, epoch, batch index), so that a resumed run sees
-    exactly the batches of an uninterrupted one. Iterating changes nothing; `set_epoch` chooses the epoch, and
-    `set_part` which rows of every batch to yield, so that several processes share it.
+    Order and augmentation are pure functions of (seed, epoch, batch index): a resumed run gets exactly the
+    batches of an uninterrupted run. Iterating changes nothing. `set_epoch` chooses the epoch, and `set_part`
+    chooses rows of every batch, so that several processes share a batch.
 
     Args:
         images: the decoded set.
         batch_size: images per batch; the last batch may be smaller.
-        mean: per channel, in units where 255 is 1.
-        std: per channel, positive.
+        mean: mean of each channel, in units where 255 is 1.
+        std: standard deviation of each channel, positive, in the same units.
         augmentation: random changes of the images; None for evaluation.
-        shuffle: whether each epoch has a random order of its own.
-        seed: of order and augmentation.
-        drop_last: whether to leave out a last batch that is not full.
-        channels_last: memory format of the images.
+        shuffle: True gives each epoch a random order of its own.
+        seed: seed of order and augmentation.
+        drop_last: True leaves out a last batch that is not full.
+        channels_last: True yields images in the memory format ``torch.channels_last``.
 
     Raises:
         DataError: the batch size is not positive or leaves no batch, or statistics do not fit the channels.
 
-    Example:
-        >>> import torch
-        >>> tiny = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
-        >>> batches = Batches(tiny, 2, mean=(0.5,), std=(0.25,))
-        >>> [(tuple(x.shape), float(x[0, 0, 0, 0]), y.tolist()) for x, y in batches][-1]
-        ((1, 1, 8, 8), -2.0, [4])
+    >>> import torch
+    >>> tiny = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
+    >>> batches = Batches(tiny, 2, mean=(0.5,), std=(0.25,))
+    >>> [(tuple(x.shape), float(x[0, 0, 0, 0]), y.tolist()) for x, y in batches][-1]
+    ((1, 1, 8, 8), -2.0, [4])
     """
 
     def __init__(
@@ -102,9 +101,10 @@ class Batches:
         self.part, self.parts = part, parts
 
     def set_device(self, device: torch.device) -> None:
-        """Make the batches on ``device``: chosen, augmented and normalised there.
+        """Choose, augment and normalise the images of each batch on ``device``.
 
-        A set of at most 2 GiB is copied to it once; of a larger one, the rows of each batch.
+        A set of at most 2 GiB is copied to the device once. The rows of a larger set are copied batch by
+        batch.
         """
         self.device = device
         if self.images.images.nbytes <= _RESIDENT_BYTES:
@@ -137,12 +137,13 @@ class Batches:
 
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """``(images / 255 - mean) / std`` in float32, each operation rounded; images uint8 (B, C, H, W).
+    """Compute ``(images / 255 - mean) / std`` of uint8 images (B, C, H, W) in float32.
 
-    Example:
-        >>> import torch
-        >>> normalised(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), [0.5], [0.25]).item()
-        2.0
+    Each of the three operations is rounded by itself.
+
+    >>> import torch
+    >>> normalised(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), [0.5], [0.25]).item()
+    2.0
     """
     size, channels, height, width = images.shape
     # Statistics as long as an image, since broadcasting over the three channels alone is three times slower.

@@ -1,4 +1,4 @@
-"""Decoded images in memory, and all that a run needs to know about them."""
+"""Decoded images in memory, with their labels, classes and statistics."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ class ImageSet:
     Raises:
         DataError: a tensor has another dtype or shape, or the set is empty.
 
-    Example:
-        >>> import torch
-        >>> tiny = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-        >>> len(tiny), tiny.shape
-        (2, (3, 8, 8))
+    >>> import torch
+    >>> tiny = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    >>> len(tiny), tiny.shape
+    (2, (3, 8, 8))
     """
 
     images: Tensor
@@ -56,18 +55,18 @@ class ImageSet:
         return channels, height, width
 
     def subset(self, rows: Tensor) -> ImageSet:
-        """The images at ``rows`` (int64, 1-D), in that order."""
+        """Return the images at ``rows`` (int64, 1-D), in that order."""
         rows = rows.to(self.images.device)
         return ImageSet(self.images[rows], self.labels[rows])
 
     def to(self, device: torch.device) -> ImageSet:
-        """The same images on ``device``."""
+        """Copy the images and labels to ``device``."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """What the name or path of a data set stands for.
+    """A data set: images to train and to validate on, class names, statistics and augmentation.
 
     Args:
         name: ``"cifar10"``, ``"digits"``, or the last component of the path.
@@ -75,9 +74,9 @@ class ImageData:
         train: images to train on.
         val: images to choose hyperparameters with; never part of ``train``.
         mean: mean of the train pixels per channel, in units where 255 is 1.
-        std: their standard deviation, at least 1/255.
+        std: standard deviation of the train pixels per channel, in the same units, at least 1/255.
         augmentation: random changes that suit these images during training.
-        fingerprint: SHA-256 of images, labels and class names as they stand in the source.
+        fingerprint: SHA-256 of images, labels and class names as the source has them.
     """
 
     name: str
@@ -91,22 +90,21 @@ class ImageData:
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of uint8 images (N, C, H, W) per channel, in units where 255 is 1.
+    """Compute mean and standard deviation of uint8 images (N, C, H, W) per channel, in units where 255 is 1.
 
-    Counted in integers, hence the same on every machine; rounded to six decimals. Of more than 100,000
-    images, an evenly spaced part is counted.
+    Pixels are counted in integers, so the statistics are equal on every machine; they are rounded to six
+    decimals. Of more than 100,000 images, an evenly spaced part is counted.
 
-    Example:
-        >>> import torch
-        >>> channel_statistics(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
-        ((0.5,), (0.5,))
+    >>> import torch
+    >>> channel_statistics(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+    ((0.5,), (0.5,))
     """
     images = images[:: max(1, len(images) // 50_000)]
     values = torch.arange(256, dtype=torch.float64, device="cpu") / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
         counts = torch.zeros(256, dtype=torch.int64, device="cpu")
-        # In parts, as bincount takes eight bytes for each of its one-byte inputs.
+        # bincount takes eight bytes for each of its one-byte inputs, so it gets the images in parts.
         for part in torch.split(images[:, channel], 4096):
             counts += torch.bincount(part.flatten(), minlength=256)
         share = counts.double() / counts.sum()

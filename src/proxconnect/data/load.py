@@ -1,4 +1,4 @@
-"""From the name or path of a data set to decoded images."""
+"""Loading of a data set by its name or path."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SPLITS = ("train", "val", "test")
 def load_data(
     source: str | Path, *, cache: Path | None = None, image_size: int | tuple[int, int] | None = None
 ) -> ImageData:
-    """Images to train and validate on; the test split is never opened.
+    """Load images to train and validate on; the test split is never opened.
 
-    Validation images are the source's own, if it has any. Otherwise they are the last tenth of the rows,
-    which are expected in random order; or, where rows are sorted by class (as in folders), a fixed random
+    Validation images are those of the source, if it has any. Otherwise they are the last tenth of the rows,
+    which are expected in random order. Where rows are sorted by class, as in folders, they are a fixed random
     tenth of each class.
 
     Args:
@@ -45,10 +45,9 @@ def load_data(
     Raises:
         DataError: the source is unknown, missing, corrupt or not in one of these layouts.
 
-    Example:
-        >>> data = load_data("digits")
-        >>> data.classes[:3], len(data.train), len(data.val), data.train.shape
-        (('0', '1', '2'), 1257, 180, (1, 8, 8))
+    >>> data = load_data("digits")
+    >>> data.classes[:3], len(data.train), len(data.val), data.train.shape
+    (('0', '1', '2'), 1257, 180, (1, 8, 8))
     """
     return _load(str(source), cache, _form(image_size, None))
 
@@ -61,21 +60,20 @@ def load_split(
     image_size: int | tuple[int, int] | None = None,
     mode: str | None = None,
 ) -> ImageSet:
-    """The images of one split: "train" and "val" as in `load_data`, or "test".
+    """Load the images of one split: "train" and "val" as in `load_data`, or "test".
 
     Args:
         source: as for `load_data`.
         split: "train", "val" or "test".
         cache: as for `load_data`.
         image_size: as for `load_data`.
-        mode: "RGB" or "L" (grey) to convert all images to; default: grey if all of them are.
+        mode: "RGB" or "L" (grey) to convert all images to; by default grey if all images are grey.
 
     Raises:
         DataError: as for `load_data`, or the split is unknown or missing.
 
-    Example:
-        >>> len(load_split("digits", "test"))
-        360
+    >>> len(load_split("digits", "test"))
+    360
     """
     if split not in SPLITS:
         raise DataError(unknown_name("split", split, SPLITS))
@@ -133,7 +131,7 @@ def _required(source: str, split: str, cache: Path | None, form: Form) -> _Split
 
 
 def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | None:
-    """The split, or None if the source has no such split."""
+    """Read a split; None if the source has no such split."""
     if source == "digits":
         if form.size not in (None, (8, 8)) or form.mode not in (None, "L"):
             raise DataError("digits are grey and 8 x 8; they come in no other mode or image_size")
@@ -147,7 +145,7 @@ def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | N
     if encoded is None:
         return None
     fingerprint = encoded.fingerprint()
-    # Stored with channels last, which crops copy fastest and convolutions take as it is.
+    # Images lie with channels last: crops copy this format fastest, and convolutions take it as it is.
     images = cached_images(encoded, fingerprint, form, cache_directory(cache)).permute(0, 3, 1, 2)
     return _Split(
         ImageSet(images, torch.tensor(encoded.labels, dtype=torch.int64, device="cpu")),
@@ -173,21 +171,21 @@ def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
 
 
 def _split_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows to train on and a tenth to validate on, each ascending."""
+    """Choose the rows to train on and a tenth to validate on, each in ascending order."""
     count = len(labels)
     if count < 2:
         raise DataError("the set holds one image; expected at least two, one to train and one to validate on")
-    held = torch.zeros(count, dtype=torch.bool, device="cpu")
+    validating = torch.zeros(count, dtype=torch.bool, device="cpu")
     if bool((labels.diff() >= 0).all()):
         order = torch.from_numpy(np.random.RandomState(0).permutation(count))
         for label in set(labels.tolist()):
             members = order[labels[order] == label]
-            held[members[: len(members) // 10]] = True
-        if not held.any():
-            held[order[0]] = True
+            validating[members[: len(members) // 10]] = True
+        if not validating.any():
+            validating[order[0]] = True
     else:
-        held[-max(1, count // 10) :] = True
-    return held.logical_not().nonzero().flatten(), held.nonzero().flatten()
+        validating[-max(1, count // 10) :] = True
+    return validating.logical_not().nonzero().flatten(), validating.nonzero().flatten()
 
 
 def _name(source: str) -> str:

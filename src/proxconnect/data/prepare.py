@@ -1,4 +1,4 @@
-"""What a model expects of an image, and any image file made so."""
+"""Preparation of single images: mode, size and normalisation as a model expects them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ if TYPE_CHECKING:
 _CHANNELS = {"RGB": 3, "L": 1}
 _KEYS = ("mode", "size", "mean", "std", "resize")
 LARGEST_SIDE = 1 << 14
-"""Pixels that an image's height and width have at most."""
-# Pixels lie in [0, 1]: a mean beyond this, or a deviation below, can only come from a corrupt file.
+"""The largest height and width of an image, in pixels."""
+# Pixels lie in [0, 1]: a larger mean or a smaller deviation can only come from a corrupt file.
 _LARGEST_NUMBER = 1e6
 _SMALLEST_STD = 1e-6
 
 
 def preprocessing(data: ImageData) -> dict[str, Any]:
-    """How `Batches` presents the images of ``data``, as JSON values that a packed file carries.
+    """Describe how `Batches` prepares the images of ``data``, as JSON values that a packed file carries.
 
-    Example:
-        >>> from proxconnect.data import load_data
-        >>> preprocessing(load_data("digits"))
-        {'mode': 'L', 'size': [8, 8], 'mean': [0.305668], 'std': [0.375494], 'resize': 'bilinear'}
+    >>> from proxconnect.data import load_data
+    >>> preprocessing(load_data("digits"))
+    {'mode': 'L', 'size': [8, 8], 'mean': [0.305668], 'std': [0.375494], 'resize': 'bilinear'}
     """
     channels, height, width = data.train.shape
     return {
@@ -48,17 +47,16 @@ def preprocessing(data: ImageData) -> dict[str, Any]:
 
 
 def check_preprocessing(value: object) -> None:
-    """Refuse what `prepare_image` cannot apply.
+    """Refuse a preprocessing that `prepare_image` cannot apply.
 
     Args:
-        value: expected to be a mapping as `preprocessing` makes it.
+        value: a mapping as `preprocessing` makes it; anything else is refused.
 
     Raises:
         DataError: a key is missing or unknown, or a value is not sensible; the message names it.
 
-    Example:
-        >>> expected = {"mode": "L", "size": [8, 8], "mean": [0.5], "std": [0.25], "resize": "bilinear"}
-        >>> check_preprocessing(expected)
+    >>> expected = {"mode": "L", "size": [8, 8], "mean": [0.5], "std": [0.25], "resize": "bilinear"}
+    >>> check_preprocessing(expected)
     """
     if not isinstance(value, Mapping) or set(value) != set(_KEYS):
         keys = ", ".join(_KEYS)
@@ -78,9 +76,9 @@ def check_preprocessing(value: object) -> None:
 
 
 def prepare_image(image: str | Path | Image, preprocessing: Mapping[str, Any]) -> Tensor:
-    """Any image as a model expects it: converted, resized and normalised.
+    """Convert, resize and normalise an image as a model expects it.
 
-    An image that has the mode and size already gets exactly the values `Batches` gives it.
+    An image that has the mode and size already gets exactly the values that `Batches` gives it.
 
     Args:
         image: path of an image file, or a Pillow image.
@@ -92,11 +90,10 @@ def prepare_image(image: str | Path | Image, preprocessing: Mapping[str, Any]) -
     Raises:
         DataError: the file is missing or cannot be decoded, or the preprocessing is not sensible.
 
-    Example:
-        >>> from PIL import Image
-        >>> expected = {"mode": "L", "size": [8, 8], "mean": [0.5], "std": [0.25], "resize": "bilinear"}
-        >>> prepare_image(Image.new("RGB", (20, 10), "white"), expected).unique()
-        tensor([2.])
+    >>> from PIL import Image
+    >>> expected = {"mode": "L", "size": [8, 8], "mean": [0.5], "std": [0.25], "resize": "bilinear"}
+    >>> prepare_image(Image.new("RGB", (20, 10), "white"), expected).unique()
+    tensor([2.])
     """
     with needed_for("Reading images"):
         from PIL.Image import Image

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from proxconnect._memory import watched
 from proxconnect.layers._compiled import Compiled, CompiledPair, dense, laid_out, marked, marked_gradient
-from proxconnect.quantizers.pair import lent
+from proxconnect.quantizers.pair import safe_argument
 
 
 def quantize_activation(x: Tensor, mu: Tensor, pair: CompiledPair) -> Tensor:
@@ -54,4 +54,4 @@ class _QuantizeActivation(torch.autograd.Function):
         if slope:
             return slope.gradient(kept, ctx.mu, g), None, None, None
         backward = ctx.pair.pair.backward
-        return g * backward(lent(kept, backward), ctx.mu), None, None, None
+        return g * backward(safe_argument(kept, backward), ctx.mu), None, None, None

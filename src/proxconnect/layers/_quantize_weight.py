@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from proxconnect._memory import differentiated_forwards, transformed, watched
 from proxconnect._rows import Rows
 from proxconnect.layers._compiled import CompiledPair, dense, mean_magnitudes
-from proxconnect.quantizers.pair import held
+from proxconnect.quantizers.pair import present_sharpness
 
 
 def quantize_weight(
@@ -76,7 +76,7 @@ class _QuantizeWeight(torch.autograd.Function):
             ctx.mu = mu.item()
             weight, codes, scale = pair.value.weight(latent, ctx.mu, s, alpha, with_codes)
         else:
-            ctx.mu = held(mu, latent.dtype)
+            ctx.mu = present_sharpness(mu, latent.dtype)
             scale = mean_magnitudes(rows.turned(latent)) if alpha is None else alpha
             codes = pair.pair.forward(latent / s, ctx.mu)
             weight = rows.spread(scale) * codes

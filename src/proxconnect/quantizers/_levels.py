@@ -1,4 +1,4 @@
-"""The quantization set ``Q``: a sorted tuple of levels, and where a tensor lies among them."""
+"""The quantization set ``Q``: a sorted tuple of levels, its gaps and its nearest levels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Gap(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """The point half-way."""
+        """The point half-way between the levels."""
         return (self.low + self.high) / 2
 
     @property
@@ -35,7 +35,7 @@ class Gap(NamedTuple):
 
 
 def checked_levels(levels: Iterable[float]) -> Levels:
-    """``levels`` as floats; refused unless they are at least two, finite and strictly increasing."""
+    """Convert ``levels`` to floats; refuse them unless they are at least two, finite and increasing."""
     try:
         found = tuple(float(level) for level in levels)
     except (TypeError, ValueError):
@@ -49,12 +49,12 @@ def checked_levels(levels: Iterable[float]) -> Levels:
 
 
 def gaps(levels: Levels) -> list[Gap]:
-    """The gaps of the set, from left to right."""
+    """List the gaps of the set, from left to right."""
     return [Gap(low, high) for low, high in pairwise(levels)]
 
 
 def written(levels: Levels) -> str:
-    """The set as text.
+    """Write the set as text.
 
     >>> written((-1.0, 0.5))
     '{-1, 0.5}'
@@ -63,12 +63,15 @@ def written(levels: Levels) -> str:
 
 
 def nearest(w: Tensor, levels: Levels) -> Tensor:
-    """The nearest level, ties going up."""
+    """Round to the nearest level, ties going up."""
     return choose(w, [gap.middle for gap in gaps(levels)], levels)
 
 
 def choose(w: Tensor, borders: Sequence[float], values: Sequence[float]) -> Tensor:
-    """``values[k]`` where ``w`` lies in cell ``k``, whose left border belongs to it; like ``w``."""
+    """Return ``values[k]`` where ``w`` lies in cell ``k``; a border belongs to the cell on its right.
+
+    The result has the shape, dtype and device of ``w``.
+    """
     chosen = w.new_full((), values[0]).expand_as(w)
     for border, value in zip(borders, values[1:], strict=True):
         chosen = torch.where(w >= border, value, chosen)

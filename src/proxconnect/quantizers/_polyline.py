@@ -18,9 +18,9 @@ Point = tuple[float, float]
 class Polyline:
     """A nondecreasing graph through ``points``, with rays of the given slopes before and after them.
 
-    Two points that share ``x`` make a jump. Where a proximal map ``P`` has this graph, ``R*`` is the integral
-    of the graph and ``R`` that of its inverse: flats become jumps, jumps become flats, and a horizontal ray
-    becomes a vertical one, beyond which the integral is infinite.
+    Two points that share ``x`` make a jump. If a proximal map ``P`` has this graph, then ``R*`` is the
+    integral of the graph and ``R`` is the integral of the inverse graph. In the inverse graph flats are
+    jumps, jumps are flats, and a horizontal ray is a vertical one, beyond which the integral is infinite.
     """
 
     points: tuple[Point, ...]
@@ -28,7 +28,7 @@ class Polyline:
     slope_after: float = 0.0
 
     def pieces(self) -> tuple[Piece, ...]:
-        """The graph as maximal linear pieces."""
+        """Split the graph into maximal linear pieces."""
         (first_x, first_y), (last_x, last_y) = self.points[0], self.points[-1]
         far_left = -math.inf if self.slope_before else first_y
         far_right = math.inf if self.slope_after else last_y
@@ -47,11 +47,11 @@ class Polyline:
         return tuple(merged)
 
     def integral(self, argument: Tensor) -> Tensor:
-        """``int_0^argument`` of the graph."""
+        """Integrate the graph from 0 to ``argument``."""
         return self._integral_from(0.0, argument)
 
     def inverse_integral(self, argument: Tensor) -> Tensor:
-        """The integral of the inverse graph, shifted so that its smallest value is 0."""
+        """Integrate the inverse graph; the constant is such that the smallest value is 0."""
         inverse = Polyline(
             tuple((y, x) for x, y in self.points),
             1 / self.slope_before if self.slope_before else math.inf,
@@ -60,7 +60,7 @@ class Polyline:
         return inverse._integral_from(self._value(0.0), argument)
 
     def _value(self, x: float) -> float:
-        """The graph at ``x``: where it jumps, one of the values at the jump."""
+        """Return the value of the graph at ``x``; at a jump, one of the values there."""
         (first_x, first_y), (last_x, last_y) = self.points[0], self.points[-1]
         if x <= first_x:
             return first_y + self.slope_before * (x - first_x)
@@ -89,9 +89,9 @@ def _continues(last: Piece, line: Piece) -> bool:
 
 
 def _covered(points: list[Point], slope_after: float, argument: Tensor) -> Tensor:
-    """Integral from the first point rightwards to ``argument``, 0 where that lies to the left.
+    """Integrate from the first point rightwards to ``argument``; 0 where ``argument`` lies to the left.
 
-    Each segment adds what the way to the argument covers of it. No term is taken back, so that small
+    Each segment adds the integral over its part left of ``argument``. No term is subtracted again, so small
     integrals keep their relative precision.
     """
     total = torch.zeros_like(argument)

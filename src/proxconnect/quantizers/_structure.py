@@ -1,4 +1,4 @@
-"""What a map declares about its shape, so that theorems about it need no sampling."""
+"""Declarations of a map about its shape: theorems about a map that has them need no sampling."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Trend = Literal["flat", "rising", "falling"]
 class Piece:
     """An open interval on which a map is smooth and monotone, with its one-sided limits.
 
-    Consecutive pieces share their ends. A map jumps where the limits of neighbours differ, and has a kink
-    where only their slopes do.
+    Consecutive pieces share their ends. A map jumps where the limits of neighbouring pieces differ, and has a
+    kink where only their slopes differ.
 
     Args:
         start: left end; ``-inf`` for the first piece.
         end: right end; ``inf`` for the last piece.
-        trend: whether the map is constant, strictly increasing or strictly decreasing inside.
+        trend: ``"flat"``, ``"rising"`` (strictly) or ``"falling"`` (strictly).
         start_value: limit of the map at ``start``.
         end_value: limit of the map at ``end``.
-        linear: whether the slope is constant inside; flat pieces are linear.
+        linear: True if the slope is constant inside; flat pieces are linear.
         start_slope: limit of the slope at ``start``; NaN where it is not declared.
         end_slope: limit of the slope at ``end``; NaN where it is not declared.
     """
@@ -46,7 +46,7 @@ class SignPiece:
         start: left end; ``-inf`` for the first piece.
         end: right end; ``inf`` for the last piece.
         sign: -1, 0 or 1.
-        constant: the value, where it is the same in the whole interval; otherwise None.
+        constant: the value, if it is the same in the whole interval; otherwise None.
         start_value: limit at ``start``.
         end_value: limit at ``end``.
     """
@@ -60,7 +60,7 @@ class SignPiece:
 
 
 def hull(pieces: Iterable[Piece]) -> tuple[float, float]:
-    """The ends of the range of a map that has these pieces.
+    """Return the ends of the range of a map that has these pieces.
 
     >>> hull([Piece(-math.inf, 0.0, "flat", -1.0, -1.0), Piece(0.0, math.inf, "rising", 2.0, math.inf)])
     (-1.0, inf)
@@ -70,7 +70,7 @@ def hull(pieces: Iterable[Piece]) -> tuple[float, float]:
 
 
 def sign_piece(piece: Piece) -> SignPiece:
-    """The slope of a map on one of its pieces."""
+    """Describe the slope of a map on one of its pieces."""
     sign: dict[Trend, Literal[-1, 0, 1]] = {"falling": -1, "flat": 0, "rising": 1}
     constant = piece.start_slope if piece.linear else None
     return SignPiece(piece.start, piece.end, sign[piece.trend], constant, piece.start_slope, piece.end_slope)

@@ -18,8 +18,8 @@ from proxconnect.quantizers.swish import monotone_sign_swish, sign_swish
 
 one = slope_of(identity)
 
-# A sign forward with some other function's slope backward is what no reparametrisation explains; the repaired
-# method beside it pairs that function with its own slope.
+# No reparametrisation explains a pair of the sign with the slope of another function. The repaired method
+# beside such a pair is that function with its own slope.
 PAIRS: dict[str, Callable[..., tuple[Elementwise, Elementwise]]] = {
     "fp": lambda: (identity, one),
     "bc": lambda levels=BIPOLAR: (projector(levels), one),
@@ -100,13 +100,13 @@ METHOD_OF_RULE = {"rpc": "pc", "pq": "bc"}
 
 @dataclass(frozen=True)
 class Entry:
-    """What the catalogue knows of a method.
+    """A method of the catalogue.
 
     Args:
-        name: the method's name.
-        build: forward and backward quantizer from the method's parameters.
-        source: where the method comes from.
-        use: when to use it.
+        name: the name of the method.
+        build: makes the forward and the backward quantizer from the parameters of the method.
+        source: the paper that the method comes from.
+        use: the cases in which to use the method.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Entry:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """Name and default of each parameter."""
+        """The name and the default of each parameter."""
         return {name: found.default for name, found in inspect.signature(self.build).parameters.items()}
 
 
@@ -124,7 +124,7 @@ CATALOGUE = {name: Entry(name, build, *NOTES[name]) for name, build in PAIRS.ite
 
 
 def methods() -> list[str]:
-    """Names of the methods in the catalogue.
+    """List the names of the methods in the catalogue.
 
     >>> methods()[:8]
     ['fp', 'bc', 'pc', 'binary-relax', 'parq', 'bnn', 'hardtanh', 'bnn+']
@@ -133,14 +133,14 @@ def methods() -> list[str]:
 
 
 def method(name: str, **parameters: object) -> ForwardBackward:
-    """The pair that the catalogue knows as ``name``.
+    """Return the pair that the catalogue has under ``name``.
 
     Args:
         name: one of :func:`methods`.
-        parameters: the method's own. ``levels`` of ``bc``, ``pc``, ``binary-relax`` and ``parq`` is the
-            quantization set; ``rho`` and ``varrho`` of ``pc`` are described at
-            :func:`~proxconnect.quantizers.linear_quantizer`, ``m`` and ``t`` of ``reste`` and ``reste+`` at
-            :func:`~proxconnect.quantizers.reste`.
+        parameters: parameters of this method. ``levels`` of ``bc``, ``pc``, ``binary-relax`` and ``parq`` is
+            the quantization set. :func:`~proxconnect.quantizers.linear_quantizer` describes ``rho`` and
+            ``varrho`` of ``pc``, and :func:`~proxconnect.quantizers.reste` describes ``m`` and ``t`` of
+            ``reste`` and ``reste+``.
 
     Raises:
         ProxConnectError: ``name`` is unknown (the message names near matches), or a parameter is unknown

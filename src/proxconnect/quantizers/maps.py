@@ -24,25 +24,26 @@ Elementwise = Callable[[Tensor, Sharpness], Tensor]
 class ElementwiseMap:
     """A map ``w -> value(w, mu)`` with its derivative ``slope(w, mu)`` with respect to ``w``.
 
-    Both are elementwise: tensors of any shape and float dtype in, tensors alike out. Where the map has a kink
-    the slope is the one taken by the method that uses it; at a jump it is 0.
+    Both are elementwise: they take a tensor of any shape and float dtype, and return a tensor like it. At a
+    kink the slope is the one that the method of the map uses; at a jump it is 0.
 
     Args:
-        name: how tables and reports call the map.
+        name: the name of the map in tables and reports.
         value: the map itself.
         slope: its derivative.
-        pieces: the shape at a given ``mu``, in order from ``-inf`` to ``inf``; None where it is not declared.
-        potential: ``R``, the convex function with ``P`` a selection of the inverse of its subdifferential and
-            ``min R = 0``, as a formula for float64 inside the closed hull of the range. The map's attribute
-            is ``+inf`` outside that hull, but not at its own values, which may exceed an end by rounding.
-            Of a map that is not monotone: of its monotone part around 0, continued by constants.
-        conjugate: ``R*``, the integral of ``P`` from 0; of a map that is not monotone likewise. Both
-            attributes compute in float64 and return a tensor like their argument.
-        formula: the value in the field's notation.
-        source: where the map comes from.
+        pieces: the shape at a given ``mu``, in order from ``-inf`` to ``inf``; None if it is not declared.
+        potential: ``R``, the convex function with ``min R = 0`` such that ``P`` selects from the inverse of
+            its subdifferential; given as a formula for float64 inside the closed hull of the range. The
+            attribute of the map is ``+inf`` outside the hull. It is finite at all values of the map, which
+            may lie beyond an end by rounding. If the map is not monotone, ``P`` is its monotone part around
+            0, continued by constants.
+        conjugate: ``R*``, the integral of ``P`` from 0. Both attributes compute in float64 and return a
+            tensor like their argument.
+        formula: the value in the notation of the papers.
+        source: the paper that the map comes from.
         argmin: the minimisation over ``z`` that the map solves.
-        limits: what the map tends to as ``mu`` goes to 0 and to infinity, at every ``w`` where that limit is
-            continuous; empty where ``mu`` is ignored.
+        limits: the limits of the map as ``mu`` goes to 0 and to infinity, at every ``w`` where the limit is
+            continuous; empty if ``mu`` is ignored.
 
     >>> import torch
     >>> hard_tanh(torch.tensor([-2.0, 0.25, 2.0]), mu=2.0)
@@ -73,13 +74,13 @@ class ElementwiseMap:
             object.__setattr__(self, "conjugate", Everywhere(self.conjugate))
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
-        """``value(w, mu)``."""
+        """Return ``value(w, mu)``."""
         return self.value(w, fitting(mu, w.dtype))
 
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope of a map as a backward quantizer, which keeps what the map declares about its shape.
+    """The slope of a map as a backward quantizer, with the declarations of the map about its shape.
 
     >>> import torch
     >>> backward = slope_of(hard_tanh)
@@ -98,21 +99,21 @@ class Slope:
 
     @property
     def signs(self) -> Callable[[float], tuple[SignPiece, ...]] | None:
-        """Sign, constancy and limits at a given ``mu``; None where the map declares no pieces."""
+        """Sign, constancy and limits at a given ``mu``; None if the map declares no pieces."""
         pieces = self.map.pieces
         return None if pieces is None else lambda mu: tuple(map(sign_piece, pieces(mu)))
 
     def value(self, w: Tensor, mu: Sharpness) -> Tensor:
-        """``map.slope(w, mu)``."""
+        """Return ``map.slope(w, mu)``."""
         return self.map.slope(w, mu)
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
-        """``map.slope(w, mu)``."""
+        """Return ``map.slope(w, mu)``."""
         return self.map.slope(w, fitting(mu, w.dtype))
 
 
 def slope_of(map: ElementwiseMap) -> Slope:
-    """The slope of ``map`` as a backward quantizer.
+    """Return the slope of ``map`` as a backward quantizer.
 
     >>> slope_of(sign).name
     'slope of sign'
@@ -131,7 +132,7 @@ def piecewise_linear(
     argmin: str = "",
     limits: tuple[str, str] | tuple[()] = (),
 ) -> ElementwiseMap:
-    """A nondecreasing piecewise-linear map: pieces and potentials follow from its graph at a given ``mu``."""
+    """Make a nondecreasing piecewise-linear map; its graph at a given ``mu`` yields pieces and potentials."""
     return ElementwiseMap(
         name,
         value,
@@ -147,9 +148,9 @@ def piecewise_linear(
 
 
 def fitting(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
-    """The sharpness in no less than the precision of ``dtype``, where ``mu`` and ``1/mu`` are numbers of it.
+    """Clamp the sharpness so that ``mu`` and ``1/mu`` are finite in ``dtype``, in its precision at least.
 
-    Beyond the largest number of a dtype a map no longer changes, and ``inf * 0`` would be NaN.
+    Beyond the largest number of the dtype a map no longer changes, and ``inf * 0`` would be NaN.
 
     >>> fitting(1e6, torch.float16), fitting(torch.tensor(1e6), torch.float16)
     (65504.0, tensor(65504.))
@@ -162,7 +163,9 @@ def fitting(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
 
 
 def kept_inside(values: Tensor, argument: Tensor, bound: float) -> Tensor:
-    """``values`` where ``|argument| < bound``, else 0: in one pass, which a mask would not take.
+    """Return ``values`` where ``|argument| < bound``, else 0.
+
+    This takes one pass over the memory, a mask would take several.
 
     >>> kept_inside(torch.tensor([5.0, 6.0, 7.0]), torch.tensor([-2.0, 1.0, 2.0]), 2.0)
     tensor([0., 6., 0.])
@@ -180,7 +183,7 @@ def _one(w: Tensor, mu: Sharpness) -> Tensor:
 
 
 def _sign(w: Tensor, mu: Sharpness) -> Tensor:
-    # Not by a comparison and a choice, which take ten times as long on a CPU.
+    # A comparison and a choice take ten times as long on a CPU.
     return torch.sign(w).add_(0.5).sign_()
 
 
@@ -193,7 +196,7 @@ def _hard_tanh(w: Tensor, mu: Sharpness) -> Tensor:
 
 
 def _hard_tanh_slope(w: Tensor, mu: Sharpness) -> Tensor:
-    # The numbers inside the next one after 1 are those up to 1.
+    # The numbers below the successor of 1 are the numbers up to 1.
     slope = torch.as_tensor(mu, dtype=w.dtype, device=w.device).expand_as(w)
     return kept_inside(slope, mu * w, 1 + torch.finfo(w.dtype).eps)
 

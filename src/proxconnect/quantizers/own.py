@@ -11,10 +11,12 @@ from proxconnect.quantizers.pair import ForwardBackward
 
 
 def own_pair(place: str) -> ForwardBackward:
-    """The :class:`ForwardBackward` at ``module:object``; modules are looked for in the working directory too.
+    """Import the :class:`ForwardBackward` at ``module:object``.
+
+    Python looks for the module in the working directory too.
 
     Raises:
-        ProxConnectError: ``place`` is not of that form, the module cannot be imported, or holds no such pair.
+        ProxConnectError: ``place`` has another form, the module cannot be imported, or it holds no such pair.
 
     >>> own_pair("proxconnect.quantizers.catalogue:CATALOGUE")
     Traceback (most recent call last):

@@ -15,17 +15,18 @@ from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, 
 
 @dataclass(frozen=True, init=False)
 class ForwardBackward:
-    """A pair ``(F, B)``: the network computes with ``F(w)``, the gradient is multiplied by ``B(w)``.
+    """A pair ``(F, B)``: the network computes with ``F(w)``, and ``B(w)`` multiplies the gradient.
 
-    ``w_t = F_mu(w*_t)``, ``w*_{t+1} = w*_t - eta_t B_mu(w*_t) grad l(w_t)``. Source: ProxConnect++
-    (arXiv 2402.17710).
+    A training step is ``w_t = F_mu(w*_t)``, ``w*_{t+1} = w*_t - eta_t B_mu(w*_t) grad l(w_t)``.
+
+    Source: ProxConnect++ (arXiv 2402.17710).
 
     Args:
         forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise. It is called with a copy
-            of ``w`` unless it is an :class:`ElementwiseMap`, so that it may change its argument.
-        backward: ``B``, likewise; ``None`` takes the slope of a ``forward`` that is an
-            :class:`ElementwiseMap`, and the derivative by automatic differentiation of any other.
-        name: how reports and files call the pair.
+            of ``w`` unless it is an :class:`ElementwiseMap`, so it may change its argument.
+        backward: ``B``, a callable like ``forward``. None stands for the slope of an :class:`ElementwiseMap`,
+            and for the derivative by automatic differentiation of any other ``forward``.
+        name: the name of the pair in reports and files.
 
     Raises:
         ProxConnectError: ``forward`` or ``backward`` is not callable.
@@ -57,7 +58,7 @@ class ForwardBackward:
         object.__setattr__(self, "name", name)
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
-        """``F_mu(w)``, with ``B_mu(w)`` multiplying the gradient that flows back to ``w``.
+        """Return ``F_mu(w)``; in the backward pass ``B_mu(w)`` multiplies the gradient of ``w``.
 
         Args:
             w: tensor of any shape, float dtype and device.
@@ -85,12 +86,13 @@ class _Derivative:
             return torch.autograd.grad(value.sum(), argument)[0]
 
 
-def held(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
-    """The sharpness as it is now: a schedule may move a tensor in place between forward and backward.
+def present_sharpness(mu: Sharpness, dtype: torch.dtype) -> Sharpness:
+    """Copy the sharpness, which a schedule may change in place between forward and backward.
 
     Args:
         mu: sharpness.
-        dtype: that of the argument; terms such as ``1/mu`` are computed in this precision at least.
+        dtype: dtype of the map's argument; the copy has this precision at least, and so have terms such as
+            ``1/mu``.
     """
     if isinstance(mu, Tensor):
         return mu.detach().to(torch.promote_types(dtype, mu.dtype), copy=True)
@@ -104,24 +106,24 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
-        value = pair.forward(lent(w, pair.forward), held(mu, w.dtype))
-        # Autograd wants a new tensor from every node, and the identity returns its argument.
+        value = pair.forward(safe_argument(w, pair.forward), present_sharpness(mu, w.dtype))
+        # Autograd needs a new tensor from every node, and the identity returns its argument.
         return value.clone() if value is w else value
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Sharpness, ForwardBackward], output: Tensor) -> None:
         w, mu, pair = inputs
-        ctx.pair, ctx.mu = pair, held(mu, w.dtype)
+        ctx.pair, ctx.mu = pair, present_sharpness(mu, w.dtype)
         ctx.save_for_backward(w)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (w,) = ctx.saved_tensors
-        return gradients[0] * ctx.pair.backward(lent(w, ctx.pair.backward), ctx.mu), None, None
+        return gradients[0] * ctx.pair.backward(safe_argument(w, ctx.pair.backward), ctx.mu), None, None
 
 
 class _WithTangents(_FakeQuantize):
-    """The same in forward mode, whose rule ``torch.compile`` would not take."""
+    """The pair as a node with a rule for forward mode too; ``torch.compile`` refuses such nodes."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Sharpness, ForwardBackward], output: Tensor) -> None:
@@ -131,9 +133,9 @@ class _WithTangents(_FakeQuantize):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         (w,) = ctx.saved_tensors
-        return cast(Tensor, tangents[0] * ctx.pair.backward(lent(w, ctx.pair.backward), ctx.mu))
+        return cast(Tensor, tangents[0] * ctx.pair.backward(safe_argument(w, ctx.pair.backward), ctx.mu))
 
 
-def lent(w: Tensor, function: Elementwise) -> Tensor:
-    """``w`` as a quantizer may see it: a copy, unless the function is known to leave its argument alone."""
+def safe_argument(w: Tensor, function: Elementwise) -> Tensor:
+    """Return the argument for a quantizer: ``w`` if the function leaves its argument alone, else a copy."""
     return w if isinstance(function, ElementwiseMap | Slope) else w.clone()

@@ -25,9 +25,11 @@ from proxconnect.quantizers.maps import ElementwiseMap, Sharpness, piecewise_lin
 
 
 def projector(levels: Iterable[float] = BIPOLAR) -> ElementwiseMap:
-    """``P_Q``: the nearest level, ties going up. ``mu`` is ignored. For ``{-1, 1}`` this is ``sign``.
+    """Return the projector ``P_Q`` onto the nearest level, ties going up; for ``{-1, 1}`` it is ``sign``.
 
-    Argmin of ``(z - w)^2 / 2`` over ``z`` in ``Q``. Slope 0. Source: BinaryConnect (arXiv 1511.00363).
+    ``P_Q(w)`` is the argmin of ``(z - w)^2 / 2`` over ``z`` in ``Q``. The slope is 0, and ``mu`` is ignored.
+
+    Source: BinaryConnect (arXiv 1511.00363).
 
     Args:
         levels: the set ``Q``.
@@ -59,11 +61,12 @@ def _projector(levels: Levels) -> ElementwiseMap:
 
 
 def binary_relax(levels: Iterable[float] = BIPOLAR) -> ElementwiseMap:
-    """``(w + mu P_Q(w)) / (1 + mu)``: part of the way to the nearest level.
+    """Return the map ``(w + mu P_Q(w)) / (1 + mu)``, which goes part of the way to the nearest level.
 
-    Argmin of ``(z - w)^2 / 2 + (mu/2) dist^2(z, Q)``; ``mu`` is the ``lambda`` of its source, BinaryRelax
-    (arXiv 1801.06313). Slope ``1 / (1 + mu)``. Tends to the projector as ``mu`` grows and to the identity as
-    it vanishes.
+    Its value is the argmin of ``(z - w)^2 / 2 + (mu/2) dist^2(z, Q)``, its slope is ``1 / (1 + mu)``. The map
+    tends to the projector as ``mu`` grows and to the identity as ``mu`` vanishes.
+
+    Source: BinaryRelax (arXiv 1801.06313), whose ``lambda`` is ``mu``.
 
     Args:
         levels: the set ``Q``.
@@ -83,7 +86,7 @@ def _binary_relax(levels: Levels) -> ElementwiseMap:
     nearest_level = _projector(levels)
 
     def value(w: Tensor, mu: Sharpness) -> Tensor:
-        # Not (w + mu q) / (1 + mu), whose numerator overflows for large w and mu.
+        # The numerator of (w + mu q) / (1 + mu) would overflow for large w and mu.
         q = nearest_level(w, mu)
         return (w - q).div_(1 + mu).add_(q)
 
@@ -104,12 +107,14 @@ def _binary_relax(levels: Levels) -> ElementwiseMap:
 
 
 def w_shaped(levels: Iterable[float] = BIPOLAR) -> ElementwiseMap:
-    """``q + S(w - q, mu)`` with ``q = P_Q(w)``: towards the nearest level by ``mu``, not past it.
+    """Return the map ``q + S(w - q, mu)``, ``q = P_Q(w)``: by ``mu`` towards the nearest level, not past it.
 
-    Argmin of ``(z - w)^2 / 2 + mu dist(z, Q)``, whose penalty has the shape of a W for ``{-1, 1}``; ``mu`` is
-    the ``lambda`` of its source, ProxQuant (arXiv 1810.00861). Not idempotent. Equals the projector between
-    the outer levels as soon as ``mu`` is half the largest gap, tends to it everywhere as ``mu`` grows, and to
-    the identity as ``mu`` vanishes.
+    ``S`` is :data:`soft_threshold`. The value is the argmin of ``(z - w)^2 / 2 + mu dist(z, Q)``, whose
+    penalty has the shape of a W for ``{-1, 1}``. The map is not idempotent. It equals the projector between
+    the outer levels once ``mu`` is half the largest gap. It tends to the projector everywhere as ``mu``
+    grows, and to the identity as ``mu`` vanishes.
+
+    Source: ProxQuant (arXiv 1810.00861), whose ``lambda`` is ``mu``.
 
     Args:
         levels: the set ``Q``.
@@ -171,7 +176,7 @@ soft_threshold = piecewise_linear(
     argmin="(z - w)^2 / 2 + mu |z|",
     limits=("w", "0"),
 )
-"""``sign(w) max(|w| - mu, 0)``: argmin of ``(z - w)^2 / 2 + mu |z|``.
+"""The map ``sign(w) max(|w| - mu, 0)``, the argmin of ``(z - w)^2 / 2 + mu |z|``.
 
-Tends to 0 as ``mu`` grows and to the identity as it vanishes.
+It tends to 0 as ``mu`` grows and to the identity as ``mu`` vanishes.
 """

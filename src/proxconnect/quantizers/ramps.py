@@ -22,21 +22,24 @@ from proxconnect.quantizers.proximal import projector
 def linear_quantizer(
     levels: Iterable[float] = BIPOLAR, rho: float | None = None, varrho: float = 0.0
 ) -> ElementwiseMap:
-    """``L(rho, varrho)``: ramps of width ``rho`` between the levels, joined by pieces that rise ``varrho``.
+    """Return the map ``L(rho, varrho)``: ramps of width ``rho``, joined by pieces that rise by ``varrho``.
 
-    Around the middle of each gap a ramp of width ``rho`` rises by the gap less ``varrho``; around each level
-    a straight piece that rises by ``varrho`` joins the ramps (from an outer level, one that rises by
-    ``varrho/2``); constant beyond the outer levels. For ``{-1, 1}`` and ``varrho = 0`` this is
-    ``clip(2 w / rho, -1, 1)``. ``rho = varrho = 0`` is the projector; ``rho + varrho`` equal to the gap of
-    evenly spaced levels is the identity between the outer ones. Argmin of ``r(z) + (z - w)^2 / 2``, where
-    ``r(z) = R(z) - z^2 / 2`` with the map's ``potential`` ``R`` is not convex in general. Source: ProxConnect
-    (arXiv 2110.13220).
+    Around the middle of each gap a ramp of width ``rho`` rises by the gap less ``varrho``. Around each level
+    a straight piece of rise ``varrho`` joins the ramps; at an outer level its rise is ``varrho/2``. Beyond
+    the outer levels the map is constant.
+
+    For ``{-1, 1}`` and ``varrho = 0`` this is ``clip(2 w / rho, -1, 1)``. For ``rho = varrho = 0`` it is the
+    projector. If levels are evenly spaced and ``rho + varrho`` is their gap, it is the identity between the
+    outer levels. The value is the argmin of ``r(z) + (z - w)^2 / 2`` with ``r(z) = R(z) - z^2 / 2``, where
+    ``R`` is the map's ``potential``; ``r`` is not convex in general.
+
+    Source: ProxConnect (arXiv 2110.13220).
 
     Args:
         levels: the set ``Q``.
-        rho: width of the ramps; None takes it from ``mu``: the smallest gap divided by ``mu``, at most that
-            gap less ``varrho``. So the map tends to the projector onto ``Q`` as ``mu`` grows when ``varrho``
-            is 0, and no longer changes below ``mu = 1``.
+        rho: width of the ramps. None takes the width from ``mu``: the smallest gap divided by ``mu``, at most
+            the smallest gap less ``varrho``. Then the map does not change below ``mu = 1``, and for
+            ``varrho = 0`` it tends to the projector onto ``Q`` as ``mu`` grows.
         varrho: height of the pieces that join the ramps.
 
     Raises:
@@ -59,7 +62,7 @@ def linear_quantizer(
             f"{written(levels)}, but are {rho} and {varrho}"
         )
     if rho is None and varrho >= room:
-        rho = 0.0  # there is no room for ramps, whatever mu
+        rho = 0.0  # there is no room for ramps at any mu
     if rho == varrho == 0:
         return projector(levels)
     return _linear_quantizer(levels, None if rho is None else float(rho), float(varrho))
@@ -79,7 +82,7 @@ def _linear_quantizer(levels: Levels, rho: float | None, varrho: float) -> Eleme
         return half.clamp(max=widest) if isinstance(half, Tensor) else min(half, widest)
 
     def joins(ramp: Sharpness) -> list[tuple[Sharpness, Sharpness, float]]:
-        """Ends and rise of the piece around each level."""
+        """List start, end and rise of the piece around each level."""
         starts = [levels[0], *(middle + ramp for middle in middles)]
         ends = [*(middle - ramp for middle in middles), levels[-1]]
         rises = [varrho / 2, *(varrho for _ in middles[1:]), varrho / 2]
@@ -110,7 +113,7 @@ def _linear_quantizer(levels: Levels, rho: float | None, varrho: float) -> Eleme
     def graph(mu: float) -> Polyline:
         points: list[Point] = [(levels[0], levels[0])]
         for gap in between:
-            # Not from the middle: at the full width of the gap the ends of the ramp are the levels, exactly.
+            # Counted from the levels: a ramp as wide as the gap ends exactly at the levels.
             margin = gap.half - float(half_ramp(mu))
             points += [(gap.low + margin, gap.low + varrho / 2), (gap.high - margin, gap.high - varrho / 2)]
         return Polyline((*points, (levels[-1], levels[-1])))
@@ -129,14 +132,18 @@ def _linear_quantizer(levels: Levels, rho: float | None, varrho: float) -> Eleme
 
 
 def parq(levels: Iterable[float] = BIPOLAR) -> ElementwiseMap:
-    """``clip(c + mu (w - c), q_lo, q_hi)`` around the middle ``c`` of the gap that ``w`` lies in.
+    """Return the map ``clip(c + mu (w - c), q_lo, q_hi)``, where ``c`` is the middle of the gap around ``w``.
 
-    Argmin of ``(z - c)^2 / (2 mu) - (w - c) (z - c)`` over ``z`` in that gap ``[q_lo, q_hi]``. ``mu`` is
-    ``1/s``, the inverse of PARQ's slope parameter, which falls from 1 to 0. Tends to the projector as ``mu``
-    grows; is the identity between the outer levels at ``mu = 1``. Source: PARQ (arXiv 2503.15748), whose
-    1-bit levels are ``+-v`` with ``v = mean |w*|``. A map of single weights cannot know that mean: in this
-    library's normalised units ``v`` is 1, and the layer's scale factor, the mean ``|w*|``, multiplies the
-    result.
+    The value is the argmin of ``(z - c)^2 / (2 mu) - (w - c) (z - c)`` over ``z`` in the gap
+    ``[q_lo, q_hi]``. The map is the identity between the outer levels at ``mu = 1``, and tends to the
+    projector as ``mu`` grows. ``mu`` is ``1/s``, the inverse of PARQ's slope parameter, which falls from 1
+    to 0.
+
+    The 1-bit levels of the paper are ``+-v`` with ``v = mean |w*|``. A map of single weights cannot know this
+    mean. In the normalised units of this library ``v`` is 1, and the scale of the layer, the mean ``|w*|``,
+    multiplies the result.
+
+    Source: PARQ (arXiv 2503.15748).
 
     Args:
         levels: the set ``Q``.

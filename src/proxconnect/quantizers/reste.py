@@ -15,21 +15,24 @@ from proxconnect.quantizers.maps import ElementwiseMap, Sharpness, sign
 
 
 def reste(m: float = 0.1, t: float = 1.5) -> ElementwiseMap:
-    """The integral of ReSTE's backward quantizer.
+    """Return the integral of ReSTE's backward quantizer.
 
-    With ``o = max(mu, 1)``: linear up to ``|w| = m``, then ``sign(w) |w|^(1/o)``, constant beyond ``t``.
-    Slope ``m^(1/o - 1)`` where ``|w| <= m``, ``(1/o) |w|^(1/o - 1)`` where ``m < |w| <= t``, 0 beyond: it
-    jumps at ``m`` unless ``o`` is 1, and at ``t``. At ``mu = 1`` this is ``clip(w, -t, t)``; as ``mu`` grows
-    it tends to ``clip(w / m, -1, 1)``. Source: ReSTE (arXiv 2308.06689), where ``o`` grows from 1 to 3 and
-    the forward quantizer is ``sign``. Argmin of ``R(z) - w z`` over its range, where ``R`` is the integral
-    from 0 of the inverse: ``m^(1 - 1/o) z`` up to ``|z| = m^(1/o)``, then ``sign(z) |z|^o``.
+    With ``o = max(mu, 1)`` the map is linear up to ``|w| = m``, then ``sign(w) |w|^(1/o)``, and constant
+    beyond ``t``. The slope is ``m^(1/o - 1)`` where ``|w| <= m``, ``(1/o) |w|^(1/o - 1)`` where
+    ``m < |w| <= t``, and 0 beyond. The slope jumps at ``t``, and at ``m`` unless ``o`` is 1.
+
+    The map is ``clip(w, -t, t)`` at ``mu = 1`` and tends to ``clip(w / m, -1, 1)`` as ``mu`` grows. Its value
+    is the argmin of ``R(z) - w z`` over its range, where ``R`` is the integral from 0 of the inverse:
+    ``m^(1 - 1/o) z`` up to ``|z| = m^(1/o)``, then ``sign(z) |z|^o``.
+
+    Source: ReSTE (arXiv 2308.06689), where ``o`` grows from 1 to 3 and the forward quantizer is ``sign``.
 
     Args:
-        m: below this the slope of the power function, infinite at 0, is held.
-        t: beyond this the slope is 0.
+        m: the slope is constant for ``|w|`` below ``m``; the slope of the power function is infinite at 0.
+        t: the slope is 0 for ``|w|`` beyond ``t``.
 
     Raises:
-        ProxConnectError: not ``0 < m < t``, or ``t`` is not finite.
+        ProxConnectError: ``0 < m < t`` does not hold, or ``t`` is not finite.
 
     >>> import torch
     >>> reste()(torch.tensor([0.05, 0.125, 1.0, 7.0]), mu=3.0)
@@ -43,23 +46,23 @@ def reste(m: float = 0.1, t: float = 1.5) -> ElementwiseMap:
 @cache
 def _reste(m: float, t: float) -> ElementwiseMap:
     def power(w: Tensor, exponent: Sharpness) -> Tensor:
-        """``|w|^exponent``, held below ``m`` and beyond ``t``."""
-        # Not torch.pow: logarithms of numbers in [m, t] are small, and this is four times as fast.
+        """Compute ``|w|^exponent``, constant below ``m`` and beyond ``t``."""
+        # Four times as fast as torch.pow, and precise since logarithms of numbers in [m, t] are small.
         return w.abs().clamp_(m, farthest(w)).log_().mul_(exponent).exp_()
 
     def farthest(w: Tensor) -> float:
-        """``t``, as far as the dtype of ``w`` goes."""
+        """Return ``t``, or the largest number of the dtype of ``w`` if that is smaller."""
         return min(t, torch.finfo(w.dtype).max)
 
     def value(w: Tensor, mu: Sharpness) -> Tensor:
-        # Where |w| < m the power is that of m, and w / m makes the line of it. The logarithm of a large t is
-        # rounded too coarsely for its exponential to stay below the end of the range.
+        # Where |w| < m the power is the power of m, and the factor w / m makes it linear. The logarithm of a
+        # large t is rounded coarsely, so its exponential may exceed the end of the range.
         root = _root(mu)
         return (w / m).clamp_(-1, 1).mul_(power(w, root).clamp_(max=farthest(w) ** root))
 
     def slope(w: Tensor, mu: Sharpness) -> Tensor:
         root, size = _root(mu), w.abs()
-        # 1 up to m, root up to t, 0 beyond.
+        # The factor is 1 up to m, root up to t, and 0 beyond.
         factor = _up_to(m, size).mul_(1 - root).add_(_up_to(t, size).mul_(root))
         return factor.mul_(power(w, root - 1))
 
@@ -105,7 +108,7 @@ def _reste(m: float, t: float) -> ElementwiseMap:
 
 
 def _up_to(bound: float, size: Tensor) -> Tensor:
-    """1 where ``size <= bound``, else 0; like ``size``."""
+    """Return 1 where ``size <= bound``, else 0."""
     return sign(bound - size, 1.0).clamp_(min=0)
 
 

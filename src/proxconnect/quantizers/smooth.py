@@ -12,7 +12,7 @@ from proxconnect.quantizers.maps import ElementwiseMap, Sharpness
 
 
 def sech_squared(half: Tensor) -> Tensor:
-    """``1 / cosh^2``, without overflow."""
+    """Compute ``1 / cosh^2(half)`` without overflow."""
     # 4 p (1 - p) with p the logistic function of -2 |half|: 1 - tanh^2 would cancel, 1 / cosh^2 overflow.
     p = half.abs().mul_(-2).sigmoid_()
     return p.addcmul_(p, p, value=-1).mul_(4)
@@ -64,11 +64,13 @@ tanh = ElementwiseMap(
     argmin="R(z) - w z over z in [-k, k], R(z) = (k / 2 mu) ((1+y) log(1+y) + (1-y) log(1-y)), y = z/k",
     limits=("w", "sign(w)"),
 )
-"""``k tanh(mu w)`` with ``k = max(1/mu, 1)``, EDE's ``t`` being ``mu``. Slope ``max(mu, 1) sech^2(mu w)``.
+"""The map ``k tanh(mu w)`` with ``k = max(1/mu, 1)``; its slope is ``max(mu, 1) sech^2(mu w)``.
 
-Argmin of ``R(z) - w z`` over ``z`` in ``[-k, k]``, where with ``y = z/k``
-``R(z) = (k / 2 mu) ((1+y) log(1+y) + (1-y) log(1-y))``. Tends to ``sign`` (0 at 0) as ``mu`` grows and to the
-identity as it vanishes.
+Its value is the argmin of ``R(z) - w z`` over ``z`` in ``[-k, k]``, where
+``R(z) = (k / 2 mu) ((1+y) log(1+y) + (1-y) log(1-y))`` with ``y = z/k``. The map tends to ``sign`` (0 at 0)
+as ``mu`` grows and to the identity as ``mu`` vanishes.
+
+Source: EDE of IR-Net (arXiv 1909.10788), whose ``t`` is ``mu``.
 """
 
 
@@ -115,9 +117,11 @@ polynomial = ElementwiseMap(
     argmin="R(z) - w z over z in [-1, 1], R(z) = (a - (2/3) (1 - (1-a)^(3/2))) / mu, a = |z|",
     limits=("0", "sign(w)"),
 )
-"""``2u + u^2`` on ``[-1, 0)``, ``2u - u^2`` on ``[0, 1)``, ``sign`` outside, with ``u = mu w``.
+"""The map ``2u + u^2`` on ``[-1, 0)``, ``2u - u^2`` on ``[0, 1)``, and ``sign`` outside, with ``u = mu w``.
 
-Slope ``mu (2 - 2 |u|)`` inside, 0 outside. Argmin of ``R(z) - w z`` over ``z`` in ``[-1, 1]``, where
-``R(z) = (a - (2/3) (1 - (1-a)^(3/2))) / mu`` with ``a = |z|``. Tends to ``sign`` (0 at 0) as ``mu`` grows and
-to 0 as it vanishes.
+Its slope is ``mu (2 - 2 |u|)`` inside and 0 outside. Its value is the argmin of ``R(z) - w z`` over ``z`` in
+``[-1, 1]``, where ``R(z) = (a - (2/3) (1 - (1-a)^(3/2))) / mu`` with ``a = |z|``. The map tends to ``sign``
+(0 at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
+
+Source: Bi-Real Net (arXiv 1808.00278).
 """

@@ -39,12 +39,12 @@ def _sign_swish_slope(w: Tensor, mu: Sharpness) -> Tensor:
 
 
 def _minus_size(w: Tensor, mu: Sharpness) -> Tensor:
-    """``-|u|``, ``u = mu w``."""
+    """Compute ``-|u|`` with ``u = mu w``."""
     return w.abs().mul_(-mu).clamp_(min=-2 * _SATURATED)
 
 
 def _quarter_of_slope(minus_size: Tensor) -> Tensor:
-    """``sech^2(u/2) (1 - (u/2) tanh(u/2)) / 4`` from ``-|u|``."""
+    """Compute ``sech^2(u/2) (1 - (u/2) tanh(u/2)) / 4`` from ``-|u|``."""
     # With p its logistic function, sech^2(u/2) = 4 p (1 - p) and tanh(|u|/2) = 1 - 2 p.
     p = torch.sigmoid(minus_size)
     rise = (0.5 - p).mul_(minus_size).add_(1)
@@ -73,7 +73,7 @@ def _monotone_part_potential(z: Tensor, mu: float) -> Tensor:
 
 
 def _inverse_half(value: Tensor) -> Tensor:
-    """``h`` in ``[0, TURN]`` with ``tanh h + h sech^2 h = value``, by bisection down to the last bit."""
+    """Solve ``tanh h + h sech^2 h = value`` for ``h`` in ``[0, TURN]``, by bisection down to the last bit."""
     low, high = torch.zeros_like(value), torch.full_like(value, TURN)
     for _ in range(60):
         middle = (low + high) / 2
@@ -93,25 +93,29 @@ sign_swish = ElementwiseMap(
     source="BNN+, arXiv 1812.11800",
     limits=("0", "sign(w)"),
 )
-"""``tanh(u/2) + (u/2) sech^2(u/2)`` with ``u = mu w``.
+"""The map ``tanh(u/2) + (u/2) sech^2(u/2)`` with ``u = mu w``.
 
-Equal to ``2 s (1 + u (1 - s)) - 1`` with ``s`` the logistic function of ``u``. Slope
-``mu sech^2(u/2) (1 - (u/2) tanh(u/2))``. Not monotone: it turns at ``|u| = 2.39936``, where its modulus is
-1.19968, then falls to 1. So it is no proximal map; its part between the turns is one, and the declared
-potential is that of this part: ``R = (mu w^2/2) sech^2(mu w/2)`` at its value at ``w``. Tends to ``sign`` (0
-at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
+It equals ``2 s (1 + u (1 - s)) - 1``, where ``s`` is the logistic function of ``u``. Its slope is
+``mu sech^2(u/2) (1 - (u/2) tanh(u/2))``. The map tends to ``sign`` (0 at 0) as ``mu`` grows and to 0 as
+``mu`` vanishes.
+
+The map is not monotone: its modulus rises to 1.19968 at ``|u| = 2.39936`` and then falls to 1. So it is not a
+proximal map. Its part between the turning points is one, and ``potential`` belongs to this part: at the value
+of the map at ``w``, ``R = (mu w^2/2) sech^2(mu w/2)``.
+
+Source: BNN+ (arXiv 1812.11800).
 """
 
 
 def _monotone_value(w: Tensor, mu: Sharpness) -> Tensor:
-    # Larger by some roundings, so that the value at the turn and beyond is 1, not nearly so.
+    # The quotient is larger by some roundings, so that the value at the turn and beyond is exactly 1.
     peak = TURN * (1 - 4 * torch.finfo(w.dtype).eps)
     return _swish(_half_argument(w, mu, TURN)).div_(peak).clamp_(-1, 1)
 
 
 def _monotone_slope(w: Tensor, mu: Sharpness) -> Tensor:
     minus_size = _minus_size(w, mu)
-    # Near the turn the slope is 0 up to its rounding, which may take it below.
+    # Near the turn the slope is 0 up to rounding, which may make it negative.
     slope = _quarter_of_slope(minus_size).clamp_(min=0)
     return kept_inside(slope, minus_size, 2 * TURN).mul_(4 * mu / TURN)
 
@@ -137,9 +141,10 @@ monotone_sign_swish = ElementwiseMap(
     argmin="R(z) - w z over z in [-1, 1], R = (mu v^2/2) sech^2(mu v/2) / 1.19968 at z the value at v",
     limits=("0", "sign(w)"),
 )
-"""Sign-swish between its turning points, divided by its value there; ``sign`` beyond. Slope 0 beyond.
+"""The map that is sign-swish / 1.19968 between the turning points of sign-swish, and ``sign`` beyond.
 
-The variant whose every latent is covered by the theory: nondecreasing and continuously differentiable. Argmin
-of ``R(z) - w z`` over ``z`` in ``[-1, 1]``, with ``R = (mu v^2/2) sech^2(mu v/2) / 1.19968`` where ``z`` is
-the value at ``v``. Tends to ``sign`` (0 at 0) as ``mu`` grows and to 0 as ``mu`` vanishes.
+The map is nondecreasing and continuously differentiable, so the theory covers every latent; its slope beyond
+the turning points is 0. Its value is the argmin of ``R(z) - w z`` over ``z`` in ``[-1, 1]``, where
+``R = (mu v^2/2) sech^2(mu v/2) / 1.19968`` at the value ``z`` of ``v``. The map tends to ``sign`` (0 at 0) as
+``mu`` grows and to 0 as ``mu`` vanishes.
 """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinaryWeight, WeightParts, binarized_weights
 from proxconnect.quantizers import projector
-from proxconnect.quantizers.pair import lent
+from proxconnect.quantizers.pair import safe_argument
 from proxconnect.theory import outside_exact_interval
 
 # Below this share of its peak, B stops a gradient: all of bnn's clip, the far tails of smooth slopes.
@@ -59,7 +59,7 @@ def layer_statistics(
             continue
         latent = quantizer.normalized(found.latent)
         forward = quantizer.pair.forward
-        value = forward(lent(latent, forward), quantizer.mu)
+        value = forward(safe_argument(latent, forward), quantizer.mu)
         nearest = projector(quantizer.config.levels)(value, 1.0)
         statistics[name] = {"level_distance": float((value - nearest).abs().mean())}
         if name in outside:
@@ -95,7 +95,7 @@ def latent_histogram(model: nn.Module) -> list[float]:
 
 def _killed(gradient: Tensor, latent: Tensor, quantizer: BinaryWeight) -> float:
     backward = quantizer.pair.backward
-    slope = backward(lent(latent, backward), quantizer.mu).abs()
+    slope = backward(safe_argument(latent, backward), quantizer.mu).abs()
     # Where no latent is left near 0, the slope's peak is not among theirs.
     peak = torch.maximum(slope.max(), backward(latent.new_zeros(1), quantizer.mu).abs().max())
     size = gradient.abs()
