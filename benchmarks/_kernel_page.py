@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from _bars import Bar, bars_table
 from _rounds import ROUNDS, machine, median_interval, ratio
 
-from proxconnect._files import written_whole
-from proxconnect.engine import kernels
+from proxconnect import kernels
+from proxconnect.base.files import written_whole
 
 RESULTS = Path("docs/results")
 INSTRUCTIONS = {"W1A1": "carry_save", "W1A8": "dot", "W1A6": "table_dot", "W1A32": "look_up"}  # ceilings

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from proxconnect.engine import kernels
+from proxconnect import kernels
 from proxconnect.trainer import origin
 
 ROUNDS = 25

@@ -17,7 +17,7 @@ from typing import Any
 from _rounds import machine
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.trainer import evaluate_split
 
 RESULTS = Path("docs/results")

@@ -17,9 +17,9 @@ import torch
 from _rounds import Run, machine, median_interval, rounds
 from torch.nn import functional
 
-from proxconnect._files import written_whole
-from proxconnect.engine import kernels
-from proxconnect.engine.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds, pack_signs
+from proxconnect import kernels
+from proxconnect.base.files import written_whole
+from proxconnect.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds, pack_signs
 
 RESULTS = Path("docs/results")
 INPUTS, OUTPUTS = 32, 16

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.trainer import origin
 
 RUNS = Path("runs/cifar10")

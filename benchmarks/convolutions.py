@@ -24,7 +24,7 @@ from _larq_peer import LARQ, LarqPeer
 from _rounds import Ceiling, Run, ceilings, rounds, versions, with_kernels
 from torch import Tensor
 
-from proxconnect.engine import kernels
+from proxconnect import kernels
 
 SHAPES = ((56, 64), (28, 128), (14, 256), (7, 512))  # height and width, channels: those of ResNets
 LIBRARIES = ("torch", "onnxruntime", "openvino")

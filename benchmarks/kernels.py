@@ -23,7 +23,7 @@ from _product_peers import PEERS, Peer
 from _rounds import Ceiling, Run, ceilings, rounds, versions, with_kernels
 from torch import Tensor
 
-from proxconnect.engine import kernels
+from proxconnect import kernels
 
 OF_LAYERS = ((1, 4096, 4096), (197, 768, 768), (512, 3072, 768), (1024, 1024, 1024))
 OF_RESNETS = ((3136, 64, 576), (784, 128, 1152), (196, 256, 2304), (49, 512, 4608))

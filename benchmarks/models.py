@@ -20,7 +20,7 @@ import torch
 from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.engine import active_kernels
 from proxconnect.models import create_model
 

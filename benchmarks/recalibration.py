@@ -21,7 +21,7 @@ from _rounds import machine
 from torch import nn
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.data import Batches, ImageData, load_data
 from proxconnect.errors import ProxConnectError
 from proxconnect.trainer import evaluate, read_checkpoint

@@ -3,7 +3,7 @@
     python benchmarks/thin_convolutions.py
 
 One image on one thread; the processor's time, the least of some rounds, so that a busy machine does little
-harm. ``engine/_kernel_of.py`` leaves a convolution unpacked by what this table shows. ``torch`` is
+harm. ``engine/_kernel_choice.py`` leaves a convolution unpacked by what this table shows. ``torch`` is
 the convolution in float32 without binarization, ``unpacked`` that with the weight unpacked in each call.
 """
 
@@ -18,8 +18,8 @@ from torch import nn
 
 import proxconnect as pc
 from proxconnect.engine import PackedLayer
-from proxconnect.engine._layer_product import LayerProduct
-from proxconnect.engine._use import use_of_layer
+from proxconnect.engine._layer_geometry import use_of_layer
+from proxconnect.engine._packed_forward import LayerProduct
 
 ROUNDS, SECONDS = 5, 0.02
 # Inputs and outputs of a group, groups, size of the kernel, size of the image.

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.layers import activation_quantizers, binarized_weights
 from proxconnect.models import create_model
 from proxconnect.trainer import origin

@@ -22,7 +22,7 @@ from _rounds import machine, median_interval, ratio
 from torch.nn import functional
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.data import Batches, load_data
 from proxconnect.models import create_model
 from proxconnect.trainer.precision import computing_in

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import proxconnect as pc
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.trainer import evaluate_split, origin
 
 ZOO = Path(__file__).parents[1] / "src" / "proxconnect" / "zoo"

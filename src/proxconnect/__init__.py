@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from proxconnect import zoo
-from proxconnect._version import __version__
+from proxconnect.base.version import __version__
 from proxconnect.errors import ProxConnectError
-from proxconnect.io import inspect, load, pack_, save
 from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
 from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
+from proxconnect.packing import inspect, load, pack_, save
 from proxconnect.quantizers import ForwardBackward, method, methods
-from proxconnect.summary import summary
+from proxconnect.summaries import summary
 from proxconnect.theory import Certificate, check, implicit_regularizer, repair, synthesize
 
 __all__ = [

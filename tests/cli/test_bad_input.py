@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import proxconnect as pc
-from proxconnect import _files
+from proxconnect.base import files
 from proxconnect.cli.app import run
 from proxconnect.trainer import read_checkpoint
 
@@ -204,9 +204,9 @@ def test_disks_that_are_full_or_read_only(
         raise OSError(number, os.strerror(number))
 
     if number == errno.ENOSPC:
-        monkeypatch.setattr(_files.os, "fsync", refuse)
+        monkeypatch.setattr(files.os, "fsync", refuse)
     else:
-        monkeypatch.setattr(_files.tempfile, "mkdtemp", refuse)
+        monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
     if command == "train":
         Path("new").mkdir()  # as it would be made
         arguments = NEW

@@ -9,7 +9,7 @@ import numpy as np
 from case_parts import Case, Cases, finish, numbers, or_empty
 from kernel_reference import Array, finished, pack, sign, w1a1_conv, w1a8_conv, w1a32_conv
 
-from proxconnect.engine.kernels import Geometry
+from proxconnect.kernels import Geometry
 
 # Outputs and channels are those of a group. The lengths of the lists share no divisor.
 OUTPUTS = [1, 8, 15, 17, 33]

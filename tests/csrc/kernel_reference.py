@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import ArrayLike
 
-from proxconnect.engine.kernels import Geometry
+from proxconnect.kernels import Geometry
 
 Array = np.ndarray
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from building import build, output_of, tool
 
-from proxconnect.engine import kernels
+from proxconnect import kernels
 
 TO_ARM = (
     *("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", "-DCMAKE_EXE_LINKER_FLAGS=-static"),

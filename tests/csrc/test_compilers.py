@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from building import build, output_of
 
-from proxconnect.engine import kernels
+from proxconnect import kernels
 
 ROOT = Path(__file__).parents[2]
 UNPACKED = ROOT / ".compilers" / "bin"  # where tools/compilers puts those that the system does not offer

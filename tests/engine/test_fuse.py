@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 import proxconnect as pc
 from proxconnect.engine import Network
-from proxconnect.engine._operands import LinearOperand
-from proxconnect.engine._product import Product
+from proxconnect.engine._kernel_call import Product
+from proxconnect.engine._operand_layout import LinearOperand
 from proxconnect.engine.fusion import fuse
 from proxconnect.engine.fusion._thresholds import thresholds
-from proxconnect.engine.kernels import Affine, Panels, Thresholds
 from proxconnect.format import InputSpec
 from proxconnect.format.bits import pack_bits, unpack_bits
 from proxconnect.graph import Graph, Node, TensorName, Value
 from proxconnect.graph.operators import resolve
+from proxconnect.kernels import Affine, Panels, Thresholds
 from proxconnect.models import CifarResNet, VisionTransformer
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import proxconnect as pc
-from proxconnect.engine._operands import ConvOperand, LinearOperand
-from proxconnect.engine.kernels import ConvPanels, Geometry, Panels, Thresholds
+from proxconnect.engine._operand_layout import ConvOperand, LinearOperand
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import pack_bits, packed_width
+from proxconnect.kernels import ConvPanels, Geometry, Panels, Thresholds
 
 
 class Model(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import proxconnect as pc
-from proxconnect.engine.kernels import active_kernels, kernel_sets, use_kernels
+from proxconnect.kernels import active_kernels, kernel_sets, use_kernels
 from proxconnect.layers import BinaryActivation, activation_quantizers
 from proxconnect.layers._compiled import _COMPILED, compiled_pair, dense, mean_magnitudes
 from proxconnect.layers._scaled_product import scale_outputs_

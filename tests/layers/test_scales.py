@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 import proxconnect as pc
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 from proxconnect.layers import hardened_weights
 from proxconnect.layers._scales import exact_scale, least_squares_scale, mean_scale
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proxconnect import _files
+from proxconnect.base import files
 from proxconnect.cli.app import run
 from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer import folder, read_checkpoint
@@ -62,7 +62,7 @@ def test_a_run_killed_before_any_of_its_files_appears(
 ) -> None:
     out, copy = tmp_path / "run", tmp_path / "copy"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_files.shutil, "rmtree", lambda *arguments, **options: None)
+        patch.setattr(files.shutil, "rmtree", lambda *arguments, **options: None)
         kill_at(moment, patch, (Path, "replace"))
         with pytest.raises(KilledError):
             run([*TRAIN.split(), "--out", str(out)])

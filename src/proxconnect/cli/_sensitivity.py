@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from proxconnect._files import writable_target
+from proxconnect.base.files import writable_target
 from proxconnect.errors import TrainingError
 
 # Enough for the statistics of a BatchNorm.

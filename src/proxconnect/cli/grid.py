@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from proxconnect._files import make_folder
+from proxconnect.base.files import make_folder
 from proxconnect.errors import TrainingError
 
 

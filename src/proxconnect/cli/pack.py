@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxconnect._files import writable_target
+from proxconnect.base.files import writable_target
 from proxconnect.errors import ProxConnectError
 
 if TYPE_CHECKING:

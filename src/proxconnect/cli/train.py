@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.cli._train_options import with_config_options
 from proxconnect.errors import TrainingError
 from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE, interrupted

@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from proxconnect._files import make_folder, written_whole
-from proxconnect._optional import needed_for
+from proxconnect.base.files import make_folder, written_whole
+from proxconnect.base.optional import needed_for
 from proxconnect.data._decode import Form, decoded
 from proxconnect.data._encoded import EncodedImages
 from proxconnect.errors import DataError, WriteError

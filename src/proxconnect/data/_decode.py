@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from proxconnect._optional import needed_for
+from proxconnect.base.optional import needed_for
 from proxconnect.data._encoded import EncodedImages
 from proxconnect.errors import DataError
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import torch
 
-from proxconnect._optional import needed_for
+from proxconnect.base.optional import needed_for
 from proxconnect.data.images import ImageSet
 
 CLASSES = tuple("0123456789")

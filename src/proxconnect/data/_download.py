@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import make_folder, written_whole
-from proxconnect._optional import needed_for
+from proxconnect.base.files import make_folder, written_whole
+from proxconnect.base.optional import needed_for
 from proxconnect.errors import DataError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

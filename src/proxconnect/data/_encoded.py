@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxconnect._files import content_of
+from proxconnect.base.files import content_of
 from proxconnect.errors import DataError
 
 # Far above any data set of images; keeps a corrupt label from claiming memory for its class names.

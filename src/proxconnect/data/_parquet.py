@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxconnect._optional import needed_for
+from proxconnect.base.optional import needed_for
 from proxconnect.data._encoded import EncodedImages, class_names
 from proxconnect.errors import DataError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from proxconnect._optional import needed_for
+from proxconnect.base.optional import needed_for
 from proxconnect.data._decode import opened, pixels, upright
 from proxconnect.data._encoded import file_content
 from proxconnect.data.batches import normalised

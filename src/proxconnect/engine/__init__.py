@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from proxconnect._kernel_sets import active_kernels, cpu_features, kernel_sets, use_kernels
-from proxconnect.engine._kernel_of import KERNELS, check_kernels
+from proxconnect.engine._kernel_choice import KERNELS, check_kernels
 from proxconnect.engine.layers import (
     PackedConv1d,
     PackedConv2d,
@@ -16,6 +15,7 @@ from proxconnect.engine.layers import (
 )
 from proxconnect.engine.network import Network, packed_weight
 from proxconnect.engine.weight import PackedWeight
+from proxconnect.kernels._sets import active_kernels, cpu_features, kernel_sets, use_kernels
 
 __all__ = [
     "KERNELS",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from proxconnect.engine._kernel_of import UNPACKED, kernel_of
-from proxconnect.engine._layer_product import LayerProduct
-from proxconnect.engine._use import use_of_layer
+from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
+from proxconnect.engine._layer_geometry import use_of_layer
+from proxconnect.engine._packed_forward import LayerProduct
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.layers import read_weights_anew, scale_name
 

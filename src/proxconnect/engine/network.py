@@ -8,8 +8,8 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from proxconnect._memory import differentiated
-from proxconnect.engine._kernel_of import UNPACKED
+from proxconnect.base.eager import differentiated
+from proxconnect.engine._kernel_choice import UNPACKED
 from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError, ProxConnectError

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from proxconnect.engine._kernel_of import check_kernels
-from proxconnect.engine._operators import unpack
+from proxconnect.engine._kernel_choice import check_kernels
+from proxconnect.engine._torch_operators import unpack
 from proxconnect.format import BinaryTensor, unpack_weight
 
 

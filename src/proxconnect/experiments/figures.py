@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from proxconnect._figures import figure_to
+from proxconnect.base.figures import figure_to
 
 _STYLES = ("-", "--", ":")
 _PANELS = 6

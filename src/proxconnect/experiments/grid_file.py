@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import content_of
+from proxconnect.base.files import content_of
 from proxconnect.errors import ProxConnectError, TrainingError, unknown_name
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table, label_of
 from proxconnect.optim import RULES, default_method

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proxconnect.experiments.results import Results
-from proxconnect.io import load
+from proxconnect.packing import load
 from proxconnect.trainer import evaluate_split, origin
 
 PACKED_FILE = "model.safetensors"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import make_folder, written_whole
+from proxconnect.base.files import make_folder, written_whole
 from proxconnect.experiments.figures import FIGURES
 from proxconnect.experiments.findings import with_rendered_parts
 from proxconnect.experiments.tables import page

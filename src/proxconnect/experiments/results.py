@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import make_folder, written_whole
+from proxconnect.base.files import make_folder, written_whole
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table
 from proxconnect.experiments.record import decisive, refuse_difference

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from proxconnect._optional import needed_for
+from proxconnect.base.optional import needed_for
 from proxconnect.experiments.figures import FIGURES
 
 PENDING = "pending"

@@ -3,7 +3,7 @@
 Element i of a row is bit ``i % 8`` of byte ``i // 8``, least significant bit first; +1 is 1 and -1 is 0.
 Every row (output channel) starts on a new byte, and the bits left over in its last byte are zero.
 
-This is the plain form of the operation; ``proxconnect.engine.kernels`` has the fast one.
+This is the plain form of the operation; ``proxconnect.kernels`` has the fast one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from proxconnect._memory import watched
+from proxconnect.base.eager import watched
 from proxconnect.errors import FormatError, ProxConnectError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 from proxconnect.errors import FormatError
 from proxconnect.format._json import (
     Check,
@@ -42,7 +42,7 @@ class BinaryTensor:
 
     ``group`` inputs of an output channel share a scale; without it, a channel's or all. ``transposed`` is the
     number of groups of a transposed convolution, or 1 for a matrix that inputs are multiplied with from the
-    left: see :class:`proxconnect._rows.Rows`. ``accumulator``, one of
+    left: see :class:`proxconnect.base.rows.Rows`. ``accumulator``, one of
     :data:`ACCUMULATORS`, is there for layers with binary input: ``"32"``, or what becomes of a sum beyond how
     many bits.
     """

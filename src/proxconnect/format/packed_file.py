@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from proxconnect._files import content_of, written_whole
+from proxconnect.base.files import content_of, written_whole
 from proxconnect.errors import FormatError
 from proxconnect.format import container
 from proxconnect.format.header import NO_HASH, Header

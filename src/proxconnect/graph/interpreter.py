@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from proxconnect._memory import traced, watched
+from proxconnect.base.eager import traced, watched
 from proxconnect.errors import ProxConnectError
 from proxconnect.format import InputSpec, torch_dtype
 from proxconnect.graph.graph import Graph, Node, TensorName, Value, leaves, map_leaves

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from proxconnect import _native
-from proxconnect._kernel_sets import apply_environment
-from proxconnect._memory import differentiated_forwards, pointer, watched
+from proxconnect.base.eager import differentiated_forwards, pointer, watched
+from proxconnect.kernels._sets import apply_environment
 from proxconnect.quantizers import (
     ForwardBackward,
     binary_relax,

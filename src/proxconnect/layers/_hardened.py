@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 from proxconnect.layers._tensors import full_name
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 from proxconnect.layers._compiled import compiled_pair
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
 from proxconnect.layers._scales import BINARY, exact_scale, least_squares_scale, mean_scale, scale_shape

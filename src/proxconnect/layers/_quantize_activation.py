@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from proxconnect._memory import watched
+from proxconnect.base.eager import watched
 from proxconnect.layers._compiled import Compiled, CompiledPair, dense, laid_out, marked, marked_gradient
 from proxconnect.quantizers.pair import safe_argument
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from proxconnect._memory import differentiated_forwards, transformed, watched
-from proxconnect._rows import Rows
+from proxconnect.base.eager import differentiated_forwards, transformed, watched
+from proxconnect.base.rows import Rows
 from proxconnect.layers._compiled import CompiledPair, dense, mean_magnitudes
 from proxconnect.quantizers.pair import present_sharpness
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from proxconnect import _native
-from proxconnect._kernel_sets import apply_environment
-from proxconnect._memory import pointer
+from proxconnect.base.eager import pointer
+from proxconnect.kernels._sets import apply_environment
 from proxconnect.layers._compiled import dense
 
 

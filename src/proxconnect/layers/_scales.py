@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 from proxconnect.layers._compiled import mean_magnitudes
 from proxconnect.quantizers import projector
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 
 LINEAR_AND_CONV = (
     nn.Linear,

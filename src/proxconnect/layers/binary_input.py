@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from proxconnect._memory import differentiated_forwards, transformed
+from proxconnect.base.eager import differentiated_forwards, transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinaryWeight, binary_weight, latent_weight
 from proxconnect.layers._scaled_product import Convolution, LinearMap, MatrixProduct, scaled_product

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from proxconnect._rows import Rows
+from proxconnect.base.rows import Rows
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._attachment import restore_latents
 from proxconnect.layers._hardened import (

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from proxconnect._memory import differentiated_forwards, transformed
+from proxconnect.base.eager import differentiated_forwards, transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, Slope, slope_of
 

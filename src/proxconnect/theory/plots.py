@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from proxconnect._figures import figure_to
+from proxconnect.base.figures import figure_to
 from proxconnect.quantizers import ElementwiseMap, ForwardBackward
 from proxconnect.theory._panels import (
     LATENTS,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxconnect._files import written_whole
+from proxconnect.base.files import written_whole
 from proxconnect.data import check_preprocessing
 from proxconnect.errors import ProxConnectError, TrainingError
 from proxconnect.layers import binarize_

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
-from proxconnect._files import cannot_write
+from proxconnect.base.files import cannot_write
 from proxconnect.data import Batches, ImageData
 from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer._process import is_main_process

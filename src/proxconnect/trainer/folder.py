@@ -6,7 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from proxconnect._files import cannot_write, make_folder, remove_leftovers
+from proxconnect.base.files import cannot_write, make_folder, remove_leftovers
 from proxconnect.errors import TrainingError, WriteError
 
 CHECKPOINT_FILE = "checkpoint"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from proxconnect._version import __version__
+from proxconnect.base.version import __version__
 
 
 def origin() -> dict[str, Any]:

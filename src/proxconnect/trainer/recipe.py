@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from proxconnect._files import content_of
+from proxconnect.base.files import content_of
 from proxconnect.errors import TrainingError
 from proxconnect.trainer.config import check_options
 

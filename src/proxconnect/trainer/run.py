@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from proxconnect._files import written_whole
-from proxconnect._optional import needed_for
+from proxconnect.base.files import written_whole
+from proxconnect.base.optional import needed_for
 from proxconnect.data import ImageData, load_data, preprocessing
 from proxconnect.errors import DataError, TrainingError
 from proxconnect.trainer._process import is_main_process

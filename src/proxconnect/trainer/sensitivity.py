@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from proxconnect._figures import figure_to
+from proxconnect.base.figures import figure_to
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import (
     LINEAR_AND_CONV,

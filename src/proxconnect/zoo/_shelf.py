@@ -9,7 +9,7 @@ from typing import Any
 
 from proxconnect.engine import Network
 from proxconnect.errors import FormatError, ProxConnectError, unknown_name
-from proxconnect.io import load as load_file
+from proxconnect.packing import load as load_file
 
 _SHELF = Path(__file__).parent
 

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxconnect.engine._kernel_of import UNPACKED, kernel_of
-from proxconnect.engine._product import Product, lay_out, scale_of
-from proxconnect.engine._use import Use
+from proxconnect.engine._kernel_call import Product, lay_out, scale_of
+from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
+from proxconnect.engine._layer_geometry import Use
 from proxconnect.engine.fusion._dependence import Dependence
-from proxconnect.engine.kernels import Affine
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.graph import Shape, TensorName, Value
 from proxconnect.graph.draft import Draft
 from proxconnect.graph.operators import resolve
+from proxconnect.kernels import Affine
 from proxconnect.quantizers import sign
 
 SIGN, PACK, SUMS, PRODUCT = (f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product"))

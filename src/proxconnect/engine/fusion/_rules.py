@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import torch
 
-from proxconnect.engine._product import scale_of
-from proxconnect.engine._use import ADDMM, use_of_node
+from proxconnect.engine._kernel_call import scale_of
+from proxconnect.engine._layer_geometry import ADDMM, use_of_node
 from proxconnect.engine.fusion._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
 from proxconnect.engine.fusion._thresholds import thresholds
-from proxconnect.engine.kernels import Affine
 from proxconnect.graph import Node, TensorName, Value
+from proxconnect.kernels import Affine
 
 Rule = Callable[[Rewriting, int, Node], None]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from proxconnect.engine._product import Product
-from proxconnect.engine.kernels import Thresholds
+from proxconnect.engine._kernel_call import Product
 from proxconnect.graph import Node, TensorName, Value
 from proxconnect.graph.operators import resolve
+from proxconnect.kernels import Thresholds
 
 # Operators that never fall, or never rise, in their first argument: each rounds a monotone function, and
 # rounding is monotone.

@@ -1,0 +1,48 @@
+"""The compiled kernels, behind checked arguments.
+
+Weights of one bit times activations of one bit (W1A1), of eight bits (W1A8) or in float32 (W1A32). A weight
+is laid out once as :class:`Panels`, or as :class:`ConvPanels` for convolutions; what follows the sums is
+given as :class:`Affine` or :class:`Thresholds` and done while they are in registers. As many threads work
+as ``torch.get_num_threads()`` says. Every kernel set and every number of threads gives the same bits.
+
+Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
+"""
+
+from __future__ import annotations
+
+from proxconnect.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.kernels._epilogues import Affine, Thresholds
+from proxconnect.kernels._packing import pack_pixels, pack_signs, unpack_weights
+from proxconnect.kernels._panels import Panels
+from proxconnect.kernels._sets import active_kernels, cpu_features, kernel_sets, use_kernels
+from proxconnect.kernels._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
+from proxconnect.kernels._w1a1_conv import w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
+from proxconnect.kernels._w1a8 import w1a8
+from proxconnect.kernels._w1a8_conv import w1a8_conv
+from proxconnect.kernels._w1a32 import w1a32
+from proxconnect.kernels._w1a32_conv import w1a32_conv
+
+__all__ = [
+    "Affine",
+    "ConvPanels",
+    "Geometry",
+    "Panels",
+    "Thresholds",
+    "active_kernels",
+    "cpu_features",
+    "kernel_sets",
+    "pack_pixels",
+    "pack_signs",
+    "unpack_weights",
+    "use_kernels",
+    "w1a1_affine",
+    "w1a1_conv_affine",
+    "w1a1_conv_signs",
+    "w1a1_conv_sums",
+    "w1a1_signs",
+    "w1a1_sums",
+    "w1a8",
+    "w1a8_conv",
+    "w1a32",
+    "w1a32_conv",
+]

@@ -1,0 +1,172 @@
+"""What follows a sum of products before it leaves the registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from proxconnect.base.eager import pointer
+from proxconnect.errors import ProxConnectError
+from proxconnect.format.bits import pack_bits
+from proxconnect.kernels._address import address_of_shape
+from proxconnect.kernels._conv_panels import ConvPanels
+from proxconnect.kernels._panels import Panels
+
+
+class Affine:
+    """``y = prelu(s * scale + bias + residual)`` in float32, each operation rounded by itself.
+
+    Scale and bias hold whatever is constant: the weight's scale, a layer's bias, a BatchNorm.
+
+    Args:
+        scale: of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
+        bias: of shape (n,); zeros where absent.
+        slope: of shape (n,): the slope of the PReLU at y < 0; no PReLU where absent.
+
+    Raises:
+        ProxConnectError: a shape is not as described, or a tensor is not floating point on the CPU.
+
+    >>> Affine(torch.ones(3))
+    Affine(n=3, groups=1)
+    """
+
+    def __init__(self, scale: Tensor, bias: Tensor | None = None, slope: Tensor | None = None) -> None:
+        if scale.ndim not in (1, 2):
+            raise ProxConnectError(f"scale has shape {tuple(scale.shape)}; expected (n,) or (groups, n)")
+        self.n = scale.shape[-1]
+        self.groups = 1 if scale.ndim == 1 else scale.shape[0]
+        self.scale = _constant(scale, "scale", scale.shape)
+        self.bias = (
+            torch.zeros(self.n, dtype=torch.float32, device="cpu")
+            if bias is None
+            else _constant(bias, "bias", (self.n,))
+        )
+        self.slope = None if slope is None else _constant(slope, "slope", (self.n,))
+
+    def arguments(
+        self, weight: Panels | ConvPanels, rows: tuple[int, ...], residual: Tensor | None, groups: int = 1
+    ) -> tuple[int, int, int, int]:
+        """What compiled code takes: addresses of residual, scale, bias and slope, 0 for what is absent.
+
+        Args:
+            weight: what the sums are of.
+            rows: the shape of the output before the n outputs, which come last.
+            residual: float32 of the output's shape, contiguous.
+            groups: groups of inputs, each with a scale of its own.
+
+        Raises:
+            ProxConnectError: the outputs are not those of ``weight``, the groups are not ``groups``, or the
+                residual is not as described.
+        """
+        if self.n != weight.n:
+            raise _other_outputs("affine", self.n, weight)
+        if self.groups != groups:
+            raise ProxConnectError(f"affine has scales for {self.groups} groups of inputs; expected {groups}")
+        residual_address = 0
+        if residual is not None:
+            shape = (*rows, self.n)
+            residual_address = address_of_shape(
+                residual, "residual", torch.float32, shape, "that of the output"
+            )
+        slope = 0 if self.slope is None else pointer(self.slope)
+        return residual_address, pointer(self.scale), pointer(self.bias), slope
+
+    def __repr__(self) -> str:
+        return f"Affine(n={self.n}, groups={self.groups})"
+
+
+class Thresholds:
+    """The sign of an affine function of a sum, decided on integers: ``(s >= threshold) != flip``.
+
+    ``sign(s * scale + bias)`` in float32 turns once as s grows: upwards for a positive scale, downwards for a
+    negative one. The turning point is found by evaluating the float32 expression itself, so the decision is
+    that of the expression for every sum.
+
+    Args:
+        scale: of shape (n,), finite.
+        bias: of shape (n,), finite.
+        k: products in a sum, so that ``-k <= s <= k``.
+        wrap: sums are kept in 8 bits, so that ``-128 <= s <= 127``.
+
+    Attributes:
+        threshold: int32 of shape (n,).
+        flip: uint8 of shape (1, packed_width(n)), bits.
+
+    Raises:
+        ProxConnectError: scale and bias are not as described.
+
+    >>> fold = Thresholds(torch.tensor([1.0, -1.0]), torch.tensor([-2.5, 3.0]), k=9)
+    >>> fold.threshold, fold.flip
+    (tensor([3, 4], dtype=torch.int32), tensor([[2]], dtype=torch.uint8))
+    """
+
+    def __init__(self, scale: Tensor, bias: Tensor, k: int, *, wrap: bool = False) -> None:
+        self.n = scale.numel()
+        scale = _constant(scale, "scale", (self.n,))
+        bias = _constant(bias, "bias", (self.n,))
+        for name, values in (("scale", scale), ("bias", bias)):
+            if not values.isfinite().all():
+                raise ProxConnectError(f"{name} holds an infinity or a NaN; no threshold stands for it")
+        self._turn(lambda sums: sums.to(torch.float32) * scale + bias >= 0, k, wrap)
+
+    @classmethod
+    def deciding(
+        cls, decide: Callable[[Tensor], Tensor], n: int, k: int, *, wrap: bool = False
+    ) -> Thresholds:
+        """Thresholds of any decisions that turn at most once as the sums grow.
+
+        Args:
+            decide: from sums, int64 of shape (n,), to decisions, bool of the same shape.
+            n: outputs.
+            k: products in a sum.
+            wrap: as above.
+
+        >>> Thresholds.deciding(lambda sums: sums * sums * sums >= 8, n=1, k=9).threshold
+        tensor([2], dtype=torch.int32)
+        """
+        thresholds = cls.__new__(cls)
+        thresholds.n = n
+        thresholds._turn(decide, k, wrap)
+        return thresholds
+
+    def _turn(self, decide: Callable[[Tensor], Tensor], k: int, wrap: bool) -> None:
+        least, greatest = (-128, 127) if wrap else (-k, k)
+        falling = decide(torch.full((self.n,), least, dtype=torch.int64, device="cpu"))
+        # Bisection for the least sum at which the decision has turned; greatest + 1 where it never does.
+        low = torch.full((self.n,), least, dtype=torch.int64, device="cpu")
+        high = torch.full((self.n,), greatest + 1, dtype=torch.int64, device="cpu")
+        while (low < high).any():
+            middle = (low + high) // 2
+            turned = decide(middle) != falling
+            high = torch.where(turned, middle, high)
+            low = torch.where(turned, low, torch.minimum(middle + 1, high))
+        self.threshold = low.to(torch.int32)
+        self.flip = pack_bits(falling[None])
+
+    def arguments(self, weight: Panels | ConvPanels) -> tuple[int, int]:
+        """What compiled code takes: addresses of threshold and flip.
+
+        Raises:
+            ProxConnectError: the outputs are not those of ``weight``.
+        """
+        if self.n != weight.n:
+            raise _other_outputs("thresholds", self.n, weight)
+        return pointer(self.threshold), pointer(self.flip)
+
+    def __repr__(self) -> str:
+        return f"Thresholds(n={self.n})"
+
+
+def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A copy that nobody else changes, in float32."""
+    if not values.is_floating_point():
+        raise ProxConnectError(f"{name} is {values.dtype}; expected floating point")
+    constant = values.detach().to(torch.float32, copy=True).contiguous()
+    address_of_shape(constant, name, torch.float32, tuple(shape))
+    return constant
+
+
+def _other_outputs(name: str, n: int, weight: Panels | ConvPanels) -> ProxConnectError:
+    return ProxConnectError(f"{name} has {n} outputs; expected {weight.n}, those of the weight")

@@ -1,0 +1,9 @@
+"""From a trained model to a packed one, from there to a file, and back."""
+
+from __future__ import annotations
+
+from proxconnect.packing._load import inspect, load
+from proxconnect.packing._pack import pack_
+from proxconnect.packing._save import save
+
+__all__ = ["inspect", "load", "pack_", "save"]

@@ -1,0 +1,115 @@
+"""Load packed files: as networks, or into a model of the user's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar, overload
+
+from torch import nn
+
+from proxconnect import format as packed_format
+from proxconnect.engine import Network, check_kernels
+from proxconnect.errors import FormatError, ProxConnectError
+from proxconnect.format import Contents
+from proxconnect.graph import MAX_BYTES
+from proxconnect.packing._load_into import load_into
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    kernels: str = ...,
+    activations: str | None = ...,
+    model: None = ...,
+    max_bytes: int = ...,
+) -> Network: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    kernels: str = ...,
+    activations: str | None = ...,
+    *,
+    model: Model,
+    max_bytes: int = ...,
+) -> Model: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    kernels: str = "fast",
+    activations: str | None = None,
+    model: nn.Module | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> nn.Module:
+    """The network of a packed file, or its weights in a model of yours; in eval mode.
+
+    Args:
+        path: a file that :func:`save` wrote.
+        kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit (but for
+            the fused attention of torch's own modules, see the guide);
+            ``"fast"`` uses compiled code: sums and decisions of layers with binary input are the same,
+            floats agree up to rounding, within 1e-5 of the largest output.
+        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits, each row of a linear layer
+            and each image of a convolution with a step of its own; ``"int6"`` those of linear layers to 6
+            bits, which is faster still; None leaves them.
+        model: a model with the file's parameters and buffers, of the same names, shapes and dtypes: plain,
+            binarized, hardened or packed. Its binary layers become packed ones, in place; tensors on the meta
+            device get memory on the CPU.
+        max_bytes: most bytes that the values of the file's network may take at once for each sample of a
+            batch, 4 GiB if not given; 16,384 operations for each of them are allowed as well. What asks for
+            more is refused, when it is loaded or at the call whose inputs are too large.
+
+    Returns:
+        ``model``, or a :class:`proxconnect.engine.Network` with ``classes``, ``preprocessing``,
+        ``metrics`` and ``header``.
+
+    Raises:
+        FormatError: the file is damaged, not one of ours, of another version, asks for more than
+            ``max_bytes``, or does not fit ``model``, which is then unchanged.
+        ProxConnectError: an argument is wrong.
+
+    >>> import tempfile, torch, proxconnect as pc
+    >>> layer = torch.nn.Linear(4, 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pc.save(layer, f"{folder}/layer.safetensors", torch.zeros(1, 4), classes=["cat", "dog"])
+    ...     net = pc.load(path)
+    >>> net.classes[net(torch.ones(1, 4)).argmax()] in ("cat", "dog")
+    True
+    """
+    check_kernels(kernels, activations)
+    if type(max_bytes) is not int or max_bytes < 1:
+        raise ProxConnectError(f"max_bytes must be a whole number of at least 1, not {max_bytes!r}")
+    packed = packed_format.read(Path(path))
+    if activations is not None and ("bwa" in packed.header.setting or not packed.header.binary):
+        raise ProxConnectError(
+            f"{path} is of setting {packed.header.setting!r}: activations={activations!r} is for binary "
+            "layers with float inputs; pass None"
+        )
+    try:
+        if model is None:
+            return Network(packed, kernels, activations, max_bytes)
+        load_into(packed, model, kernels, activations)
+        return model.eval()
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def inspect(path: str | os.PathLike[str]) -> Contents:
+    """Read the header and the tensor table of a packed file, without its tensors; ``print`` shows them.
+
+    Raises:
+        FormatError: the header is not one that this release reads.
+
+    >>> import tempfile, torch, proxconnect as pc
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pc.save(torch.nn.Linear(4, 2), f"{folder}/layer.safetensors")
+    ...     contents = pc.inspect(path)
+    >>> sorted(contents.tensors)
+    ['bias', 'weight']
+    """
+    return packed_format.read_contents(Path(path))

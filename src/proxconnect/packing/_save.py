@@ -1,0 +1,73 @@
+"""Save a model as one packed file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from proxconnect import format as packed_format
+from proxconnect.base.version import __version__
+from proxconnect.errors import ProxConnectError
+from proxconnect.graph import Dynamic, Examples, capture
+from proxconnect.packing._store import hardened_copy, store
+
+
+def save(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    example_inputs: Examples | None = None,
+    dynamic: Dynamic | None = None,
+    rest: str = "float32",
+    classes: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> Path:
+    """Write ``model`` as one packed file, whole or not at all, and return its path.
+
+    Args:
+        model: a float32 model: binarized (a copy is hardened), hardened, packed, or with no binary layer at
+            all. It stays as it is. DistributedDataParallel, DataParallel and torch.compile around it are
+            left out, and weights that are computed from others (``weight_norm``, pruning) are stored as they
+            are.
+        path: the file to write; an existing one is replaced.
+        example_inputs: one input, a tuple of them, or a dict of them by name, batch first. The file then
+            holds the network itself, for eval mode, and loads without the model's code. Without them it holds
+            the weights alone. Inputs that the model answers without may be left out when the network is
+            called.
+        dynamic: names of further sizes that may vary, for all inputs, ``{dimension: "name"}``, or for one,
+            ``{input index or name: {dimension: "name"}}``. A name may come with its least and greatest size,
+            ``("height", 32, 512)``; without, or where they are None, they are what the model takes.
+        rest: how float32 parameters of two or more dimensions that are not binary are stored: ``"float32"``,
+            ``"float16"``, or ``"int8"`` with one scale per output channel.
+        classes: names of the classes, in the order of the outputs.
+        preprocessing: what turns an image into an input; anything that JSON holds.
+        metrics: numbers to keep with the model.
+
+    Raises:
+        ExportError: the model cannot be captured as a graph; the message has the reason and the way out.
+        WriteError: ``path`` is a folder or a device, its folder does not exist, or the disk is full.
+        ProxConnectError: the model is not float32 or has NaN or infinite weights (named), or an argument is
+            wrong.
+
+    >>> import tempfile, torch, proxconnect as pc
+    >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> model = pc.binarize_(model, pc.BinarizeConfig("bnn++"), filter_fn=lambda module, name: name == "0")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pc.save(model, f"{folder}/model.safetensors", torch.zeros(1, 16))
+    ...     net = pc.load(path, kernels="reference")
+    >>> net(torch.zeros(3, 16)).shape
+    torch.Size([3, 2])
+    """
+    hard = hardened_copy(model)
+    captured = None
+    if example_inputs is not None:
+        captured = capture(hard, example_inputs, dynamic)
+    elif dynamic is not None:
+        raise ProxConnectError("dynamic names sizes of the inputs: pass example_inputs as well")
+    packed = store(hard, captured, rest, __version__, classes, preprocessing, metrics)
+    packed_format.write(Path(path), packed)
+    return Path(path)

@@ -1,0 +1,236 @@
+"""What is binary in a model or file, what is not, and what that saves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from proxconnect.errors import ProxConnectError
+from proxconnect.summaries import _count
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer: a module, or what the file holds under one name.
+
+    ``bytes`` is what the layer takes packed, scales and buffers included, ``float32_bytes`` what it takes
+    without binarization. MACs, products with weights, are per sample; None where they are unknown or the
+    layer has none. ``skipped`` is why the layer is not binarized, as far as the model knows; files do not.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    binary_parameters: int
+    float_parameters: int
+    binary_bytes: int
+    bytes: int
+    float32_bytes: int
+    macs: int | None
+    kernel: str
+    bits: int
+    activation_bits: int
+    accumulator_bits: int
+    skipped: str
+
+    @property
+    def precision(self) -> str:
+        """Bits of the layer's binary weights, and of its inputs and sums where these have fewer than 32."""
+        inputs = "" if self.activation_bits == 32 else f" x {self.activation_bits} bit"
+        sums = "" if self.accumulator_bits == 32 else f" in {self.accumulator_bits} bit"
+        return f"{self.bits} bit{inputs}{sums}"
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits that each weight takes, its share of the scales included."""
+        if self.binary_parameters:
+            return 8 * self.binary_bytes / self.binary_parameters
+        return 8 * self.bytes / max(1, self.float32_bytes // 4)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows and totals; ``str()`` is a table, :meth:`to_dict` is for JSON."""
+
+    title: str
+    layers: tuple[LayerSummary, ...]
+    file_bytes: int | None = None
+
+    def _total(self, value: Callable[[LayerSummary], int]) -> int:
+        return sum(map(value, self.layers))
+
+    @property
+    def binary_parameters(self) -> int:
+        """Parameters of one bit."""
+        return self._total(lambda layer: layer.binary_parameters)
+
+    @property
+    def float_parameters(self) -> int:
+        """All other parameters."""
+        return self._total(lambda layer: layer.float_parameters)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all tensors, packed."""
+        return self._total(lambda layer: layer.bytes)
+
+    @property
+    def float32_bytes(self) -> int:
+        """Bytes of all tensors without binarization."""
+        return self._total(lambda layer: layer.float32_bytes)
+
+    @property
+    def binary_ratio(self) -> float | None:
+        """How many times smaller the binarized weights are, scales included; None where there are none."""
+        packed = self._total(lambda layer: layer.binary_bytes)
+        return 4 * self.binary_parameters / packed if packed else None
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller all tensors are."""
+        return self.float32_bytes / max(1, self.bytes)
+
+    @property
+    def file_ratio(self) -> float | None:
+        """How many times smaller the whole file is than the tensors without binarization."""
+        return self.float32_bytes / self.file_bytes if self.file_bytes else None
+
+    def macs(self, binary: bool) -> int | None:
+        """Multiply-accumulates per sample of the binary layers, or of the others; None where unknown."""
+        known = [layer for layer in self.layers if layer.macs is not None]
+        return sum(layer.macs or 0 for layer in known if (layer.bits < 32) == binary) if known else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Rows and totals as plain data."""
+        extra = ("precision", "bits_per_weight")
+        totals = ("binary_parameters", "float_parameters", "bytes", "float32_bytes", "binary_ratio", "ratio")
+        return {
+            "title": self.title,
+            "layers": [
+                asdict(layer) | {name: getattr(layer, name) for name in extra} for layer in self.layers
+            ],
+            **{name: getattr(self, name) for name in (*totals, "file_bytes", "file_ratio")},
+            "macs_1bit": self.macs(binary=True),
+            "macs_32bit": self.macs(binary=False),
+        }
+
+    def __str__(self) -> str:
+        head = (
+            "layer",
+            "kind",
+            "shape",
+            "precision",
+            "parameters",
+            "bits/weight",
+            "bytes",
+            "1-bit MACs",
+            "32-bit MACs",
+            "kernel",
+            "skipped",
+        )
+        rows = [head, *(_cells(layer) for layer in self.layers)]
+        parameters = self.binary_parameters + self.float_parameters
+        macs = _count_text(self.macs(binary=True)), _count_text(self.macs(binary=False))
+        rows.append(("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        left = {0, 1, 2, 3, 9, 10}
+        lines = [
+            "  ".join(
+                f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        rule = "-" * len(lines[0])
+        table = [self.title, rule, lines[0], rule, *lines[1:-1], rule, lines[-1], rule]
+        return "\n".join(line.rstrip() for line in [*table, *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        parameters = self.binary_parameters + self.float_parameters
+        share = self.binary_parameters / max(1, parameters)
+        yield f"binary parameters   {self.binary_parameters:,} of {parameters:,} ({share:.1%})"
+        if self.binary_ratio is not None:
+            yield f"binarized weights   {self.binary_ratio:.1f}x smaller, scales included"
+        sizes = f"{self.float32_bytes:,} bytes in float32, {self.bytes:,} packed"
+        yield f"all tensors         {sizes}: {self.ratio:.1f}x smaller"
+        if self.file_bytes is not None:
+            yield f"whole file          {self.file_bytes:,} bytes: {self.file_ratio:.1f}x smaller"
+
+
+def summary(
+    model_or_path: nn.Module | str | os.PathLike[str], example_inputs: Tensor | Sequence[Tensor] | None = None
+) -> Summary:
+    """What each layer of a model or packed file takes, and the totals.
+
+    Args:
+        model_or_path: a model (plain, binarized, hardened, packed or loaded), or the path of a packed file.
+        example_inputs: one input, or a tuple of them, batch first: multiply-accumulates are counted with
+            them. A file whose sizes are all fixed but the batch does not need them.
+
+    Raises:
+        FormatError: the file is not one that this release reads.
+        ProxConnectError: the first argument is neither a model nor a path.
+
+    >>> import torch, proxconnect as pc
+    >>> layer = torch.nn.Linear(768, 10, bias=False)
+    >>> layer = pc.binarize_(layer, pc.BinarizeConfig("bc"), lambda module, name: True)
+    >>> table = summary(layer)
+    >>> table.bytes, round(table.ratio, 1)
+    (980, 31.3)
+    """
+    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
+    if isinstance(model_or_path, nn.Module):
+        counted = _count.of_model(model_or_path, inputs)
+        title, file_bytes = type(model_or_path).__name__, None
+    elif isinstance(model_or_path, (str, os.PathLike)):
+        path = Path(model_or_path)
+        counted = _count.of_file(path, inputs)
+        title, file_bytes = path.name, path.stat().st_size
+    else:
+        raise ProxConnectError(f"summary takes a model or the path of a packed file, not {model_or_path!r}")
+    layers = tuple(
+        LayerSummary(
+            name=name or "(model)",
+            kind=layer.kind,
+            shape=layer.shape,
+            binary_parameters=layer.binary_parameters,
+            float_parameters=layer.float_parameters,
+            binary_bytes=layer.binary_bytes,
+            bytes=layer.binary_bytes + layer.dense_bytes,
+            float32_bytes=4 * layer.binary_parameters + layer.dense_float32_bytes,
+            macs=layer.macs,
+            kernel=layer.kernel,
+            bits=layer.bits,
+            activation_bits=layer.activation_bits,
+            accumulator_bits=layer.accumulator_bits,
+            skipped=layer.skipped,
+        )
+        for name, layer in counted.items()
+    )
+    return Summary(title, layers, file_bytes)
+
+
+def _cells(layer: LayerSummary) -> tuple[str, ...]:
+    binary = layer.bits < 32
+    return (
+        layer.name,
+        layer.kind,
+        "x".join(map(str, layer.shape)),
+        layer.precision,
+        f"{layer.binary_parameters + layer.float_parameters:,}",
+        f"{layer.bits_per_weight:.2f}",
+        f"{layer.bytes:,}",
+        _count_text(layer.macs) if binary else "-",
+        "-" if binary else _count_text(layer.macs),
+        layer.kernel,
+        layer.skipped,
+    )
+
+
+def _count_text(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"

@@ -1,0 +1,67 @@
+"""The base installation does all that needs torch alone, and names the package that anything else needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxconnect.base.optional import needed_for
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("base")
+    script = Path(__file__).with_name("base_installation.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)], capture_output=True, text=True, cwd=folder, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_nothing_beyond_the_base_was_loaded(found: dict[str, Any]) -> None:
+    assert found["loaded"] == []
+
+
+def test_only_the_parts_on_lightning_cannot_be_imported(found: dict[str, Any]) -> None:
+    on_lightning = {f"proxconnect.trainer.{name}" for name in ("callbacks", "fit", "module", "progress")}
+    assert set(found["lacking"]) == on_lightning
+    assert set(found["lacking"].values()) <= {"lightning", "tensorboard"}
+
+
+def test_examples_run_or_name_a_missing_package(found: dict[str, Any]) -> None:
+    examples = found["examples"]
+    assert examples["failed"] == {}
+    assert examples["ran"] > 100
+    assert all('run: pip install "proxconnect[train]"' in line for line in examples["missing"].values())
+    assert all(".data" in name or ".trainer" in name for name in examples["missing"])
+
+
+def test_commands_that_need_torch_alone_work(found: dict[str, Any]) -> None:
+    assert [run for run in found["working"] if run["status"] != 0] == []
+
+
+def test_other_commands_name_the_package_in_one_line(found: dict[str, Any]) -> None:
+    for run in found["refused"]:
+        assert run["status"] == 2, run
+        error = run["error"]
+        assert f"needs the package {run['package']}, which is not installed" in error, run
+        assert error.endswith('run: pip install "proxconnect[train]"')
+        assert error.startswith("error: ")
+        assert "\n" not in error
+    assert not found["left"]
+
+
+def test_intervals_name_scipy(found: dict[str, Any]) -> None:
+    assert found["seeds"].startswith("An interval of several seeds needs the package scipy")
+
+
+def test_a_fault_of_ours_is_no_missing_package() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"proxconnect\.nothing"), needed_for("Nothing"):
+        import proxconnect.nothing  # noqa: F401

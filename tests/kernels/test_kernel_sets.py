@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import proxconnect
+from proxconnect import _native, kernels
+
+CHOICE = """
+from proxconnect import kernels
+from proxconnect.errors import ProxConnectError
+try:
+    print(kernels.active_kernels())
+except ProxConnectError as error:
+    print(error)
+"""
+
+
+def run_with_kernels(value: str, code: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PROXCONNECT_KERNELS": value}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("portable", "portable"),
+        ("", kernels.kernel_sets()[0]),
+        (
+            "vax",
+            "PROXCONNECT_KERNELS: unknown kernel set 'vax'. Known: " + ", ".join(kernels.kernel_sets()),
+        ),
+    ],
+)
+def test_the_environment_chooses_the_kernels(value: str, answer: str) -> None:
+    assert run_with_kernels(value, CHOICE).stdout.strip() == answer
+
+
+PASSES = """
+import torch
+from proxconnect import _native
+from proxconnect.errors import ProxConnectError
+from proxconnect.layers import _compiled
+from proxconnect.layers._scaled_product import scale_outputs_
+from proxconnect.quantizers import hard_tanh
+
+x, form = torch.ones(2**15, 1), _compiled._COMPILED[hard_tanh]
+for run in (
+    lambda: form.value(x, 1.0),
+    lambda: form.weight(x, 1.0, x, None, False),
+    lambda: form.gradient(x, 1.0, x),
+    lambda: form.marked_value(x, 1.0, form),
+    lambda: _compiled.marked_gradient(torch.ones(2**11, dtype=torch.int16), 1.0, x),
+    lambda: _compiled.mean_magnitudes(x),
+    lambda: scale_outputs_(x, torch.ones(1), None, -1),
+):
+    try:
+        run()
+        print(_native.active_kernels())
+    except ProxConnectError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(("value", "answer"), [("portable", "portable"), ("vax", "unknown kernel set 'vax'")])
+def test_the_passes_of_training_follow_the_environment_without_the_engine(value: str, answer: str) -> None:
+    lines = run_with_kernels(value, PASSES).stdout.splitlines()
+    assert len(lines) == 7
+    assert all(answer in line for line in lines)
+
+
+def test_a_set_runs_where_its_instructions_are() -> None:
+    sets, features = kernels.kernel_sets(), kernels.cpu_features()
+    assert ("avx2" in sets) == features.get("avx2", False)
+    assert ("neon_dot" in sets) == features.get("asimddp", False)
+    assert "avx512" not in sets or features["avx512vpopcntdq"]
+
+
+FORK = """
+import os, torch
+from proxconnect.kernels import Affine, Panels, pack_signs, w1a32
+
+torch.set_num_threads(3)
+weight, affine = Panels(pack_signs(torch.randn(500, 1000)), 1000), Affine(torch.ones(500))
+x = torch.randn(64, 1000)
+expected = w1a32(x, weight, affine)
+child = os.fork()
+same = torch.equal(w1a32(x, weight, affine), expected)
+if child == 0:
+    os._exit(0 if same else 1)
+assert same
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_threads_are_there_again_after_a_fork() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+
+
+BESIDE_TORCH = """
+import ctypes, os, torch
+from proxconnect.kernels import Affine, Panels, pack_signs, w1a8
+
+if not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+    print("skipped")
+    raise SystemExit
+torch.set_num_threads(4)
+many = torch.randn(2**20)
+many.exp()
+before = sorted(os.listdir("/proc/self/task"))
+x, weight = torch.randn(64, 1024), Panels(pack_signs(torch.randn(512, 1024)), 1024)
+small, affine = torch.randn(4, 1024), Affine(torch.ones(512))
+for rows in (x, small) * 20:
+    w1a8(rows, weight, affine)
+    many.exp()
+assert sorted(os.listdir("/proc/self/task")) == before
+print("done")
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="threads are counted in /proc, and torch has GNU OpenMP's, on Linux"
+)
+def test_kernels_run_on_the_threads_that_torch_has() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", BESIDE_TORCH], check=True, timeout=60, capture_output=True, text=True
+    )
+    if run.stdout == "skipped\n":
+        pytest.skip("torch has no GNU OpenMP here")
+    assert run.stdout == "done\n"
+
+
+def test_the_stub_names_what_the_module_has() -> None:
+    stub = Path(proxconnect.__file__).with_name("_native.pyi").read_text()
+    named = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)}
+    assert named == {name for name in dir(_native) if not name.startswith("_")}

@@ -1,0 +1,192 @@
+"""Every kernel against its formula, written out in numpy, on every kernel set that runs here."""
+
+from __future__ import annotations
+
+import kernel_reference
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_reference import Array, finished, same, sign, wrapped
+from torch import Tensor
+
+from proxconnect import kernels
+from proxconnect.kernels import Affine, Panels, Thresholds, pack_signs
+
+pytestmark = pytest.mark.usefixtures("every_kernel_set")
+
+rows = st.integers(0, 27)
+outputs = st.sampled_from([0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 53])
+inputs = st.one_of(st.integers(0, 70), st.sampled_from([127, 160, 161, 319, 509, 576, 1031]))
+seeds = st.integers(0, 2**31)
+drawn = settings(max_examples=40, deadline=None)
+
+
+class Case:
+    """Random operands; ``plain`` leaves residual and PReLU away."""
+
+    def __init__(self, m: int, n: int, k: int, seed: int, *, plain: bool = False, groups: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator)
+
+        self.x, weight = normal(m, k), normal(n, k)
+        self.a, self.weight = pack_signs(self.x), Panels(pack_signs(weight), k)
+        self.signs, self.w = sign(self.x.numpy()), sign(weight.numpy())
+        self.sums = self.signs.astype(np.int32) @ self.w.astype(np.int32).T
+        self.scale, self.bias = normal(n), normal(n) * k**0.5
+        self.residual = None if plain else normal(m, n)
+        slope = None if plain else normal(n)
+        self.affine = Affine(normal(groups, n) if groups else self.scale, self.bias, slope)
+
+    def finished(self, y: Array) -> Array:
+        return finished(y, self.affine.bias, self.residual, self.affine.slope)
+
+
+@drawn
+@given(rows, outputs, inputs, st.booleans(), seeds)
+def test_w1a1_sums(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
+    case = Case(m, n, k, seed)
+    expected = wrapped(case.sums) if wrap else case.sums
+    assert same(kernels.w1a1_sums(case.a, case.weight, wrap=wrap), expected)
+
+
+@drawn
+@given(rows, outputs, inputs, st.booleans(), st.booleans(), seeds)
+def test_w1a1_affine(m: int, n: int, k: int, wrap: bool, plain: bool, seed: int) -> None:
+    case = Case(m, n, k, seed, plain=plain)
+    sums = wrapped(case.sums) if wrap else case.sums
+    result = kernels.w1a1_affine(case.a, case.weight, case.affine, case.residual, wrap=wrap)
+    assert same(result, case.finished(sums.astype(np.float32) * case.scale.numpy()))
+
+
+@drawn
+@given(rows, outputs, inputs, st.booleans(), seeds)
+def test_w1a1_signs(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
+    case = Case(m, n, k, seed)
+    sums = wrapped(case.sums) if wrap else case.sums
+    decided = torch.from_numpy(sums).float() * case.scale + case.bias
+    result = kernels.w1a1_signs(
+        case.a, case.weight, Thresholds(case.scale, case.bias, k, wrap=wrap), wrap=wrap
+    )
+    assert torch.equal(result, pack_signs(decided))
+
+
+@pytest.mark.parametrize("k", [480, 481, 28_801, 70_001])  # beyond what bytes and 16 bits hold
+@pytest.mark.parametrize("m", [1, 9])
+def test_signs_of_w1a1_that_all_differ(m: int, k: int) -> None:
+    weight = Panels(pack_signs(torch.ones(33, k)), k)
+    differing = kernels.w1a1_sums(pack_signs(-torch.ones(m, k)), weight)
+    assert torch.equal(differing, torch.full((m, 33), -k, dtype=torch.int32))
+    assert torch.equal(kernels.w1a1_sums(pack_signs(torch.ones(m, k)), weight), -differing)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows,
+    outputs,
+    inputs,
+    st.sampled_from([0, 32, 64, 96]),
+    st.one_of(st.just(8), st.integers(2, 7)),
+    st.booleans(),
+    seeds,
+)
+def test_w1a8(m: int, n: int, k: int, group: int, bits: int, plain: bool, seed: int) -> None:
+    groups = max(-(-k // group), 1) if group else 0
+    case = Case(m, n, k, seed, plain=plain, groups=groups)
+    result = kernels.w1a8(case.x, case.weight, case.affine, case.residual, group=group or None, bits=bits)
+    scale = case.affine.scale.numpy().reshape(case.affine.groups, n)
+    y = kernel_reference.w1a8(case.x.numpy(), case.w, scale, group or max(k, 1), 2 ** (bits - 1) - 1)
+    assert same(result, case.finished(y))
+
+
+@drawn
+@given(rows, outputs, inputs, st.booleans(), seeds)
+def test_w1a32(m: int, n: int, k: int, plain: bool, seed: int) -> None:
+    case = Case(m, n, k, seed, plain=plain)
+    result = kernels.w1a32(case.x, case.weight, case.affine, case.residual)
+    y = kernel_reference.w1a32(case.x.numpy(), case.w) * case.scale.numpy()
+    assert same(result, case.finished(y))
+
+
+@pytest.mark.parametrize("k", [768, 4096])
+def test_w1a32_is_nearer_the_truth_than_a_float32_product(k: int) -> None:
+    case = Case(16, 48, k, seed=k)
+    result = kernels.w1a32(case.x, case.weight, Affine(torch.ones(48)))
+    exact = case.x.double() @ torch.from_numpy(case.w).double().T
+    plain = case.x @ torch.from_numpy(case.w).T
+    assert (result - exact).square().mean() <= (plain - exact).square().mean()
+
+
+def test_w1a32_lets_infinities_and_nans_through() -> None:
+    x = torch.tensor([[1.0, np.inf, -2.0], [1.0, np.inf, -np.inf], [np.nan, 0.0, 0.0]])
+    y = kernels.w1a32(x, Panels(pack_signs(torch.tensor([[1.0, -1.0, -1.0]])), 3), Affine(torch.ones(1)))
+    assert y[0].item() == -np.inf
+    assert y[1:].isnan().all()
+
+
+def test_w1a8_of_rows_too_small_to_quantize_is_zero() -> None:
+    x = torch.tensor([[0.0, -0.0], [1e-45, -1e-40], [1.0, -1.0]])
+    y = kernels.w1a8(x, Panels(pack_signs(torch.tensor([[1.0, -1.0]])), 2), Affine(torch.ones(1)))
+    assert y.flatten().tolist() == [0.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0])
+@pytest.mark.parametrize("m", [1, 3, 9])
+@pytest.mark.parametrize("bits", [6, 7, 8])
+@pytest.mark.parametrize("k", [9000, 70_000])  # beyond what is spread out at a time, and what is looked up
+def test_the_greatest_inputs_of_w1a8_do_not_overflow(value: float, m: int, bits: int, k: int) -> None:
+    x = torch.full((m, k), value)
+    x[:, ::3] *= -1
+    weight = torch.where(torch.arange(k) % 3 == 0, -1.0, 1.0).repeat(2, 1)
+    weight[1] *= -1
+    y = kernels.w1a8(x, Panels(pack_signs(weight), k), Affine(torch.ones(2)), bits=bits)
+    greatest = 2 ** (bits - 1) - 1
+    expected = np.float32(k * greatest) * (np.float32(1) / np.float32(greatest)) * value
+    assert same(y, np.array([[expected, -expected]] * m, np.float32))
+
+
+def results(case: Case) -> list[Tensor]:
+    return [
+        kernels.w1a1_sums(case.a, case.weight, wrap=True),
+        kernels.w1a1_affine(case.a, case.weight, case.affine, case.residual),
+        kernels.w1a1_signs(case.a, case.weight, Thresholds(case.scale, case.bias, case.weight.k)),
+        kernels.w1a8(case.x, case.weight, case.affine, case.residual),
+        kernels.w1a32(case.x, case.weight, case.affine, case.residual),
+        kernels.pack_signs(case.x),
+        kernels.unpack_weights(case.a, torch.tensor(0.5), tuple(case.x.shape)),
+    ]
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(67, 70, 1001), (2, 1030, 2080), (1200, 33, 130)])
+def test_results_do_not_depend_on_the_number_of_threads(m: int, n: int, k: int) -> None:
+    case = Case(m, n, k, seed=0)
+    torch.set_num_threads(1)
+    alone = results(case)
+    for threads in (2, 3, 7):
+        torch.set_num_threads(threads)
+        assert all(torch.equal(a, b) for a, b in zip(results(case), alone, strict=True))
+
+
+def test_rows_may_lie_apart_and_anywhere() -> None:
+    case = Case(5, 20, 70, seed=0)
+    wide = torch.full((5, 20), 255, dtype=torch.uint8)
+    wide[:, 3:12] = case.a
+    assert same(kernels.w1a1_sums(wide[:, 3:12], case.weight), case.sums)
+    x = torch.full((5, 99), np.nan)
+    x[:, 7:77] = case.x
+    for kernel in (kernels.w1a8, kernels.w1a32):
+        assert torch.equal(
+            kernel(x[:, 7:77], case.weight, case.affine), kernel(case.x, case.weight, case.affine)
+        )
+    repeated = kernels.w1a1_sums(case.a[:1].expand(3, -1), case.weight)
+    assert same(repeated, np.repeat(case.sums[:1], 3, axis=0))
+
+
+def test_a_sum_of_the_most_inputs_of_w1a8_fits() -> None:
+    k = 2**24
+    weight = Panels(torch.full((1, k // 8), 255, dtype=torch.uint8), k)
+    x = torch.full((1, k), -3.0)
+    assert kernels.w1a8(x, weight, Affine(torch.ones(1))).item() == pytest.approx(-3.0 * k)
