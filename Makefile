@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CSRC := src/proxconnect/csrc
 MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt \
-	$(wildcard $(CSRC)/*.h $(CSRC)/*.cpp $(CSRC)/*/*.h $(CSRC)/*/*.cpp)
+	$(wildcard $(foreach folder,*/ */*/,$(CSRC)/$(folder)*.h $(CSRC)/$(folder)*.cpp))
 
 # Small networks gain nothing from a second thread, and wait for each other's where the cores are busy.
 ONE_THREAD := OMP_NUM_THREADS=1

@@ -1,5 +1,5 @@
 # The compiled module. Addresses are integers that proxconnect.engine has validated, 0 for a tensor that is
-# not given; see csrc/products.h, csrc/convolutions.h and csrc/latents.h.
+# not given; see csrc/drivers/gemm.h, csrc/drivers/conv.h and csrc/drivers/latents.h.
 
 _Rows = tuple[int, int, int]  # address of signs or floats; stride, rows
 _SignImages = tuple[int, int, int, int]  # address; count, height, width

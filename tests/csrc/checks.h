@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "case_file.h"
-#include "dispatch.h"
+#include "sets/dispatch.h"
 #include "guarded.h"
 
 using namespace proxconnect;

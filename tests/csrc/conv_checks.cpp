@@ -1,7 +1,7 @@
 // Convolutions.
 
 #include "checks.h"
-#include "convolutions.h"
+#include "drivers/conv.h"
 
 namespace {
 

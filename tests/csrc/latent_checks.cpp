@@ -1,7 +1,7 @@
 // What training does to latent weights, activations and outputs.
 
 #include "checks.h"
-#include "latents.h"
+#include "drivers/latents.h"
 
 namespace {
 

@@ -92,7 +92,7 @@ def quarter_of_swish_slope(minus_size: Array) -> Array:
 
 
 class Map:
-    """The map number `kind` of csrc/maps.h."""
+    """The map number `kind` of csrc/interface/maps.h."""
 
     def __init__(self, kind: int, mu: float, a: float, b: float) -> None:
         self.kind = kind

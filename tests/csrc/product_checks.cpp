@@ -1,7 +1,7 @@
 // Products of matrices, packing and unpacking.
 
 #include "checks.h"
-#include "products.h"
+#include "drivers/gemm.h"
 
 namespace {
 

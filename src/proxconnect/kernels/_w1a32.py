@@ -17,7 +17,8 @@ def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = N
     """Product of float32 activations and signs.
 
     ``y = prelu((sum_k x[i, k] w[j, k]) scale[j] + bias[j] + residual[i, j])``. The order of the additions
-    depends on k alone (``csrc/core.h`` states it); the error is below that of a plain float32 product.
+    depends on k alone (``csrc/interface/products.h`` states it); the error is below that of a plain float32
+    product.
 
     Args:
         x: float32 of shape (m, k) on the CPU, each row contiguous.

@@ -21,8 +21,8 @@ def w1a32_conv(
     With s the sum over channels c of the group of j and taps (u, v) of
     ``x[n, c, y sy + u dy - py, x sx + v dx - px] w[j, c, u, v]``, zero beyond the image,
     ``out[n, y, x, j] = prelu(s scale[j] + bias[j] + residual[n, y, x, j])``. The order of the additions
-    depends on the weight's shape alone (``csrc/images.h`` states it); the error is below that of a plain
-    float32 convolution.
+    depends on the weight's shape alone (``csrc/interface/convolutions.h`` states it); the error is below that
+    of a plain float32 convolution.
 
     Args:
         x: float32 of shape (N, C, H, W) on the CPU, with any strides.

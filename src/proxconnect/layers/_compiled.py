@@ -35,7 +35,7 @@ from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Sharpness, 
 
 
 class Compiled(NamedTuple):
-    """The compiled form of a map: its ``MapKind`` in ``csrc/maps.h``, and constants of it.
+    """The compiled form of a map: its ``MapKind`` in ``csrc/interface/maps.h``, and constants of it.
 
     ``w`` and ``g`` are tensors as :func:`dense` takes them; ``s`` and ``alpha`` hold one number for all or
     one for each index of ``w`` in dimension 0, and 1 where they are None.

@@ -1,9 +1,0 @@
-#pragma once
-
-#include "core.h"
-
-namespace proxconnect::avx2 {
-
-bool w1a8_look_up(const W1A8& product, Range rows, Range panels);
-
-}  // namespace proxconnect::avx2

@@ -1,0 +1,313 @@
+// The Python module proxconnect._native. Pointers arrive as integers: the engine has validated them, with their
+// shapes, before they come here. An address of 0 stands for a tensor that is not given.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
+
+#include <array>
+#include <cstdint>
+#include <exception>
+#include <string_view>
+#include <tuple>
+
+#include "drivers/conv.h"
+#include "drivers/gemm.h"
+#include "drivers/latents.h"
+#include "drivers/sizes.h"
+#include "sets/dispatch.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using proxconnect::AffineOutput;
+using proxconnect::convolve;
+using proxconnect::ConvPanels;
+using proxconnect::ElementwiseMap;
+using proxconnect::FloatRows;
+using proxconnect::Geometry;
+using proxconnect::Images;
+using proxconnect::KernelSet;
+using proxconnect::Latents;
+using proxconnect::MapKind;
+using proxconnect::multiply;
+using proxconnect::Panels;
+using proxconnect::SignImages;
+using proxconnect::SignRows;
+using proxconnect::SignsOutput;
+using proxconnect::SumsOutput;
+using proxconnect::W1A1;
+using proxconnect::W1A1Conv;
+using proxconnect::W1A32;
+using proxconnect::W1A32Conv;
+using proxconnect::W1A8;
+using proxconnect::W1A8Conv;
+
+using Address = std::uintptr_t;
+using Size = std::int64_t;
+
+template <typename T>
+T* pointer(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// Tuples of Python's; pairs of numbers in them are (y, x).
+using RowsTuple = std::tuple<Address, Size, Size>;              // of signs or floats; stride, rows
+using SignImagesTuple = std::tuple<Address, Size, Size, Size>;  // count, height, width
+using ImagesTuple = std::tuple<Address, std::array<Size, 4>, std::array<Size, 4>>;  // sizes, strides
+using PanelsTuple = std::tuple<Address, Size, Size>;                                // words; outputs, inputs
+// Words and tap sums; outputs, inputs, kernel, groups.
+using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Size>;
+using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
+using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
+using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
+using LatentsTuple = std::tuple<Address, Size, Size, Address, Address, Size>;  // rows, columns; s, alpha, step
+using MapTuple = std::tuple<int, float, float, float>;                         // kind; mu, a, b
+
+SignRows signs_at(const RowsTuple& rows) {
+  const auto [bits, stride, m] = rows;
+  return {pointer<const std::uint8_t>(bits), stride, m};
+}
+
+FloatRows floats_at(const RowsTuple& rows) {
+  const auto [x, stride, m] = rows;
+  return {pointer<const float>(x), stride, m};
+}
+
+SignImages signs_at(const SignImagesTuple& images) {
+  const auto [bits, count, height, width] = images;
+  return {pointer<const std::uint8_t>(bits), count, height, width};
+}
+
+Images floats_at(const ImagesTuple& images) {
+  const auto [x, sizes, strides] = images;
+  return {pointer<const float>(x), sizes[0],   sizes[1],   sizes[2],  sizes[3],
+          strides[0],              strides[1], strides[2], strides[3]};
+}
+
+Panels panels_at(const PanelsTuple& panels) {
+  const auto [words, n, k] = panels;
+  return {pointer<const std::uint32_t>(words), n, k};
+}
+
+ConvPanels panels_at(const ConvPanelsTuple& panels) {
+  const auto [words, tap_sums, n, channels, kernel_y, kernel_x, groups] = panels;
+  return {pointer<const std::uint32_t>(words), pointer<const std::int32_t>(tap_sums), n, channels, kernel_y, kernel_x,
+          groups};
+}
+
+Geometry geometry_of(const GeometryTuple& geometry) {
+  const auto [stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x, fill] = geometry;
+  return {stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x, fill};
+}
+
+SumsOutput sums_into(Address out) { return {pointer<std::int32_t>(out)}; }
+
+AffineOutput affine_into(Address out, const AffineTuple& affine) {
+  const auto [residual, scale, bias, slope] = affine;
+  return {pointer<float>(out), pointer<const float>(scale), pointer<const float>(bias), pointer<const float>(residual),
+          pointer<const float>(slope)};
+}
+
+SignsOutput signs_into(Address out, const ThresholdsTuple& thresholds) {
+  const auto [threshold, flip] = thresholds;
+  return {pointer<std::uint8_t>(out), pointer<const std::int32_t>(threshold), pointer<const std::uint8_t>(flip)};
+}
+
+Size pack_signs(Address x, Size rows, Size columns, Address bits, Size threads) {
+  return proxconnect::pack_signs(pointer<const float>(x), rows, columns, pointer<std::uint8_t>(bits), threads);
+}
+
+bool pack_planes(Address x, Size count, Size channels, Size pixels, Address bits, Size threads) {
+  return proxconnect::pack_planes(pointer<const float>(x), count, channels, pixels, pointer<std::uint8_t>(bits),
+                                  threads);
+}
+
+void unpack_weights(Address signs, Address nonzero, Address scale, Size rows, Size columns, Size group,
+                    Address weights, Size threads) {
+  proxconnect::unpack_weights({pointer<const std::uint8_t>(signs), pointer<const std::uint8_t>(nonzero),
+                               pointer<const float>(scale), columns, group},
+                              rows, pointer<float>(weights), threads);
+}
+
+bool padding_is_clear(const RowsTuple& rows, Size k) { return proxconnect::padding_is_clear(signs_at(rows), k); }
+
+void make_panels(const RowsTuple& rows, Size k, Address words) {
+  proxconnect::make_panels(signs_at(rows), k, pointer<std::uint32_t>(words));
+}
+
+void make_conv_panels(const RowsTuple& rows, const ConvPanelsTuple& panels) {
+  const SignRows bits = signs_at(rows);
+  proxconnect::make_conv_panels(bits.bits, bits.stride, panels_at(panels),
+                                pointer<std::uint32_t>(std::get<0>(panels)),
+                                pointer<std::int32_t>(std::get<1>(panels)));
+}
+
+void w1a1_sums(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Address out, Size threads) {
+  multiply(W1A1<SumsOutput>{signs_at(a), panels_at(weight), wrap, sums_into(out)}, threads);
+}
+
+void w1a1_affine(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Address out, const AffineTuple& affine,
+                 Size threads) {
+  multiply(W1A1<AffineOutput>{signs_at(a), panels_at(weight), wrap, affine_into(out, affine)}, threads);
+}
+
+void w1a1_signs(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Address out,
+                const ThresholdsTuple& thresholds, Size threads) {
+  multiply(W1A1<SignsOutput>{signs_at(a), panels_at(weight), wrap, signs_into(out, thresholds)}, threads);
+}
+
+bool w1a8(const RowsTuple& x, const PanelsTuple& weight, Size group, int greatest, Address out,
+          const AffineTuple& affine, Size threads) {
+  return multiply(W1A8{floats_at(x), panels_at(weight), group, affine_into(out, affine), greatest}, threads);
+}
+
+void w1a32(const RowsTuple& x, const PanelsTuple& weight, Address out, const AffineTuple& affine, Size threads) {
+  multiply(W1A32{floats_at(x), panels_at(weight), affine_into(out, affine)}, threads);
+}
+
+void w1a1_conv_sums(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
+                    Address out, Size threads) {
+  convolve(W1A1Conv<SumsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry), wrap, sums_into(out)}, threads);
+}
+
+void w1a1_conv_affine(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry,
+                      bool wrap, Address out, const AffineTuple& affine, Size threads) {
+  convolve(W1A1Conv<AffineOutput>{signs_at(a), panels_at(weight), geometry_of(geometry), wrap,
+                                  affine_into(out, affine)},
+           threads);
+}
+
+void w1a1_conv_signs(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
+                     Address out, const ThresholdsTuple& thresholds, Size threads) {
+  convolve(W1A1Conv<SignsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry), wrap,
+                                 signs_into(out, thresholds)},
+           threads);
+}
+
+bool w1a8_conv(const ImagesTuple& x, const ConvPanelsTuple& weight, const GeometryTuple& geometry, Address out,
+               const AffineTuple& affine, Size threads) {
+  return convolve(W1A8Conv{floats_at(x), panels_at(weight), geometry_of(geometry), affine_into(out, affine)}, threads);
+}
+
+void w1a32_conv(const ImagesTuple& x, const ConvPanelsTuple& weight, const GeometryTuple& geometry, Address out,
+                const AffineTuple& affine, Size threads) {
+  convolve(W1A32Conv{floats_at(x), panels_at(weight), geometry_of(geometry), affine_into(out, affine)}, threads);
+}
+
+Latents latents_at(const LatentsTuple& latents) {
+  const auto [values, rows, columns, s, alpha, step] = latents;
+  return {pointer<const float>(values), rows, columns, pointer<const float>(s), pointer<const float>(alpha), step};
+}
+
+ElementwiseMap map_of(const MapTuple& map) {
+  const auto [kind, mu, a, b] = map;
+  return {static_cast<MapKind>(kind), mu, a, b};
+}
+
+void mean_magnitudes(Address values, Size rows, Size columns, Address mean, Size threads) {
+  proxconnect::mean_magnitudes(pointer<const float>(values), rows, columns, pointer<float>(mean), threads);
+}
+
+void settle_means(Address values, Size rows, Size columns, Address mean) {
+  proxconnect::settle_means(pointer<const float>(values), rows, columns, pointer<float>(mean));
+}
+
+void quantize(const LatentsTuple& latents, const MapTuple& map, Address out, Address codes, Size threads) {
+  proxconnect::quantize(latents_at(latents), map_of(map), pointer<float>(out), pointer<float>(codes), threads);
+}
+
+void quantize_by_means(const LatentsTuple& latents, const MapTuple& map, Address alpha, Address out, Address codes,
+                       Size threads) {
+  proxconnect::quantize_by_means(latents_at(latents), map_of(map), pointer<float>(alpha), pointer<float>(out),
+                                 pointer<float>(codes), threads);
+}
+
+void scale_gradient(const LatentsTuple& latents, const MapTuple& map, Address g, Address out, Size threads) {
+  proxconnect::scale_gradient(latents_at(latents), map_of(map), pointer<const float>(g), pointer<float>(out), threads);
+}
+
+void quantize_and_mark(Address x, Size size, const MapTuple& map, float mu, Address out, Address inside,
+                       Size threads) {
+  proxconnect::quantize_and_mark(pointer<const float>(x), size, map_of(map), mu, pointer<float>(out),
+                                 pointer<std::uint16_t>(inside), threads);
+}
+
+void scale_marked(Address inside, Size size, float mu, Address g, Address out, Size threads) {
+  proxconnect::scale_marked(pointer<const std::uint16_t>(inside), size, mu, pointer<const float>(g),
+                            pointer<float>(out), threads);
+}
+
+void scale_outputs(Address y, Size rows, Size columns, Address scale, Address bias, Size threads) {
+  proxconnect::scale_outputs(pointer<float>(y), rows, columns, pointer<const float>(scale),
+                             pointer<const float>(bias), threads);
+}
+
+nb::list kernel_sets() {
+  nb::list names;
+  for (const KernelSet* set : proxconnect::kernel_sets()) {
+    if (set->runs_here()) names.append(set->name);
+  }
+  return names;
+}
+
+nb::dict cpu_features() {
+  nb::dict features;
+  for (const auto& [name, present] : proxconnect::cpu_features()) features[name] = present;
+  return features;
+}
+
+const char* active_kernels() { return proxconnect::active_kernels().name; }
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+  using released = nb::call_guard<nb::gil_scoped_release>;
+  nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const proxconnect::SizeError& error) {
+      PyErr_SetString(nb::module_::import_("proxconnect.errors").attr("ProxConnectError").ptr(), error.what());
+    }
+  });
+  module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
+  module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
+             released());
+  module.def("unpack_weights", &unpack_weights, "signs"_a, "nonzero"_a, "scale"_a, "rows"_a, "columns"_a,
+             "group"_a, "weights"_a, "threads"_a, released());
+  module.def("padding_is_clear", &padding_is_clear, "rows"_a, "k"_a);
+  module.def("make_panels", &make_panels, "rows"_a, "k"_a, "words"_a, released());
+  module.def("make_conv_panels", &make_conv_panels, "rows"_a, "panels"_a, released());
+  module.def("w1a1_sums", &w1a1_sums, "a"_a, "weight"_a, "wrap"_a, "out"_a, "threads"_a, released());
+  module.def("w1a1_affine", &w1a1_affine, "a"_a, "weight"_a, "wrap"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("w1a1_signs", &w1a1_signs, "a"_a, "weight"_a, "wrap"_a, "out"_a, "thresholds"_a, "threads"_a, released());
+  module.def("w1a8", &w1a8, "x"_a, "weight"_a, "group"_a, "greatest"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("w1a32", &w1a32, "x"_a, "weight"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("w1a1_conv_sums", &w1a1_conv_sums, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threads"_a,
+             released());
+  module.def("w1a1_conv_affine", &w1a1_conv_affine, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "affine"_a,
+             "threads"_a, released());
+  module.def("w1a1_conv_signs", &w1a1_conv_signs, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "thresholds"_a,
+             "threads"_a, released());
+  module.def("w1a8_conv", &w1a8_conv, "x"_a, "weight"_a, "geometry"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("w1a32_conv", &w1a32_conv, "x"_a, "weight"_a, "geometry"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("mean_magnitudes", &mean_magnitudes, "values"_a, "rows"_a, "columns"_a, "mean"_a, "threads"_a,
+             released());
+  module.def("settle_means", &settle_means, "values"_a, "rows"_a, "columns"_a, "mean"_a, released());
+  module.def("quantize", &quantize, "latents"_a, "map"_a, "out"_a, "codes"_a, "threads"_a, released());
+  module.def("quantize_by_means", &quantize_by_means, "latents"_a, "map"_a, "alpha"_a, "out"_a, "codes"_a,
+             "threads"_a, released());
+  module.def("scale_gradient", &scale_gradient, "latents"_a, "map"_a, "g"_a, "out"_a, "threads"_a, released());
+  module.def("quantize_and_mark", &quantize_and_mark, "x"_a, "size"_a, "map"_a, "mu"_a, "out"_a, "inside"_a,
+             "threads"_a, released());
+  module.def("scale_marked", &scale_marked, "inside"_a, "size"_a, "mu"_a, "g"_a, "out"_a, "threads"_a, released());
+  module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
+             released());
+  module.def("kernel_sets", &kernel_sets);
+  module.def("active_kernels", &active_kernels);
+  module.def("use_kernels", &proxconnect::use_kernels, "name"_a);
+  module.def("cpu_features", &cpu_features);
+}

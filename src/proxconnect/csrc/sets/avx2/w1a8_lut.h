@@ -1,0 +1,9 @@
+#pragma once
+
+#include "interface/products.h"
+
+namespace proxconnect::avx2 {
+
+bool w1a8_look_up(const W1A8& product, Range rows, Range panels);
+
+}  // namespace proxconnect::avx2

@@ -1,0 +1,108 @@
+// Sixteen lanes, one for each output of a panel, as a vector of the compiler's: one register with AVX-512, more with
+// less.
+//
+// This folder is compiled into every set, with the set's own flags: its sources, as the set's own functions, and its
+// headers, which define what has internal linkage. Merged by the linker, a function compiled for one processor could be
+// called on another.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include "interface/products.h"
+#include "sets/common/own.h"
+
+namespace proxconnect {
+namespace {
+
+using Floats = float __attribute__((vector_size(panel_width * sizeof(float))));
+using Integers = std::int32_t __attribute__((vector_size(panel_width * sizeof(std::int32_t))));
+
+#if defined(__AVX512F__)
+
+inline __mmask16 first_lanes(int width) { return static_cast<__mmask16>(0xffffu >> (panel_width - width)); }
+
+// The first `width` lanes from memory, zeros in the others.
+template <typename Vector, typename Element>
+inline Vector load(const Element* from, int width) {
+  static_assert(sizeof(Element) == 4);
+  return reinterpret_cast<Vector>(_mm512_maskz_loadu_epi32(first_lanes(width), from));
+}
+
+// The first `width` lanes to memory.
+template <typename Vector, typename Element>
+inline void store(const Vector& lanes, Element* to, int width) {
+  static_assert(sizeof(Element) == 4);
+  _mm512_mask_storeu_epi32(to, first_lanes(width), reinterpret_cast<const __m512i&>(lanes));
+}
+
+#else
+
+template <typename Vector, typename Element>
+inline Vector load(const Element* from, int width) {
+  Vector lanes = {};
+  if (width == panel_width) {
+    std::memcpy(&lanes, from, sizeof lanes);
+  } else {
+    std::memcpy(&lanes, from, static_cast<std::size_t>(width) * sizeof(Element));
+  }
+  return lanes;
+}
+
+template <typename Vector, typename Element>
+inline void store(const Vector& lanes, Element* to, int width) {
+  if (width == panel_width) {
+    std::memcpy(to, &lanes, sizeof lanes);
+  } else {
+    std::memcpy(to, &lanes, static_cast<std::size_t>(width) * sizeof(Element));
+  }
+}
+
+#endif
+
+inline Floats to_floats(const Integers& lanes) { return __builtin_convertvector(lanes, Floats); }
+inline Floats to_floats(const Floats& lanes) { return lanes; }
+
+// -1 in the lanes whose bit is set.
+inline Integers spread_bits(unsigned bits) {
+  constexpr Integers lane_bits = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                                  1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+  return (static_cast<int>(bits) & lane_bits) != 0;
+}
+
+// Bit j: whether a[j] >= b[j].
+inline unsigned at_least(const Integers& a, const Integers& b) {
+#if defined(__AVX512F__)
+  return _mm512_cmpge_epi32_mask(reinterpret_cast<const __m512i&>(a), reinterpret_cast<const __m512i&>(b));
+#elif defined(__AVX2__)
+  unsigned less[2];
+  for (int half = 0; half < 2; ++half) {
+    const __m256i a_half = reinterpret_cast<const __m256i*>(&a)[half];
+    const __m256i b_half = reinterpret_cast<const __m256i*>(&b)[half];
+    less[half] = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b_half, a_half))));
+  }
+  return 0xffffu & ~(less[0] | less[1] << 8);
+#elif defined(__ARM_NEON)
+  int32x4_t x[4], y[4];
+  std::memcpy(x, &a, sizeof a);
+  std::memcpy(y, &b, sizeof b);
+  const auto byte = [&](int i) -> unsigned {
+    const uint16x8_t lanes = vcombine_u16(vmovn_u32(vcgeq_s32(x[i], y[i])), vmovn_u32(vcgeq_s32(x[i + 1], y[i + 1])));
+    return vaddv_u8(vand_u8(vmovn_u16(lanes), vcreate_u8(0x8040201008040201)));
+  };
+  return byte(0) | byte(2) << 8;
+#else
+  unsigned bits = 0;
+  for (int lane = 0; lane < panel_width; ++lane) bits |= static_cast<unsigned>(a[lane] >= b[lane]) << lane;
+  return bits;
+#endif
+}
+
+}  // namespace
+}  // namespace proxconnect

@@ -1,0 +1,109 @@
+// From sums to outputs, for some rows of a panel.
+#pragma once
+
+#include "sets/common/lanes.h"
+
+namespace proxconnect {
+namespace {
+
+// Where sums belong: rows from `row` on, outputs j .. j + width of n.
+struct Place {
+  std::int64_t row;
+  std::int64_t j;
+  std::int64_t n;
+  int width;  // 16, less in the last panel
+
+  Place(std::int64_t first_row, std::int64_t panel, std::int64_t outputs)
+      : row(first_row),
+        j(panel * panel_width),
+        n(outputs),
+        width(static_cast<int>(n - j < panel_width ? n - j : panel_width)) {}
+
+  // Outputs from `first` on, `left` of them or a panel's.
+  Place(std::int64_t first_row, std::int64_t first, std::int64_t outputs, std::int64_t left)
+      : row(first_row), j(first), n(outputs), width(static_cast<int>(left < panel_width ? left : panel_width)) {}
+};
+
+class SumsWriter {
+ public:
+  SumsWriter(const SumsOutput& output, const Place& at) : out_(output.out + at.row * at.n + at.j), at_(at) {}
+
+  void operator()(std::int64_t r, const Integers& sums) const { store(sums, out_ + r * at_.n, at_.width); }
+
+ private:
+  std::int32_t* out_;
+  Place at_;
+};
+
+class AffineWriter {
+ public:
+  AffineWriter(const AffineOutput& output, const Place& at)
+      : out_(output.out + at.row * at.n + at.j),
+        residual_(output.residual ? output.residual + at.row * at.n + at.j : nullptr),
+        at_(at),
+        scale_(load<Floats>(output.scale + at.j, at.width)),
+        bias_(load<Floats>(output.bias + at.j, at.width)),
+        has_slope_(output.slope != nullptr) {
+    if (has_slope_) slope_ = load<Floats>(output.slope + at.j, at.width);
+  }
+
+  template <typename Sums>
+  void operator()(std::int64_t r, const Sums& sums) const {
+    finish(r, to_floats(sums) * scale_);
+  }
+
+  // Without residual and PReLU.
+  bool plain() const { return !residual_ && !has_slope_; }
+  void write_plain(std::int64_t r, const Integers& sums) const {
+    store(to_floats(sums) * scale_ + bias_, out_ + r * at_.n, at_.width);
+  }
+
+  // What follows the scale.
+  void finish(std::int64_t r, Floats y) const {
+    y += bias_;
+    if (residual_) y += load<Floats>(residual_ + r * at_.n, at_.width);
+    if (has_slope_) y = y < 0.0f ? y * slope_ : y;
+    store(y, out_ + r * at_.n, at_.width);
+  }
+
+ private:
+  float* out_;
+  const float* residual_;
+  Place at_;
+  Floats scale_;
+  Floats bias_;
+  Floats slope_ = {};
+  bool has_slope_;
+};
+
+class SignsWriter {
+ public:
+  SignsWriter(const SignsOutput& output, const Place& at)
+      : stride_(packed_width(at.n)),
+        out_(output.out + at.row * stride_ + at.j / 8),
+        two_bytes_(at.width > 8),
+        there_(0xffffu >> (panel_width - at.width)),
+        flip_(output.flip[at.j / 8] | (two_bytes_ ? output.flip[at.j / 8 + 1] << 8 : 0)),
+        threshold_(load<Integers>(output.threshold + at.j, at.width)) {}
+
+  void operator()(std::int64_t r, const Integers& sums) const {
+    const unsigned bits = (at_least(sums, threshold_) ^ flip_) & there_;
+    out_[r * stride_] = static_cast<std::uint8_t>(bits);
+    if (two_bytes_) out_[r * stride_ + 1] = static_cast<std::uint8_t>(bits >> 8);
+  }
+
+ private:
+  std::int64_t stride_;
+  std::uint8_t* out_;
+  bool two_bytes_;
+  unsigned there_;
+  unsigned flip_;
+  Integers threshold_;
+};
+
+inline SumsWriter writer(const SumsOutput& output, const Place& at) { return {output, at}; }
+inline AffineWriter writer(const AffineOutput& output, const Place& at) { return {output, at}; }
+inline SignsWriter writer(const SignsOutput& output, const Place& at) { return {output, at}; }
+
+}  // namespace
+}  // namespace proxconnect
