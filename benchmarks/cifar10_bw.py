@@ -2,9 +2,9 @@
 
     python benchmarks/cifar10_bw.py --data FOLDER
 
-Runs the commands of the README one after the other, in the folder ``runs/cifar10``. What is done already is
-not run again, what was interrupted is resumed. Ends by evaluating every packed file on the test split, prints
-the table of the README and writes it to ``docs/results/data/cifar10_bw.json``.
+Runs the commands of ``docs/results/cifar10_bw.md`` one after the other, in the folder ``runs/cifar10``. A
+finished run is not repeated, and an interrupted one is resumed. At the end, every packed file is evaluated on
+the test split. The table is printed, and its numbers are written to ``docs/results/data/cifar10_bw.json``.
 """
 
 from __future__ import annotations

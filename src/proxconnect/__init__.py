@@ -1,4 +1,4 @@
-"""ProxConnect: any PyTorch model to 1 bit, provably sound in training, bit-exact when deployed."""
+"""Train PyTorch models with 1-bit weights, pack them into one file, and run that file on a CPU."""
 
 from __future__ import annotations
 

@@ -18,14 +18,13 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 INDEX = (RESULTS / "README.md").read_text()
 NOT_RUN = INDEX.partition("## Grids that are not run")[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "recipes" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_readme_quotes_the_results_that_the_script_wrote() -> None:
+def test_the_page_of_cifar10_quotes_the_results_that_the_script_wrote() -> None:
     script = runpy.run_path(str(ROOT / "benchmarks" / "cifar10_bw.py"))
     report = json.loads((ROOT / "docs" / "results" / "data" / "cifar10_bw.json").read_text())
-    for page in ("README.md", "docs/results/cifar10_bw.md"):
-        assert script["table"](report["rows"]) in (ROOT / page).read_text()
+    assert script["table"](report["rows"]) in (ROOT / "docs" / "results" / "cifar10_bw.md").read_text()
 
 
 def test_the_page_of_training_overhead_is_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,5 +90,6 @@ def test_the_page_of_the_maps_is_what_the_tool_writes() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_local_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        if "://" not in target:
+        # GitHub shows the state of the tests at an address that is relative to the repository's own.
+        if "://" not in target and not target.startswith("../../actions/"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
