@@ -134,7 +134,7 @@ def test_a_callable_that_approaches_its_bounds(mu: float) -> None:
     assert potential.R(doubles(1 + 1e-9)).isinf()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     knots=st.lists(st.integers(-192, 192).map(lambda k: k / 64), min_size=1, max_size=4, unique=True),
     rises=st.lists(st.floats(0.01, 2), min_size=4, max_size=4),

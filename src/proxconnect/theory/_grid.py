@@ -7,6 +7,7 @@ Within ``|w| <= 1/mu`` the dense grid has a point every ``RESOLUTION / mu``, and
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ RESOLUTION = 4e-6
 FAR_RESOLUTION = 4 * RESOLUTION
 _INNER, _OUTER = 10.0, 1e3
 _BLOCK = 32
+_AT_ONCE = 1024  # blocks; as many as stay in the processor's cache
 _NEAREST, _LARGEST = 1e-9, 1e308
 _NEAR_PER_DECADE, _FAR_PER_DECADE = 200, 100
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -42,8 +44,9 @@ def coarse_grid(mu: float, domain: Interval) -> Array:
     return _within(np.concatenate(parts), domain)
 
 
+@lru_cache(maxsize=2)
 def dense_grid(mu: float, domain: Interval) -> Array:
-    """What narrow features are looked for on; its length is one more than a multiple of the block's."""
+    """Read-only latents to look for narrow features on; their number is a multiple of the block's and one."""
     scales = {1.0, 1 / mu}
     spacing = RESOLUTION * len(scales)
     parts = []
@@ -55,10 +58,12 @@ def dense_grid(mu: float, domain: Interval) -> Array:
     if domain.high / 2 - domain.low / 2 < CORE * min(scales):
         parts.append(_uniform(domain.low, domain.high, 2**19))
     w = _within(np.concatenate(parts), domain)
-    return w[: (len(w) - 1) // _BLOCK * _BLOCK + 1]
+    w = w[: (len(w) - 1) // _BLOCK * _BLOCK + 1]
+    w.flags.writeable = False  # shared by all checks at this sharpness
+    return w
 
 
-def standing_out(w: Array, values: Array, scales: Array, epsilons: Array) -> Array:
+def standing_out(w: Array, values: tuple[Array, ...], scales: Array, epsilons: Array) -> Array:
     """Points of the dense grid to keep: ends of blocks, and all of a block in which a function stands out.
 
     A function stands out in a block where it leaves the straight line between the block's ends by far more
@@ -68,28 +73,41 @@ def standing_out(w: Array, values: Array, scales: Array, epsilons: Array) -> Arr
     kept[::_BLOCK] = True
     if len(w) < 2 * _BLOCK:
         return np.ones(len(w), dtype=bool)
-    blocks = w[:-1].reshape(-1, _BLOCK)
-    start, end = w[:-1:_BLOCK, None], w[_BLOCK::_BLOCK, None]
-    along = (blocks - start) / (end - start)
     for row, scale, epsilon in zip(values, scales, epsilons, strict=True):
-        inside = row[:-1].reshape(-1, _BLOCK)
-        first, last = row[:-1:_BLOCK], row[_BLOCK::_BLOCK]
-        size = np.maximum(np.abs(first), np.abs(last))
-        rounding = 16 * epsilon * np.abs(inside).max(axis=1) + 4 * epsilon * scale
-        bend = np.abs(inside - first[:, None] - (last - first)[:, None] * along).max(axis=1)
-        bend = np.maximum(bend - rounding - 1e-9 * scale, 0) / (1e-2 * size + scale)
-        odd = bend > _STANDS_OUT * _around(bend) + 1e-8
-        steps = np.diff(inside, axis=1)
-        turns = (steps.min(axis=1) < -rounding) & (steps.max(axis=1) > rounding)
-        crosses = (inside.min(axis=1) < -rounding) & (np.minimum(first, last) >= 0)
-        chosen = np.flatnonzero(odd | (turns & (bend > _STANDS_OUT * _around(bend))) | crosses)
+        chosen = np.flatnonzero(_odd(w, row, scale, epsilon))
         if len(chosen) > _MOST_BLOCKS:
-            nearest = np.argsort(np.abs(blocks[chosen, 0]), kind="stable")[:_MOST_BLOCKS]
+            nearest = np.argsort(np.abs(w[chosen * _BLOCK]), kind="stable")[:_MOST_BLOCKS]
             chosen = chosen[nearest]
-        flags: Flags = np.zeros(len(blocks), dtype=bool)
+        flags: Flags = np.zeros(len(w) // _BLOCK, dtype=bool)
         flags[chosen] = True
         kept[:-1] |= np.repeat(flags, _BLOCK)
     return w[kept]
+
+
+def _odd(w: Array, row: Array, scale: float, epsilon: float) -> Flags:
+    """Flag the blocks in which a function with values ``row`` stands out."""
+    bend, rounding, lowest, least, most = np.empty((5, len(w) // _BLOCK))
+    for start in range(0, len(bend), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        (points, w_first, w_last), (inside, first, last) = _columns(w, some), _columns(row, some)
+        straight = (last - first) * ((points - w_first) / (w_last - w_first))
+        away = np.abs(inside - first - straight).max(axis=0)
+        size = np.maximum(np.abs(first), np.abs(last))
+        rounding[some] = 16 * epsilon * np.abs(inside).max(axis=0) + 4 * epsilon * scale
+        bend[some] = np.maximum(away - rounding[some] - 1e-9 * scale, 0) / (1e-2 * size + scale)
+        steps = np.diff(inside, axis=0)
+        least[some], most[some] = steps.min(axis=0), steps.max(axis=0)
+        lowest[some] = np.where(np.minimum(first, last) >= 0, inside.min(axis=0), 0.0)
+    around = _STANDS_OUT * _around(bend)
+    turns = (least < -rounding) & (most > rounding)
+    odd: Flags = (bend > around + 1e-8) | (turns & (bend > around)) | (lowest < -rounding)
+    return odd
+
+
+def _columns(row: Array, some: slice) -> tuple[Array, Array, Array]:
+    """Blocks as columns, with the first value of each and of the block after it."""
+    inside = np.ascontiguousarray(row[:-1].reshape(-1, _BLOCK)[some].T)
+    return inside, inside[0], row[_BLOCK::_BLOCK][some]
 
 
 def _around(bend: Array) -> Array:
@@ -120,4 +138,6 @@ def _uniform(low: float, high: float, count: int) -> Array:
 def _moved(count: int) -> Array:
     """Evenly spread points, moved aside a little so that no period can hide between them."""
     index = np.arange(count)
-    return (index + (index * _GOLDEN) % 1.0) / count
+    aside = index * _GOLDEN
+    aside -= np.floor(aside)
+    return (index + aside) / count

@@ -67,11 +67,15 @@ class Probe:
 
     def unguarded(self, w: Array) -> Array:
         """Values at ``w``, finite or not; the function never sees an empty tensor, nor ``w`` itself."""
-        if len(w) == 0:
-            return np.empty(0)
-        if len(w) > _AT_ONCE:
-            parts = np.array_split(w, len(w) // _AT_ONCE + 1)
-            return np.concatenate([self.unguarded(part) for part in parts])
+        values = np.empty(len(w))
+        parts = max(1, math.ceil(len(w) / _AT_ONCE))
+        size = max(1, math.ceil(len(w) / parts))
+        for start in range(0, len(w), size):
+            some = slice(start, start + size)
+            values[some] = self._call(w[some])
+        return values
+
+    def _call(self, w: Array) -> Array:
         argument = torch.from_numpy(np.array(w, dtype=np.float64))
         try:
             with torch.no_grad():
@@ -92,7 +96,8 @@ class Probe:
                 f"of shape {tuple(values.shape)} and {values.dtype}; expected the same: it must act "
                 "elementwise"
             )
-        return values.detach().numpy().copy()
+        found: Array = values.detach().numpy()
+        return found
 
     def steady(self, w: Array) -> bool:
         """Whether a second call gives the same values; also finds the precision of the function.
@@ -122,6 +127,8 @@ class Probe:
 
     def _refuse_dependence(self, w: Array, expected: Array) -> None:
         again = self.unguarded(w)
+        if (again == expected).all():
+            return
         # Vectorised and scalar code paths may differ in the last digits.
         relative, absolute = max(1e-9, 4 * self.epsilon), max(1e-12, self.epsilon)
         same = np.isclose(again, expected, rtol=relative, atol=absolute, equal_nan=True)

@@ -79,14 +79,13 @@ def sample(forward: Probe, backward: Probe, mu: float, domain: Interval) -> Samp
     w, reached, beyond = _where_finite((forward, backward), coarse_grid(mu, domain), domain)
     dense = dense_grid(mu, Interval(max(w[0], domain.low), min(w[-1], domain.high), True, True))
     # Not farther out: what grows there must not drown what happens here.
-    core = dense[np.abs(dense) <= CORE / mu]
+    core = dense[slice(*np.searchsorted(dense, (-CORE / mu, np.nextafter(CORE / mu, math.inf))))]
     core = core[:: max(1, len(core) // 100_000)] if len(core) else w
     scales = np.stack([np.abs(probe(core)).max() for probe in (forward, backward)])
     scales = np.where(scales > 0, scales, 1.0)
     epsilons = np.array([forward.epsilon, backward.epsilon])
     if len(dense) > 1:
-        values = np.stack([forward(dense), backward(dense)])
-        w = np.union1d(w, standing_out(dense, values, scales, epsilons))
+        w = np.union1d(w, standing_out(dense, (forward(dense), backward(dense)), scales, epsilons))
     values = np.stack([forward(w), backward(w)])
     for probe, row in zip((forward, backward), values, strict=True):
         probe.revisit(w, row)
