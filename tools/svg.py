@@ -16,7 +16,7 @@ LIGHT = {
     "faint": "#59636e",
     "grey": "#a3adb8",
     "blue": "#5e8fc9",
-    "orange": "#d9622b",
+    "orange": "#c8501a",
     "box": "#f3f5f8",
 }
 DARK = {

@@ -40,8 +40,7 @@ def test_the_second_snippet_trains_in_fifteen_lines(
     assert float(accuracy) > 0.95
 
 
-def test_the_picture_and_its_caption_are_what_the_tool_makes(speed: dict[str, Any]) -> None:
-    assert Path(speed["PICTURE"]).read_text() == speed["draw"](), "run tools/speed_picture.py"
+def test_the_caption_of_the_picture_is_what_the_tool_prints(speed: dict[str, Any]) -> None:
     assert " ".join(README.split()).count(speed["caption"]()) == 1
 
 
