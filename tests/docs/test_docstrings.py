@@ -11,7 +11,7 @@ import pytest
 import proxconnect as pc
 
 ROOT = Path(__file__).parents[2]
-MENDED = [f"src/proxconnect/{name}" for name in ("data", "models", "quantizers", "zoo")]
+MENDED = [f"src/proxconnect/{name}" for name in ("data", "models", "optim", "quantizers", "trainer", "zoo")]
 FILES = sorted(path for folder in MENDED for path in (ROOT / folder).rglob("*.py"))
 
 # A sentence that begins so is a clause without the one that it belongs to.

@@ -1,4 +1,4 @@
-"""What can be seen of a training loop by looking at the latents: mistakes that no error would show."""
+"""Detection of mistakes in a training loop that raise no error, from the movement of the latents."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import nn
 
 from proxconnect.layers import BinarizedWeight
 
-# As many calls of a schedule's step are looked at.
+# The number of calls of a schedule's step that are watched.
 _STEPS = 100
 
 
 class LoopWatch:
-    """Looks at the first steps of a loop, and warns once of each mistake; changes nothing.
+    """A watch over the first steps of a training loop, which warns once of each mistake and changes nothing.
 
-    - Steps are counted in which no optimizer moved the latents, as under gradient accumulation.
-    - An optimizer shrinks the latents: see :func:`warn_of_decay`.
+    - The schedule counts steps in which no optimizer moved the latents, as under gradient accumulation.
+    - An optimizer shrinks the latents by weight decay, see :func:`warn_of_decay`.
 
     Args:
         weights: the binarized weights whose ``mu`` is scheduled.
@@ -33,7 +33,7 @@ class LoopWatch:
         self._remember()
 
     def stepped(self) -> bool:
-        """Look at one step; returns whether to go on looking."""
+        """Look at one step, and return True if the watch is to look at the next one too."""
         latent = self._smallest
         if latent is None or latent.is_inference() or latent.is_meta:
             return False
@@ -65,39 +65,41 @@ class LoopWatch:
 def warn_of_decay(
     groups: Iterable[dict[str, Any]], weights: Iterable[BinarizedWeight], *, stacklevel: int
 ) -> None:
-    """Warn, once for each model, of latents in a parameter group with weight decay that nobody asked for.
+    """Warn, once for each model, of latents in a parameter group with weight decay.
 
-    Shrinking a latent makes its sign easier to flip. Groups of :func:`param_groups` are what was asked for.
+    A smaller latent flips its sign more easily. Groups of :func:`param_groups` raise no warning: their weight
+    decay of the latents was chosen.
     """
-    # Under the rule fp, training is that of full precision.
-    latents = {id(each.latent): each for each in weights if each.quantizer.rule != "fp"}
+    # The rule fp trains in full precision.
+    latents = {id(weight.latent): weight for weight in weights if weight.quantizer.rule != "fp"}
     decayed = {
         id(parameter): group["weight_decay"]
         for group in groups
         for parameter in group["params"]
         if id(parameter) in latents and group.get("weight_decay") and group.get("name") != "latent"
     }
-    found = [latents[each] for each in latents if each in decayed]
-    if not found or any(each.quantizer.decay_noticed for each in found):
+    shrunk = [weight for latent, weight in latents.items() if latent in decayed]
+    if not shrunk or any(weight.quantizer.decay_noticed for weight in shrunk):
         return
-    for each in found:
-        each.quantizer.decay_noticed = True
+    for weight in shrunk:
+        weight.quantizer.decay_noticed = True
+    first = shrunk[0]
     warnings.warn(
-        f"{len(found)} latent weights, {found[0].name!r} first, are in a parameter group with weight_decay "
-        f"{decayed[id(found[0].latent)]:g}, which makes their signs flip: make the optimizer from "
-        "pc.param_groups(model, lr, weight_decay=...), which leaves them out, unless you say "
+        f"{len(shrunk)} latent weights, {first.name!r} first, are in a parameter group with weight_decay "
+        f"{decayed[id(first.latent)]:g}, which makes their signs flip: make the optimizer from "
+        "pc.param_groups(model, lr, weight_decay=...), which does not decay latents unless you pass "
         "latent_weight_decay=",
         stacklevel=stacklevel,
     )
 
 
 def _groups() -> list[dict[str, Any]]:
-    """The parameter groups of whatever optimizers there are.
+    """List the parameter groups of all optimizers in this process.
 
-    An optimizer knows its parameters, and nothing but the garbage collector knows the optimizers.
+    Only the garbage collector knows all optimizers.
     """
     return [
-        each
-        for each in gc.get_objects()
-        if type(each) is dict and "weight_decay" in each and type(each.get("params")) is list
+        thing
+        for thing in gc.get_objects()
+        if type(thing) is dict and "weight_decay" in thing and type(thing.get("params")) is list
     ]

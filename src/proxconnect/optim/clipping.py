@@ -1,4 +1,4 @@
-"""Keep latent weights within a bound after every optimizer step."""
+"""Clipping of the latent weights after every optimizer step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from proxconnect.layers import binarized_weights
 def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
     """Clamp latents to ``|w*/s| <= latent_clip`` after each ``optimizer.step()``.
 
-    The bound is the ``latent_clip`` of the latent's parameter group (see :func:`param_groups`); a group
-    without one, or with None, is left alone. The customary companion of ``bnn``, whose latents freeze beyond
-    ``|mu w*/s| = 1``. Clipping is a heuristic: it is not itself a ProxConnect step.
+    The bound is the ``latent_clip`` of the latent's parameter group (see :func:`param_groups`). A group
+    without that entry, or with None, is left alone. Clipping usually goes with ``bnn``, whose latents freeze
+    beyond ``|mu w*/s| = 1``. It is a heuristic, and no part of a ProxConnect step.
+
+    Args:
+        optimizer: any torch optimizer of the model's latents.
+        model: a model with binarized layers.
 
     Returns:
         A handle; ``handle.remove()`` ends the clipping.
+
+    Source: BNN (arXiv 1602.02830), algorithm 1.
 
     >>> import torch, proxconnect as pc
     >>> config = pc.BinarizeConfig("bnn")

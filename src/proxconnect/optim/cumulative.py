@@ -1,4 +1,4 @@
-"""PC's own schedule: a sharpness that grows with the step sizes."""
+"""The schedule of ProxConnect's theory: a sharpness that grows by the step sizes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from proxconnect.optim._watch import warn_of_decay
 
 
 class CumulativeSchedule:
-    """``mu_t = 1 + sum_{s<t} eta_s``, for each binarized layer with the step sizes ``eta`` of its latent.
+    """A schedule with ``mu_t = 1 + sum_{s<t} eta_s``, where ``eta`` are the step sizes of a layer's latent.
 
-    So ProxConnect is a generalised conditional gradient method, or regularised dual averaging: its step
-    ``t`` uses the proximal map of ``mu_t r`` (arXiv 2110.13220). Meant for maps whose ``mu`` multiplies
-    ``r``, such as ``binary-relax``. Call :meth:`step` after ``optimizer.step()`` and before a learning-rate
-    scheduler's.
+    With this schedule ProxConnect is a generalised conditional gradient method, or regularised dual
+    averaging: step ``t`` uses the proximal map of ``mu_t r``. The schedule is meant for maps whose ``mu``
+    multiplies ``r``, such as ``binary-relax``. Call :meth:`step` after ``optimizer.step()`` and before the
+    step of a learning-rate scheduler.
+
+    Source: ProxConnect (arXiv 2110.13220).
 
     Args:
         model: a model with binarized layers.
-        optimizer: it tells the step sizes, the ``lr`` of its parameter groups.
+        optimizer: the optimizer whose step sizes count: the ``lr`` of its parameter groups.
 
     Raises:
         ProxConnectError: the model has no binarized layer, or the optimizer does not hold a layer's latent.
@@ -49,20 +51,20 @@ class CumulativeSchedule:
         self._set()
 
     def step(self) -> None:
-        """Add the step sizes of the step just taken and set the layers' ``mu``."""
+        """Add the step sizes of the last optimizer step, and set the ``mu`` of the layers."""
         for name, eta in self._step_sizes().items():
             self._mu[name] += eta
         self._set()
 
     def state_dict(self) -> dict[str, Any]:
-        """The present ``mu`` of each layer, by name."""
+        """Return the present ``mu`` of each layer, by name."""
         return {"mu": dict(self._mu)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`.
 
         Raises:
-            ProxConnectError: the state is that of other layers.
+            ProxConnectError: the state belongs to other layers.
         """
         if state["mu"].keys() != self._mu.keys():
             raise ProxConnectError(

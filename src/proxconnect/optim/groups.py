@@ -1,4 +1,4 @@
-"""Parameter groups that tell latent weights from all other parameters."""
+"""Parameter groups for optimizers: latent weights, and all other parameters."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def param_groups(
     latent_weight_decay: float = 0.0,
     latent_clip: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Groups for any torch optimizer: the latent weights, and the rest.
+    """Make the parameter groups for any torch optimizer: the latent weights, and the rest.
 
     Args:
         model: a model with or without binarized layers.
         lr: learning rate, a positive number.
-        weight_decay: of all parameters but the latents.
+        weight_decay: weight decay of all parameters but the latents.
         latent_lr: learning rate of the latents; by default ``lr``.
-        latent_lr_relative: whether ``latent_lr`` counts in units of each layer's mean ``s``: for optimizers
-            whose steps have the size of the learning rate, such as Adam. The normalised latents ``w*/s``,
-            which F and B see, then move at the same pace in every layer, whatever the size of its weights.
-        latent_weight_decay: of the latents. Shrinking a latent makes its sign easier to flip.
+        latent_lr_relative: True counts ``latent_lr`` in units of each layer's mean ``s``. This suits
+            optimizers whose steps are as large as the learning rate, such as Adam: the normalised latents
+            ``w*/s``, the arguments of F and B, then move at the same pace in every layer.
+        latent_weight_decay: weight decay of the latents. A smaller latent flips its sign more easily.
         latent_clip: bound ``c`` of the normalised latents, ``|w*/s| <= c``, which :func:`clip_latents` keeps.
 
     Returns:
-        A dictionary for the rest and one for the latents, or one for each binarized layer where
-        ``latent_lr`` is relative; a group without parameters is left out.
+        A dictionary for the rest, and one for the latents, or one for the latent of each binarized layer if
+        ``latent_lr`` is relative. A group without parameters is left out.
 
     Raises:
-        ProxConnectError: a learning rate or a bound that is not a positive number, a weight decay that is
-            negative, or ``latent_*`` given for a model without latents.
+        ProxConnectError: a learning rate or a bound is not a positive number, a weight decay is negative, or
+            ``latent_*`` is given for a model without latents.
 
     >>> import torch, proxconnect as pc
     >>> model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(3)))
@@ -73,5 +73,5 @@ def param_groups(
 
 
 def _is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number of at least 0."""
+    """Tell whether ``value`` is a finite number of at least 0."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -22,23 +22,26 @@ Closure = Callable[[], Any]
 class ProxOptimizer(Optimizer):
     """An optimizer that takes the steps of ``base`` by one of four rules.
 
-    ``g`` is the gradient and ``eta`` the step size; any ``base`` takes the place of the plain step ``eta g``.
-    Maps act on normalised values: with the layer's ``latent_scale`` ``s``, ``P(w)`` stands for ``s P(w/s)``.
+    ``g`` is the gradient and ``eta`` the step size; the step of ``base`` takes the place of ``eta g``. Maps
+    act on normalised values: ``P(w)`` stands for ``s P(w/s)`` with the layer's ``latent_scale`` ``s``.
 
-    - ``"pc"`` (ProxConnect++; every method): ``w* <- w* - eta B(w*) g(F(w*))``. The layers do it all: a bare
-      ``base`` takes the same steps.
-    - ``"fp"`` (every method): ``w* <- w* - eta g(w*)``. Full-precision training, quantized afterwards.
+    - ``"pc"`` (ProxConnect++; every method): ``w* <- w* - eta B(w*) g(F(w*))``. The layers do all of it, so a
+      bare ``base`` takes the same steps.
+    - ``"fp"`` (every method): ``w* <- w* - eta g(w*)``. Training is in full precision, and weights are
+      quantized afterwards.
     - ``"rpc"`` (reverse ProxConnect; ``bc``, ``pc``, ``binary-relax``, ``parq``):
       ``w* <- P_mu(w*) - eta g(w*)`` with ``P = F``.
     - ``"pq"`` (ProxQuant; ``bc``): ``w <- P(w - eta g(w))``, then a clip to the range of the levels. ``P`` is
-      the W-shaped prox of strength ``eta lambda`` in the units of the latents, so ``eta lambda / s`` on
-      normalised values. ``lambda`` is the layers' ``mu``, which a :class:`MuSchedule` makes grow.
+      the W-shaped prox of strength ``eta lambda`` in the units of the latents, which is ``eta lambda / s`` on
+      normalised values. ``lambda`` is the ``mu`` of the layers, which a :class:`MuSchedule` makes grow.
 
-    Under ``fp`` and ``rpc`` the layers train on their latents and compute with ``alpha F(w*/s)`` in eval
-    mode; under ``pq`` they always compute with the stored weights. It is the ProxOptimizer that tells them:
-    make it anew when training resumes. Parameter groups and state are those of ``base``; ``state_dict`` has
-    the name of the rule besides. A latent without gradient takes no step. With a closure, ``rpc`` projects
-    after the first evaluation. Steps that a ``GradScaler`` skips leave everything as it is.
+    Under ``fp`` and ``rpc`` the layers train on their latents, and compute with ``alpha F(w*/s)`` in eval
+    mode. Under ``pq`` they always compute with the stored weights. The ProxOptimizer sets the rule of the
+    layers: make it again when training resumes.
+
+    Parameter groups and state are those of ``base``; ``state_dict`` has the name of the rule too. A latent
+    without gradient takes no step. With a closure, ``rpc`` projects after the first evaluation. A step that a
+    ``GradScaler`` skips changes nothing.
 
     Sources: ProxConnect (arXiv 2110.13220), ProxConnect++ (arXiv 2402.17710), ProxQuant (arXiv 1810.00861).
 
@@ -127,10 +130,10 @@ class ProxOptimizer(Optimizer):
         self.base.add_param_group(param_group)
 
     def step(self, closure: Closure | None = None) -> Any:
-        """Take one step by the rule; returns what ``base.step`` does.
+        """Take one step by the rule, and return the result of ``base.step``.
 
         Args:
-            closure: evaluates the model anew and returns the loss; as ``base`` wants it.
+            closure: evaluates the model again and returns the loss, for a ``base`` that needs one.
         """
         if self.rule == "rpc":
             if closure is None:
@@ -143,11 +146,11 @@ class ProxOptimizer(Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of ``base`` and the name of the rule."""
+        """Return the state of ``base`` and the name of the rule."""
         return {**self.base.state_dict(), "rule": self.rule}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a :meth:`state_dict`; that of a bare optimizer counts as one of the rule ``pc``.
+        """Load a :meth:`state_dict`; the state of a bare optimizer counts as one of the rule ``pc``.
 
         Raises:
             ProxConnectError: the state was saved under another rule. Nothing is loaded then.
@@ -168,7 +171,7 @@ class ProxOptimizer(Optimizer):
         self._share_state_hooks()
 
     def _share_state_hooks(self) -> None:
-        # The base makes and loads the state: hooks on that, whoever registers them, are hooks of the base.
+        # The base makes and loads the state, so hooks on the state are hooks of the base.
         for kind in ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
             name = f"_optimizer_{kind}_hooks"
             setattr(self, name, getattr(self.base, name))
@@ -181,13 +184,13 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def _project(self) -> None:
-        """``w* <- P_mu(w*)``."""
+        """Set ``w* <- P_mu(w*)``."""
         for latent, quantizer, _ in self._stepping():
             scale = quantizer.latent_scale
             latent.copy_(scale * quantizer.pair(latent / scale, quantizer.mu))
 
     def _projecting_once(self, closure: Closure) -> Closure:
-        """The closure, which projects the latents as soon as their gradient is there, the first time."""
+        """Wrap the closure: after its first evaluation, when the gradients are there, project the latents."""
         pending = True
 
         def evaluate() -> Any:
@@ -202,7 +205,7 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def _shrink(self) -> None:
-        """``w <- P(w)`` with strength ``eta lambda``, then the clip."""
+        """Set ``w <- P(w)`` with strength ``eta lambda``, then clip."""
         for latent, quantizer, lr in self._stepping():
             scale, levels = quantizer.latent_scale, quantizer.config.levels
             strength = lr * quantizer.mu.to(latent.dtype) / scale

@@ -1,4 +1,4 @@
-"""The step rules: where the gradient is taken, where the step starts from, and which methods that suits."""
+"""The step rules: the point of the gradient, the start of the step, and the methods that fit."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Levels = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to step, for one latent ``w*`` with gradient ``g`` and step size ``eta``.
+    """A step of one latent ``w*`` with gradient ``g`` and step size ``eta``.
 
     Args:
         update: the step in the notation of the papers.
-        takes: which pairs the rule takes, in words.
-        fits: whether it takes a pair that quantizes to the given levels.
-        source: where the rule comes from.
+        accepted: the pairs that the rule accepts, in words.
+        fits: tells whether the rule accepts a pair that quantizes to the given levels.
+        source: the paper that the rule comes from.
     """
 
     update: str
-    takes: str
+    accepted: str
     fits: Callable[[ForwardBackward, Levels], bool]
     source: str
 
@@ -36,7 +36,7 @@ def _any(pair: ForwardBackward, levels: Levels) -> bool:
 
 
 def _proximal(pair: ForwardBackward, levels: Levels) -> bool:
-    """Whether B is 1, as far as a grid in steps of 1/128 on [-4, 4] shows, and F falls nowhere."""
+    """Tell whether B is 1, on a grid in steps of 1/128 from -4 to 4, and F falls nowhere."""
     w = torch.arange(-512, 513, dtype=torch.float64, device="cpu") / 128
     return bool((pair.backward(w, 1.0) == 1).all()) and not falls(pair.forward)
 
@@ -74,7 +74,7 @@ RULES = {
 
 
 def fitting_methods(rule: str) -> list[str]:
-    """Names of the catalogue's methods that a rule takes.
+    """List the methods of the catalogue that a rule accepts.
 
     >>> fitting_methods("rpc"), fitting_methods("pq")
     (['bc', 'pc', 'binary-relax', 'parq'], ['bc'])
@@ -84,10 +84,11 @@ def fitting_methods(rule: str) -> list[str]:
 
 
 def check_fit(rule: str, pair: ForwardBackward, levels: Levels) -> None:
-    """Refuse a rule that does not exist or does not fit the pair.
+    """Refuse a rule that does not exist or does not accept the pair.
 
     Raises:
-        ProxConnectError: the message names the rules, or the methods that fit.
+        ProxConnectError: the rule is unknown, or the pair does not fit it; the message names the rules, or
+            the methods that fit.
 
     >>> import proxconnect as pc
     >>> check_fit("pq", pc.method("bnn++"), (-1, 1))
@@ -99,6 +100,6 @@ def check_fit(rule: str, pair: ForwardBackward, levels: Levels) -> None:
         raise ProxConnectError(unknown_name("rule", rule, RULES))
     if not RULES[rule].fits(pair, levels):
         raise ProxConnectError(
-            f"rule {rule!r} takes {RULES[rule].takes}, not {pair.name!r}; "
+            f"rule {rule!r} takes {RULES[rule].accepted}, not {pair.name!r}; "
             f"methods that fit: {', '.join(fitting_methods(rule))}"
         )

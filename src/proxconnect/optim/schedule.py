@@ -1,4 +1,4 @@
-"""The sharpness mu over training."""
+"""Schedules of the sharpness mu over training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxconnect.optim._watch import LoopWatch
 
 PARQ_STEEPNESS = 10.0  # the default of PARQ's own implementation
 LARGEST_MU = torch.finfo(torch.float32).max
-"""What the layers' buffers hold at most."""
+"""The largest ``mu`` that the float32 buffers of the layers hold."""
 
 # Beyond a sharpness of about 10 hardly a weight flips any more (docs/results/findings.md).
 LATE_MIDDLE = 10.0
@@ -65,9 +65,10 @@ _FROM_ZERO = ("linear", "cosine", "reste")
 
 
 class MuSchedule:
-    """Move the sharpness ``mu`` of every binarized layer from ``start`` to ``end``, one call a training step.
+    """A schedule that moves the sharpness ``mu`` of every binarized layer from ``start`` to ``end``.
 
-    With ``i`` the calls of :meth:`step` so far and progress ``p = min(i / (fraction steps), 1)``:
+    Call :meth:`step` once in every training step. After ``i`` calls the progress is
+    ``p = min(i / (fraction steps), 1)``, and ``mu`` is:
 
     =============  ======================================================================================
     constant       ``start``
@@ -83,22 +84,22 @@ class MuSchedule:
                    ``1/mu``
     =============  ======================================================================================
 
-    ``mu`` lives in the layers' buffers, in float32; the schedule sets it at once and then at each step, in
-    any loop. :func:`default_schedule` knows what suits each method.
+    ``mu`` is a float32 buffer of each layer. The schedule sets it when it is made and at each step, in any
+    training loop. :func:`default_schedule` returns the schedule that suits a method.
 
     Args:
         model: a model with binarized layers.
         kind: a name of the table.
-        start: sharpness at first: a positive number, or 0 in the linear, cosine and reste forms, for methods
-            whose ``mu`` is a strength (``binary-relax`` and the rule ``pq``).
-        end: sharpness at the end, a positive number; ``"constant"`` takes none.
-        steps: training steps in all: so many calls of :meth:`step` are taken, and one more is refused.
-            ``"constant"`` needs none, and then never ends.
-        fraction: share of the steps after which ``end`` is reached, to be kept for the rest.
+        start: the first sharpness: a positive number, or 0 in the linear, cosine and reste forms, for methods
+            whose ``mu`` is a strength (``binary-relax``, and the rule ``pq``).
+        end: the last sharpness, a positive number; None for ``"constant"``.
+        steps: the number of all training steps; a further call of :meth:`step` is refused. None is possible
+            for ``"constant"``, which then never ends.
+        fraction: share of the steps after which ``end`` is reached; ``mu`` stays there for the rest.
         of: ``"weights"``, or ``"activations"`` for the quantizers of the layers' inputs.
 
     Raises:
-        ProxConnectError: an unknown kind, a value out of range, or a model without such quantizers.
+        ProxConnectError: the kind is unknown, a value is out of range, or the model has no such quantizers.
 
     >>> import torch, proxconnect as pc
     >>> layer = pc.binarize_(torch.nn.Linear(8, 4), pc.BinarizeConfig(), filter_fn=lambda module, name: True)
@@ -154,9 +155,9 @@ class MuSchedule:
         return SCHEDULES[self.kind](self.start, self.end, min(self.count / self.moving, 1.0))
 
     def step(self) -> None:
-        """Count one training step and set the layers' ``mu``.
+        """Count one training step and set the ``mu`` of the layers.
 
-        Warns once where the first steps show that no optimizer took some of them, as under gradient
+        Warns once if the first steps show that the optimizer did not take some of them, as under gradient
         accumulation, or that an optimizer shrinks the latents by weight decay.
 
         Raises:
@@ -173,7 +174,7 @@ class MuSchedule:
         self._set()
 
     def check_finished(self) -> None:
-        """Make sure that ``mu`` has reached its end: to be called after training.
+        """Refuse a ``mu`` that has not reached its end; call this after training.
 
         Raises:
             ProxConnectError: training was shorter than the schedule.
@@ -185,14 +186,13 @@ class MuSchedule:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """How many steps were counted, which is all that a resumed run needs, and the ``mu`` reached."""
+        """Return the number of counted steps and the present ``mu``; a resumed run needs nothing else."""
         return {"count": self.count, "mu": self.mu}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`.
 
-        Warns where ``mu`` jumps by that, as when the state of a finished schedule is loaded into a longer
-        one.
+        Warns if ``mu`` jumps, as when the state of a finished schedule is loaded into a longer schedule.
 
         Raises:
             ProxConnectError: the state counts more steps than the schedule has.

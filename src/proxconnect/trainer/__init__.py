@@ -1,4 +1,4 @@
-"""Training runs of image classifiers, on Lightning; and what serves any training loop as well."""
+"""Training runs of image classifiers on Lightning, with tools that serve any training loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training configuration leaves open, filled in."""
+"""Default values of the options that a training configuration leaves open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BINARY_INPUT = {"block": "bireal", "nonlinearity": "rprelu"}
 
 
 def with_defaults(config: TrainConfig) -> TrainConfig:
-    """``config`` with every default filled in; names that do not exist are refused."""
+    """Fill in every default of ``config``; refuse names that do not exist."""
     config = _with_method(config)
     convolutional = str(config.model).startswith("resnet")
     optimizer = _given(config.optimizer, "sgd" if config.setting == "fp" and convolutional else "adam")
@@ -31,7 +31,7 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
     check_names(config)
     return replace(
         config,
-        # Whole, so that a run can be resumed from another folder.
+        # An absolute path, so that a run can be resumed from another folder.
         teacher=None if config.teacher is None else os.path.realpath(os.path.expanduser(config.teacher)),
         lr=_LEARNING_RATES[optimizer] if config.lr is None else config.lr,
         weight_decay=_WEIGHT_DECAYS[optimizer] if config.weight_decay is None else config.weight_decay,
@@ -41,7 +41,7 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
 
 
 def binarize_config(config: TrainConfig, pair: ForwardBackward | None) -> BinarizeConfig | None:
-    """How the layers of ``config``'s model are binarized, with ``pair`` if given; None for full precision."""
+    """Make the configuration that binarizes the layers, with ``pair`` if given; None for full precision."""
     if config.setting == "fp":
         return None
     method = pair or config.own_pair or str(config.method)

@@ -1,4 +1,4 @@
-"""Which of several training processes this one is."""
+"""The number of this process among several training processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and prints: the only one, or the first of several.
+    """Tell whether this process writes and prints: it is the only one, or the first of several.
 
     Lightning and torchrun number their processes in the environment.
     """

@@ -1,4 +1,4 @@
-"""Refusals of training configurations that cannot be meant."""
+"""Checks that refuse training configurations with contradictions or impossible values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_LEAST = {
 _AT_MOST = {
     "epochs": 2**31 - 1, "batch_size": 2**31 - 1, "limit_train_batches": 2**31 - 1,
     "limit_val_batches": 2**31 - 1, "devices": 2**31 - 1,
-    "seed": 2**64 - 1,  # what torch takes
+    "seed": 2**64 - 1,  # the largest seed of torch
     "image_size": LARGEST_SIDE,
     "mu_start": LARGEST_MU, "mu_end": LARGEST_MU,
 }  # fmt: skip
@@ -35,7 +35,7 @@ _POSITIVE = ("lr", "latent_lr", "latent_clip", "mu_end", "mu_fraction", "distill
 
 
 def check_names(config: TrainConfig) -> None:
-    """Refuse what is missing, what nothing is called, and a method that does not fit the setting."""
+    """Refuse missing options, unknown names, and a method that does not fit the setting."""
     for name in ("model", "data"):
         if getattr(config, name) is None:
             raise TrainingError(f"a training run needs --{name}")

@@ -1,4 +1,4 @@
-"""What a run measures about itself."""
+"""Callbacks that log statistics of the layers and the times of an epoch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ LATENTS = "latents/"
 class LayerStatistics(Callback):
     """Logs, once an epoch, ``layer/<name>/<statistic>`` of each binarized layer, and each statistic's total.
 
-    ``flip_rate`` is the share of binary weights whose sign changed in the epoch, ``overflow_rate`` the share
-    of sums that their accumulators do not hold, at the epoch's last step; the others are those of
-    :func:`layer_statistics`, taken at the epoch's last gradient. A total is the mean over all latents. Their
-    histogram at the epoch's end is logged as ``latents/<bin>``, see :func:`latent_histogram`.
+    ``flip_rate`` is the share of binary weights whose sign changed in the epoch. ``overflow_rate`` is the
+    share of sums at the epoch's last step that do not fit their accumulators. :func:`layer_statistics`
+    describes the other statistics, which are taken at the epoch's last gradient. A total is the mean over all
+    latents. The histogram of the latents at the end of the epoch is logged as ``latents/<bin>``, see
+    :func:`latent_histogram`.
     """
 
     def __init__(self) -> None:
@@ -45,13 +46,15 @@ class LayerStatistics(Callback):
         """Watch the epoch's last gradient."""
         if batch_index + 1 == trainer.num_training_batches:
             model = _model(module)
-            self._watching.enter_context(torch.compiler.set_stance("force_eager"))  # hooks are to see all
+            self._watching.enter_context(
+                torch.compiler.set_stance("force_eager")
+            )  # compiled code runs no hooks
             self._gradients = self._watching.enter_context(weight_gradients(model))
-            if any(isinstance(each, Accumulator) for each in model.modules()):
+            if any(isinstance(module, Accumulator) for module in model.modules()):
                 self._sums = self._watching.enter_context(collect_accumulators(model))
 
     def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at the layers before that gradient moves them."""
+        """Take the statistics of the layers before the optimizer moves them."""
         if self._gradients is not None:
             self._statistics = layer_statistics(_model(module), self._gradients)
             for layer, rate in self._sums.overflow_rates().items():
@@ -68,16 +71,16 @@ class LayerStatistics(Callback):
         for name, statistics in layers.items():
             module.log_dict({f"{PER_LAYER}{name}/{key}": value for key, value in statistics.items()})
         for key in dict.fromkeys(key for statistics in layers.values() for key in statistics):
-            having = [name for name in layers if key in layers[name]]
-            sizes = [now[name].numel() for name in having]
-            total = sum(size * layers[name][key] for size, name in zip(sizes, having, strict=True))
+            names = [name for name in layers if key in layers[name]]
+            sizes = [now[name].numel() for name in names]
+            total = sum(size * layers[name][key] for size, name in zip(sizes, names, strict=True))
             module.log(key, total / sum(sizes))
         if layers:
             shares = latent_histogram(_model(module))
             module.log_dict({f"{LATENTS}{index:02}": share for index, share in enumerate(shares)})
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Leave no hook behind."""
+        """Remove the hooks."""
         self._stop_watching()
 
     def _stop_watching(self) -> None:
@@ -96,7 +99,7 @@ def _signs(model: nn.Module) -> dict[str, Tensor]:
 
 
 class TimedBatches:
-    """Batches that count the seconds spent making them."""
+    """Batches that count the seconds in which they are made."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -117,7 +120,7 @@ class TimedBatches:
 
 
 class EpochTimes(Callback):
-    """Logs ``epoch_seconds`` (training alone) and ``data_share``, the input pipeline's part of it."""
+    """Logs ``epoch_seconds``, the time of training, and ``data_share``, the input pipeline's part of it."""
 
     def __init__(self, batches: TimedBatches) -> None:
         self.batches = batches
@@ -128,11 +131,11 @@ class EpochTimes(Callback):
         self._validation = 0.0
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Validation runs inside the epoch and is not training."""
+        """Start the clock of validation, which runs inside the epoch and is not training."""
         self._validation_start = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Set validation's time aside."""
+        """Stop the clock of validation."""
         self._validation += time.perf_counter() - self._validation_start
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:

@@ -21,13 +21,13 @@ from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.folder import CHECKPOINT_FILE
 
 _KEY = "proxconnect"
-# What torch and Python raise where a configuration asks for a model that cannot be made.
+# Errors of torch and Python when the model of a configuration cannot be made.
 _IMPOSSIBLE = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a checkpoint remembers of the data it was trained on."""
+    """The facts about the training data that a checkpoint holds: classes, preprocessing and fingerprint."""
 
     classes: tuple[str, ...]
     preprocessing: dict[str, Any]
@@ -35,7 +35,7 @@ class DataFacts:
 
     @property
     def channels(self) -> int:
-        """Channels of an image."""
+        """Number of channels of an image."""
         return len(self.preprocessing["mean"])
 
     @property
@@ -47,7 +47,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run as its checkpoint file holds it."""
+    """The content of a checkpoint file: configuration, data facts, epoch, metrics and weights."""
 
     path: Path
     config: TrainConfig
@@ -57,11 +57,12 @@ class Checkpoint:
     weights: dict[str, Tensor]
 
     def build_model(self, pair: ForwardBackward | None = None) -> nn.Module:
-        """The model as trained: latent weights, and the sharpness reached.
+        """Build the trained model, with its latent weights and its sharpness.
 
         Args:
-            pair: what the run's option ``pair`` stands for, where it has one. A checkpoint does not choose
-                what is imported: without it, the model can be hardened, which needs no pair, but not called.
+            pair: the pair that the run's option ``pair`` names, if the run has one. A checkpoint does not
+                choose the modules that are imported. Without ``pair`` such a model can be hardened, which
+                needs no pair, but it cannot be called.
 
         Raises:
             TrainingError: the checkpoint does not hold the tensors of the model that it describes.
@@ -86,13 +87,13 @@ def build_model(
     weights: dict[str, Tensor] | None = None,
     pair: ForwardBackward | None = None,
 ) -> nn.Module:
-    """A model as ``config`` says: initialised from its seed, or with ``weights``, then binarized.
+    """Build the model of ``config``, initialised from its seed or with ``weights``, and binarize it.
 
     Args:
-        config: which model, and how it is binarized.
-        data: its classes and the form of its images.
-        weights: of the model in full precision, from the checkpoint ``config.init``.
-        pair: a pair of one's own, instead of importing the one that ``config`` names.
+        config: the model's name and the way it is binarized.
+        data: the classes and the form of the images.
+        weights: weights of the model in full precision, from the checkpoint ``config.init``.
+        pair: a pair of one's own; None imports the pair that ``config`` names.
     """
     height, width = data.image_size
     if height != width and not str(config.model).startswith("resnet"):
@@ -117,7 +118,7 @@ def build_model(
 
 @dataclass(frozen=True)
 class _NotImported:
-    """Stands in for both quantizers of a pair whose module a checkpoint names."""
+    """A stand-in for both quantizers of a pair whose module a checkpoint names: it refuses to be called."""
 
     place: str
 
@@ -139,7 +140,7 @@ def _load(where: str, model: nn.Module, weights: Mapping[str, Any]) -> None:
         ours, theirs = _described(expected[name]), _described(weights[name])
         if ours != theirs:
             raise TrainingError(f"{where}: tensor {name!r} is {theirs}, expected {ours}")
-    # Layers know which tensors earlier releases did not have.
+    # The layers fill in the tensors that earlier releases did not have.
     missing, unexpected = model.load_state_dict(weights, strict=False)
     for what, names in (("has no tensor", missing), ("has a tensor that the model lacks,", unexpected)):
         if names:
@@ -154,7 +155,7 @@ def _described(value: object) -> str:
 
 
 def facts_to_save(config: TrainConfig, data: DataFacts, metrics: dict[str, float]) -> dict[str, Any]:
-    """The entry that makes a Lightning checkpoint one of ours, in plain values."""
+    """Make the entry that turns a Lightning checkpoint into one of this project, in plain values."""
     facts = {
         "classes": list(data.classes),
         "preprocessing": data.preprocessing,
@@ -166,17 +167,17 @@ def facts_to_save(config: TrainConfig, data: DataFacts, metrics: dict[str, float
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """Write ``content``, tensors and plain values, whole or not at all."""
     with written_whole(path) as temporary, temporary.open("wb") as stream:
-        # Through a stream, whose errors say what the system refused.
+        # Errors of a stream name the operation that the system refused.
         torch.save(content, stream)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Open the checkpoint at ``path``, or in the run folder ``path``; no code that it names is run.
+    """Open the checkpoint at ``path``, or in the run folder ``path``, without running code from it.
 
-    The checksums (CRC-32) that its zip archive has for each tensor are checked.
+    The checksums (CRC-32) that the zip archive has for each tensor are checked.
 
     Raises:
-        TrainingError: there is none, it is damaged, or it is not one that ``proxconnect train`` wrote.
+        TrainingError: there is no checkpoint, it is damaged, or ``proxconnect train`` did not write it.
     """
     file = path / CHECKPOINT_FILE if path.is_dir() else path
     if not file.is_file():
@@ -193,16 +194,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         weights = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
         epoch = int(content["epoch"]) + 1
         metrics = {str(name): float(value) for name, value in ours["metrics"].items()}
-    except Exception as error:  # whatever another content leads to
+    except Exception as error:  # another content may raise any error
         raise _no_checkpoint(file, error) from error
     return Checkpoint(file, config, data, epoch, metrics, weights)
 
 
 def _check_sums(file: Path) -> None:
     try:
-        with zipfile.ZipFile(file) as archive:  # torch does not look at the checksums
+        with zipfile.ZipFile(file) as archive:  # torch does not check the checksums
             damaged = archive.testzip()
-    except Exception as error:  # whatever damaged bytes lead to
+    except Exception as error:  # damaged bytes may raise any error
         raise _no_checkpoint(file, error) from error
     if damaged is not None:
         raise TrainingError(
@@ -215,7 +216,7 @@ def _no_checkpoint(file: Path, error: Exception) -> TrainingError:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise TypeError(f"classes are {value!r}, expected a list of names")
     return tuple(value)
 

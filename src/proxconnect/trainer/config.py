@@ -1,4 +1,4 @@
-"""Everything that decides what a training run computes."""
+"""The configuration of a training run: every option that decides its result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def _option(default: Any, panel: str, help_text: str) -> Any:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run; the fields' help texts say what each means; :meth:`resolved` fills in what is None.
+    """The configuration of one training run.
+
+    The ``help`` text in the metadata of each field describes it. :meth:`resolved` fills in the fields that
+    are None.
 
     >>> config = TrainConfig(model="resnet20", data="digits").resolved()
     >>> config.method, config.optimizer, config.lr
@@ -178,7 +181,7 @@ class TrainConfig:
     )
 
     def resolved(self) -> TrainConfig:
-        """A copy with every default filled in, checked.
+        """Return a copy with every default filled in, checked.
 
         Raises:
             ProxConnectError: a value is unknown, out of range or contradicts another.
@@ -194,21 +197,21 @@ class TrainConfig:
 
     @property
     def own_pair(self) -> ForwardBackward | None:
-        """What ``pair`` names, imported."""
+        """The pair that the option ``pair`` names, imported; None without that option."""
         return None if self.pair is None else own_pair(self.pair)
 
     @property
     def binarize(self) -> BinarizeConfig | None:
-        """How the model's layers are binarized; None for full precision."""
+        """The configuration that binarizes the model's layers; None for full precision."""
         return self.binarize_with(None)
 
     def binarize_with(self, pair: ForwardBackward | None) -> BinarizeConfig | None:
-        """The same, with a pair that is there already instead of the one that ``pair`` names."""
+        """Return :attr:`binarize` with ``pair`` in place of the pair that the option ``pair`` names."""
         return binarize_config(self, pair)
 
     @property
     def model_args(self) -> dict[str, Any]:
-        """The model's own options."""
+        """The options of the model, such as ``block``."""
         given = {"block": self.block, "nonlinearity": self.nonlinearity}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -225,15 +228,17 @@ class TrainConfig:
         return tuple(name.strip() for name in (self.distill_features or "").split(",") if name.strip())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a checkpoint holds them."""
+        """Return the options as plain values, as a checkpoint holds them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of :meth:`to_dict`; options that an older release did not have take their defaults.
+        """Read the dictionary that :meth:`to_dict` makes; options that are missing take their defaults.
+
+        Dictionaries of older releases lack the options that came later.
 
         Raises:
-            TrainingError: a key is unknown, or a value of another type.
+            TrainingError: a key is unknown, or a value has another type.
         """
         check_options(values, "the configuration")
         return cls(**values)
@@ -244,12 +249,12 @@ def check_options(values: Mapping[str, Any], where: str) -> None:
 
     Args:
         values: options by name.
-        where: what the error says they are from.
+        where: the origin of the options, for the error.
 
     Raises:
         TrainingError: the message names the key.
     """
-    names = [each.name for each in fields(TrainConfig)]
+    names = [option.name for option in fields(TrainConfig)]
     hints = get_type_hints(TrainConfig)
     for key, value in values.items():
         if key not in names:

@@ -1,4 +1,4 @@
-"""Distillation: a student that learns from a teacher's answers as well as from the labels."""
+"""Distillation: a student learns from a teacher's answers as well as from the labels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from proxconnect.errors import TrainingError, unknown_name
 class Distillation:
     """The loss of a student that learns from a full-precision teacher; for any training loop.
 
-    With the student's and the teacher's logits ``a`` and ``b``, temperature ``t``, weight ``c`` and the
-    outputs ``x_k`` and ``y_k`` of the modules named in ``features``, a batch's mean of
+    ``a`` and ``b`` are the logits of student and teacher, ``t`` is the temperature, ``c`` the weight, and
+    ``x_k`` and ``y_k`` are the outputs of the modules named in ``features``. The loss is a batch's mean of
 
         (1 - c) CE(a, label) + c t^2 KL(softmax(b/t) || softmax(a/t)) + f sum_k |x_k/|x_k| - y_k/|y_k||^2
 
-    with ``|.|`` the Euclidean norm of one example's output. Sources: Hinton, Vinyals and Dean
-    (arXiv 1503.02531) for the logits; normalised features as in attention transfer (arXiv 1612.03928).
+    where ``|.|`` is the Euclidean norm of one example's output.
+
+    Sources: Hinton, Vinyals and Dean (arXiv 1503.02531) for the logits; attention transfer
+    (arXiv 1612.03928) for the normalised features.
 
     Args:
-        teacher: a trained model for the same inputs and classes. A copy is kept, frozen and in eval mode; it
-            is no part of the student, nor of its checkpoints.
+        teacher: a trained model for the same inputs and classes. A copy is kept, frozen and in eval mode. The
+            copy is part neither of the student nor of its checkpoints.
         weight: ``c``, from 0 (labels alone) to 1 (the teacher alone).
         temperature: ``t``, positive; it softens both distributions, and ``t^2`` keeps the gradient's size.
         features: names of modules of teacher and student alike, with outputs of equal shapes.
@@ -65,11 +67,11 @@ class Distillation:
         self.features, self.feature_weight = tuple(features), feature_weight
 
     def to(self, device: torch.device) -> None:
-        """Move the teacher."""
+        """Move the teacher to ``device``."""
         self.teacher.to(device)
 
     def check(self, student: nn.Module, images: Tensor) -> None:
-        """Try the loss on ``images``, which changes nothing: does the student fit?
+        """Try the loss of ``student`` on ``images``; the student stays as it is.
 
         Raises:
             TrainingError: a module named in ``features`` is absent, or outputs have other shapes.
@@ -85,11 +87,11 @@ class Distillation:
         labels: Tensor,
         answer: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Loss and student's logits of a batch.
+        """Compute the loss and the student's logits of a batch.
 
         Args:
             student: the model that trains.
-            images: what both models take.
+            images: input of both models, batch first.
             labels: int64 (B,).
             answer: a compiled form of ``student`` to call instead; it hides ``features``.
 
@@ -129,7 +131,7 @@ def _distance(name: str, student: Tensor, teacher: Tensor) -> Tensor:
 
 @contextmanager
 def _outputs(model: nn.Module, names: Sequence[str], role: str) -> Iterator[dict[str, Tensor]]:
-    """What the named modules return while the context lasts."""
+    """Collect the outputs of the named modules within the context."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
@@ -145,6 +147,6 @@ def _modules(model: nn.Module, names: Sequence[str], role: str) -> dict[str, nn.
     modules = dict(model.named_modules())
     for name in names:
         if name not in modules:
-            known = [each for each in modules if each]
+            known = [module for module in modules if module]
             raise TrainingError(f"the {role} does not fit: {unknown_name('module', name, known)}")
     return {name: modules[name] for name in names}

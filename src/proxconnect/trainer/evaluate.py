@@ -16,20 +16,20 @@ from proxconnect.errors import DataError, ProxConnectError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Share of correct answers, mean cross-entropy in nats, and how many images they stand for."""
+    """The share of correct answers, the mean cross-entropy in nats, and the number of images."""
 
     accuracy: float
     loss: float
     images: int
 
     def to_dict(self) -> dict[str, float | int]:
-        """Plain values."""
+        """Return the numbers as plain values."""
         return asdict(self)
 
 
 @torch.inference_mode()
 def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
-    """Run ``network`` over ``batches`` of (images, labels).
+    """Measure accuracy and loss of ``network`` over ``batches`` of (images, labels).
 
     Raises:
         DataError: there is no batch.
@@ -51,21 +51,21 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
 
 @torch.inference_mode()
 def class_scores(network: Network, images: Tensor) -> Tensor:
-    """What a packed network says of images: a score for each class, (N, classes).
+    """Compute the scores (N, classes) that a packed network gives to images.
 
     Args:
-        network: from ``proxconnect.load``.
-        images: prepared as its file says, (N, C, H, W).
+        network: a network from ``proxconnect.load``.
+        images: float32 (N, C, H, W), prepared as the network's file says.
 
     Raises:
-        ProxConnectError: the network cannot be run on them, or answers with something else.
+        ProxConnectError: the network cannot be run on the images, or its output has another form.
     """
     what = f"images of shape {tuple(images.shape)}"
     try:
         scores = network(images)
     except ProxConnectError as error:
         raise ProxConnectError(f"the network cannot be run on {what}: {error}") from error
-    except Exception as error:  # whatever a file's operators make of them
+    except Exception as error:  # the operators of a file may raise any error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ProxConnectError(f"the network cannot be run on {what}: {reason}") from error
     if not (isinstance(scores, Tensor) and scores.is_floating_point() and scores.ndim == 2):
@@ -86,10 +86,12 @@ def class_scores(network: Network, images: Tensor) -> Tensor:
 
 
 def evaluate_split(network: Network, data: str, split: str = "test", *, batch_size: int = 256) -> Evaluation:
-    """Accuracy of a packed network on one split of a data set, its images prepared as its file says.
+    """Measure accuracy and loss of a packed network on one split of a data set.
+
+    Images are prepared as the network's file says.
 
     Args:
-        network: from ``proxconnect.load``.
+        network: a network from ``proxconnect.load``.
         data: a folder, or the name of a data set.
         split: "train", "val" or "test".
         batch_size: images per step.

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tensorboard  # noqa: F401  # what TensorBoardLogger asks for only when a run has begun
+import tensorboard  # noqa: F401  # TensorBoardLogger would import it only when a run has begun
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.io import TorchCheckpointIO
@@ -100,8 +100,8 @@ def _trainer(config: TrainConfig, **options: Any) -> Trainer:
         return Trainer(**hardware, **options)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        asked = ", ".join(f"--{name} {value}" for name, value in hardware.items())
-        raise TrainingError(f"Lightning cannot train with {asked}: {reason}") from error
+        options_text = ", ".join(f"--{name} {value}" for name, value in hardware.items())
+        raise TrainingError(f"Lightning cannot train with {options_text}: {reason}") from error
 
 
 def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
@@ -118,11 +118,11 @@ def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
 
 @contextmanager
 def _interruptible(trainer: Trainer, out: Path, pair: str | None) -> Iterator[None]:
-    # Lightning answers Ctrl-C by ignoring further ones and exiting the process: a library may do neither.
+    # On Ctrl-C Lightning ignores all further ones and exits the process. A library must do neither.
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except OSError as error:  # of the logs, which Lightning writes
+    except OSError as error:  # Lightning cannot write its logs
         raise WriteError(cannot_write(Path(error.filename or out), error)) from error
     except SystemExit:
         if not trainer.interrupted:
@@ -133,12 +133,12 @@ def _interruptible(trainer: Trainer, out: Path, pair: str | None) -> Iterator[No
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
     detailed = (PER_LAYER, LATENTS)
-    totals = (each for each in trainer.callback_metrics.items() if not each[0].startswith(detailed))
-    return {name: float(value) for name, value in totals}
+    logged = trainer.callback_metrics
+    return {name: float(value) for name, value in logged.items() if not name.startswith(detailed)}
 
 
 class _Run(Classifier):
-    """A :class:`Classifier` with its data, which writes what :func:`read_checkpoint` reads."""
+    """A :class:`Classifier` with its data; its checkpoints are those that :func:`read_checkpoint` reads."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Run(Classifier):
         self.validation = val
 
     def on_fit_start(self) -> None:
-        """Choose the precision, where that is left to the machine."""
+        """Choose the precision if it is "auto"."""
         super().on_fit_start()
         if self.precision == "auto":
             batches = self.timed.batches
@@ -167,20 +167,23 @@ class _Run(Classifier):
             self.precision = fastest_precision(self.model, images, show)
 
     def train_dataloader(self) -> TimedBatches:
-        """The epoch's batches, this process's part: a function of seed and epoch, so resuming is exact."""
+        """Return this process's part of the epoch's batches.
+
+        Batches are a function of seed and epoch, so a resumed run gets the batches of an uninterrupted run.
+        """
         self.timed.batches.set_part(self.trainer.global_rank, self.trainer.world_size)
         self.timed.batches.set_epoch(self.current_epoch)
         self.timed.batches.set_device(self.device)
         return self.timed
 
     def val_dataloader(self) -> Batches:
-        """Validation batches, this process's part, in order."""
+        """Return this process's part of the validation batches, in order."""
         self.validation.set_part(self.trainer.global_rank, self.trainer.world_size)
         self.validation.set_device(self.device)
         return self.validation
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add configuration and data facts."""
+        """Add the configuration and the facts about the data."""
         super().on_save_checkpoint(checkpoint)
         checkpoint.update(facts_to_save(self.config, self.facts, _metrics(self.trainer)))
 
@@ -201,7 +204,8 @@ def _checkpoint_every_epoch(out: Path) -> ModelCheckpoint:
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's greetings and its advice about data loaders off the terminal.
 
-    And what TensorBoard's thread says of a full disk, since the next thing that is logged says it too.
+    Errors in TensorBoard's thread about a full disk are kept off as well: the next write of a log raises them
+    again.
     """
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it, and what a run that was killed left there."""
+"""The folder of a run: its files, and the unfinished files of a run that was killed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ RESULT_FILE = "result.json"
 MODEL_FILE = "model.safetensors"
 _FILES = (CHECKPOINT_FILE, RESULT_FILE, MODEL_FILE, CONFIG_FILE)
 _LOGS = ("csv", "tensorboard")
-# What writers of files, ours and that of safetensors, work in until they are done.
+# The temporary files in which this project and safetensors write.
 _UNFINISHED = (*(f".{name}.*" for name in _FILES), ".tmp*")
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
-    """Make ``out`` an empty folder for a run, with what is not a run's left as it is.
+    """Make ``out`` an empty folder for a run; files that do not belong to a run stay.
 
-    A run's folder may hold any part of what a run writes, since it may have been killed at any moment.
+    A run may have been killed at any moment, so its folder may hold any part of its files.
 
     Raises:
-        TrainingError: ``out`` is a file, or holds a run and not ``overwrite``, or something else.
-        WriteError: the system refuses.
+        TrainingError: ``out`` is a file, it holds a run without ``overwrite``, or it holds something else.
+        WriteError: the system refuses to write.
     """
     if out.exists() and not out.is_dir():
         raise TrainingError(f"--out {out} is a file; give a folder")
@@ -37,10 +37,10 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
 
 
 def clean_folder(out: Path) -> None:
-    """Remove what a killed run left unfinished in its folder ``out``.
+    """Remove the files that a killed run left unfinished in its folder ``out``.
 
     Raises:
-        WriteError: the system refuses.
+        WriteError: the system refuses to write.
     """
     try:
         remove_leftovers(out)
@@ -53,7 +53,10 @@ def clean_folder(out: Path) -> None:
 
 
 def interrupted(out: Path, pair: str | None = None) -> str:
-    """What to say after Ctrl-C of the run in ``out``, with the pair that its configuration names."""
+    """Write the message after Ctrl-C of the run in ``out``: the command that continues it.
+
+    ``pair`` is the pair that the run's configuration names.
+    """
     named = "" if pair is None else f" --pair {shlex.quote(pair)}"
     place = shlex.quote(str(out))
     if (out / CHECKPOINT_FILE).is_file():
@@ -76,7 +79,7 @@ def _empty(out: Path, overwrite: bool) -> None:
                 f"--out {out} does not hold a run (no {CONFIG_FILE}, but {others[0]}), so --overwrite will "
                 "not empty it"
             )
-        # The configuration last: with other files in it, a folder without one is not taken for a run's.
+        # The configuration goes last: a folder with other files and without it does not count as a run's.
         for path in (out / name for name in (*_LOGS, *_FILES)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -34,10 +34,10 @@ class _WholeBatch(NamedTuple):
 
 
 class Classifier(LightningModule):
-    """Trains ``model`` by cross-entropy, or a teacher's answers, as ``config`` says.
+    """A Lightning module that trains ``model`` by cross-entropy, or with a teacher, as ``config`` says.
 
     Args:
-        model: the model, binarized already where ``config`` asks for it.
+        model: the model, binarized already if ``config`` binarizes it.
         config: a resolved configuration.
         steps_per_epoch: optimizer steps in an epoch.
         distillation: the loss to train with instead of cross-entropy.
@@ -55,7 +55,7 @@ class Classifier(LightningModule):
         super().__init__()
         self.model = model
         self.precision = precision
-        # A function: the module that torch.compile makes of one would be registered beside the model.
+        # torch.compile gets a function: of a module it makes a module, which would be registered here too.
         self.answer = torch.compile(lambda images: model(images)) if config.compile else model.__call__
         self.config = config
         self.steps_per_epoch = steps_per_epoch
@@ -66,26 +66,26 @@ class Classifier(LightningModule):
         self.activation_schedule = _activation_schedule(model, config, steps_per_epoch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images."""
+        """Compute the logits (N, classes) of normalised images (N, C, H, W)."""
         logits: Tensor = self.model(images)
         return logits
 
     def on_fit_start(self) -> None:
-        """The teacher is no part of this module, so it follows to the device by hand."""
+        """Move the teacher to the device: it is no part of this module, so Lightning does not."""
         if self.distillation is not None:
             self.distillation.to(self.device)
 
     def on_train_epoch_start(self) -> None:
-        """Switch the quantizers as the epoch's stage says."""
+        """Switch the quantizers on and off as the stage of the epoch says."""
         place = place_of_step(self.stages, self.current_epoch * self.steps_per_epoch, self.steps_per_epoch)
         self.stage = place.stage
         self.stage.enter(self.model)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> dict[str, Tensor]:
-        """Loss and accuracy of one batch; refuses to go on where the loss is not finite.
+        """Compute loss and accuracy of one batch; refuse to go on if the loss is not finite.
 
-        Each device has its part of the batch; the loss is weighted by the part's size, so that the mean that
-        the devices' gradients are reduced by is the mean over the whole batch.
+        Each device has its part of the batch. The loss is weighted by the size of the part, so that the mean
+        of the devices' gradients is the gradient of the mean over the whole batch.
         """
         images, labels = batch
         if self.config.overflow_penalty:
@@ -124,7 +124,7 @@ class Classifier(LightningModule):
         )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Cross-entropy and accuracy of one validation batch."""
+        """Log cross-entropy and accuracy of one validation batch."""
         images, labels = batch
         logits = self(images)
         self._log("val", functional.cross_entropy(logits, labels), logits, labels)
@@ -132,7 +132,7 @@ class Classifier(LightningModule):
     def _log(self, part: str, loss: Tensor, logits: Tensor, labels: Tensor) -> _WholeBatch:
         right = (logits.argmax(dim=1) == labels).sum()
         sums = torch.stack((loss * len(labels), right.to(loss), loss.new_tensor(len(labels))))
-        # Not by Lightning's sync_dist, which rounds the mean number of images down.
+        # Lightning's sync_dist would round the mean number of images down.
         loss, right, images = self.trainer.strategy.reduce(sums, reduce_op="sum")
         whole = _WholeBatch(loss / images, right / images, int(images))
         values = {f"{part}_loss": whole.loss, f"{part}_accuracy": whole.accuracy}
@@ -140,7 +140,7 @@ class Classifier(LightningModule):
         return whole
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
-        """Move the sharpness after each step that it took part in."""
+        """Move each sharpness after a step of a stage that quantizes with it."""
         if self.mu_schedule is not None and self.stage.weights:
             self.mu_schedule.step()
             self.log("mu", self.mu_schedule.mu)
@@ -148,12 +148,12 @@ class Classifier(LightningModule):
             self.activation_schedule.step()
 
     def on_train_epoch_end(self) -> None:
-        """Log the sharpness that the epoch ended with, however few steps it had."""
+        """Log the sharpness at the end of the epoch, even if the epoch has few steps."""
         if self.mu_schedule is not None:
             self.log("mu", self.mu_schedule.mu)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimizer over latent and other parameters, with a learning rate per step."""
+        """Make the optimizer of latent and other parameters, with a learning rate for each step."""
         config = self.config
         groups = param_groups(
             self.model, lr=_given(config.lr), weight_decay=_given(config.weight_decay), **self._latent()
@@ -174,7 +174,7 @@ class Classifier(LightningModule):
         if self.mu_schedule is None:
             return {}
         return {
-            # Adam's steps have the size of the learning rate, which raw latents of 0.05 would feel as large.
+            # Steps of Adam are as large as the learning rate, which is a lot for raw latents of about 0.05.
             "latent_lr": self.config.latent_lr,
             "latent_lr_relative": self.config.optimizer != "sgd",
             "latent_weight_decay": self.config.latent_weight_decay,
@@ -182,12 +182,12 @@ class Classifier(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where the sharpness stands."""
+        """Add the state of the sharpness schedules to the checkpoint."""
         for name, schedule in self._schedules():
             checkpoint[name] = schedule.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the sharpness where it stood."""
+        """Restore the state of the sharpness schedules."""
         for name, schedule in self._schedules():
             schedule.load_state_dict(checkpoint[name])
 
@@ -203,7 +203,9 @@ class Classifier(LightningModule):
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Share of the peak learning rate at ``step`` of ``steps``: 5 % linear warm-up, then a cosine to 0.
+    """Return the share of the peak learning rate at ``step`` of ``steps``.
+
+    The share grows linearly over the first 5 % of the steps and then falls along a cosine to 0.
 
     >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 4, 5, 52, 100)]
     [0.2, 1.0, 1.0, 0.51, 0.0]

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, machine, versions."""
+"""The origin of a result: commit, machine and versions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from proxconnect.base.version import __version__
 
 
 def origin() -> dict[str, Any]:
-    """What a reader needs to judge or repeat a measurement made by this process, as plain values.
+    """Describe the commit, machine and versions of this process, so that a measurement can be repeated.
 
-    ``commit`` is that of this package's sources, with ``-dirty`` behind it where they differ from it, and
-    None outside a git checkout.
+    ``commit`` is the commit of this package's sources. It ends in ``-dirty`` if the sources differ from the
+    commit, and is None outside a git checkout.
 
     >>> sorted(origin())
     ['accelerator', 'commit', 'cores', 'processor', 'proxconnect', 'python', 'threads', 'torch']
@@ -35,7 +35,7 @@ def origin() -> dict[str, Any]:
 
 
 def _commit(package: Path) -> str | None:
-    # A package that is installed inside some other project's checkout is no part of that project's commit.
+    # A package may be installed inside the checkout of another project, whose commit does not describe it.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")

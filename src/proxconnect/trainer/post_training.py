@@ -1,4 +1,4 @@
-"""What follows training, or takes its place: BatchNorm as the hardened network needs it."""
+"""Settling of BatchNorm for the hardened network, after training or instead of it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ _CALIBRATION_BATCHES = 100
 
 
 def calibration_images(data: ImageData, config: TrainConfig, batches: int) -> Iterator[Tensor]:
-    """Training images, augmented as in training: without, a network whose weights suit augmented ones loses.
+    """Iterate over batches of training images, augmented as in training.
+
+    A network that was trained on augmented images loses accuracy if BatchNorm is settled on plain ones.
 
     Args:
-        data: whose training images.
-        config: of the run; ``limit_train_batches`` limits these too.
-        batches: how many.
+        data: the data set.
+        config: the configuration of the run; its ``limit_train_batches`` limits these batches too.
+        batches: the number of batches.
     """
     train = Batches(
         data.train,
@@ -43,11 +45,11 @@ def calibration_images(data: ImageData, config: TrainConfig, batches: int) -> It
 
 
 def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
-    """Give every BatchNorm of ``model`` the statistics that the hardened network sees, in place.
+    """Give every BatchNorm of ``model`` the statistics of the hardened network, in place.
 
-    They are those of 100 batches of training images. Latents stay as they are.
+    The statistics are those of 100 batches of training images. Latents stay as they are.
     """
-    if not any(isinstance(each, _BatchNorm) for each in model.modules()):
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return
     deployed = copy.deepcopy(model)
     if config.binarize is not None:
@@ -60,7 +62,7 @@ def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
 
 
 def settle_checkpoint(model: nn.Module, config: TrainConfig, data: ImageData, out: Path) -> None:
-    """:func:`settle_` a trained ``model``, and the checkpoint that its run left in the folder ``out``."""
+    """Settle a trained ``model`` (:func:`settle_`), and the checkpoint of its run in the folder ``out``."""
     settle_(model, config, data)
     content = torch.load(out / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
     write_checkpoint({**content, "state_dict": _weights(model)}, out / CHECKPOINT_FILE)
@@ -69,7 +71,7 @@ def settle_checkpoint(model: nn.Module, config: TrainConfig, data: ImageData, ou
 def quantize_trained(
     model: nn.Module, config: TrainConfig, data: ImageData, facts: DataFacts, out: Path
 ) -> dict[str, float]:
-    """:func:`settle_` a trained and just binarized ``model``; write its checkpoint.
+    """Settle (:func:`settle_`) a trained and then binarized ``model``, and write its checkpoint.
 
     Returns:
         The metrics on validation images.

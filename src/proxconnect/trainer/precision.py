@@ -1,4 +1,4 @@
-"""The number format that training steps compute in: float32, or bfloat16 where that is faster."""
+"""The number format of training steps: float32, or bfloat16 where it is faster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 PRECISIONS = ("32", "bf16", "auto")
 
 _STEPS = 4
-# Results in float32 are the reference, so a few percent do not decide against it.
+# Results in float32 are the reference, so bfloat16 has to save more than a few percent.
 _WORTHWHILE = 0.95
 
 
@@ -33,7 +33,7 @@ def computing_in(precision: str, device: torch.device) -> Iterator[None]:
     with ExitStack() as contexts:
         contexts.enter_context(torch.autocast(device.type, torch.bfloat16))
         if device.type == "cpu":
-            # The backward pass of torch's fused attention is ten times slower in bfloat16 than written out.
+            # In bfloat16 the backward pass of torch's fused attention is ten times slower than products.
             contexts.enter_context(sdpa_kernel(SDPBackend.MATH))
         yield
 
@@ -41,13 +41,13 @@ def computing_in(precision: str, device: torch.device) -> Iterator[None]:
 def fastest_precision(
     model: nn.Module, images: Tensor, show: Callable[[str], None], *, warm_up: int = 1
 ) -> str:
-    """The faster of "32" and "bf16" for training ``model`` here: times some steps of a copy of it.
+    """Return the faster of "32" and "bf16" on this machine, by timing training steps of a copy of ``model``.
 
     Args:
-        model: as it will be trained; it does not change.
+        model: the model to train; it does not change.
         images: one batch, on the model's device.
-        show: takes a line that says what was chosen, and why.
-        warm_up: steps of each that are not timed.
+        show: receives a line with the choice and the times behind it.
+        warm_up: the number of steps in each precision that are not timed.
     """
     trial = copy.deepcopy(model).train()
     seconds: dict[str, list[float]] = {"32": [], "bf16": []}
@@ -71,7 +71,7 @@ def fastest_precision(
 
 
 def _now(device: torch.device) -> float:
-    """Seconds of this process's work on a CPU, which other processes hardly lengthen, else of the clock."""
+    """Read the time in seconds: on a CPU processor time, which other processes hardly lengthen."""
     if device.type == "cpu":
         return time.process_time()
     torch.accelerator.synchronize(device)

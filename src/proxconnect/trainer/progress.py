@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: a bar within the epoch, a line after it."""
+"""Progress on the terminal: a bar within an epoch, a line after it."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def _line(values: Mapping[str, Any]) -> str:
 
 
 class EpochLines(Callback):
-    """Prints one line an epoch."""
+    """Prints one line of metrics after each epoch."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.show = show
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Print what was logged."""
+        """Print the logged metrics."""
         self.show(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {_line(trainer.callback_metrics)}"
         )
 
 
 class EpochBar(Callback):
-    """A bar with loss and accuracy so far, mu, and the flip rate of the epoch before."""
+    """A progress bar with loss and accuracy so far, mu, and the flip rate of the epoch before."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -61,7 +61,7 @@ class EpochBar(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
-        """Move it."""
+        """Move the bar."""
         assert self._bar is not None
         self._sums["train_loss"] += float(outputs["loss"])
         self._sums["train_accuracy"] += float(outputs["accuracy"])
@@ -71,11 +71,11 @@ class EpochBar(Callback):
         self._bar.update(self._task, advance=1, values=_line(values))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take it away."""
+        """Remove the bar."""
         self._stop()
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
+        """Remove the bar and give the terminal back."""
         self._stop()
 
     def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Recipes: training options in a TOML file, yours or one that ships."""
+"""Recipes: training options in a TOML file of the user or of the package."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SHIPPED = Path(__file__).parent / "recipes"
 
 
 def read_recipe(recipe: str | Path) -> dict[str, Any]:
-    r"""The options in a TOML file; its keys are the fields of :class:`TrainConfig`.
+    r"""Read the options in a TOML file; its keys are the fields of :class:`TrainConfig`.
 
     Args:
-        recipe: the file, or ``"best"``, which ships: what reached most on validation images so far. A file of
-            that name is ``"./best"``.
+        recipe: the path of the file, or ``"best"``, the recipe of the package that reached the highest
+            accuracy on validation images so far. A file of that name is ``"./best"``.
 
     Raises:
         TrainingError: the file cannot be read, is not TOML, or has an unknown key or a value of another type.

@@ -1,4 +1,4 @@
-"""One training run: from a configuration to a checkpoint and its logs."""
+"""One training run, which turns a configuration into a checkpoint and logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from proxconnect.trainer.post_training import quantize_trained, settle_checkpoin
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What :func:`train` leaves behind."""
+    """The result of :func:`train`: the model, its configuration and data, the checkpoint and the metrics."""
 
     model: nn.Module
     config: TrainConfig
@@ -40,9 +40,9 @@ def train(
     """Train as ``config`` says; checkpoint, configuration and logs go to the folder ``out``.
 
     Raises:
-        TrainingError: ``out`` is not empty (and not ``overwrite``), the configuration contradicts itself, or
-            the loss is not finite.
-        DataError: the data cannot be read, or are of one class alone.
+        TrainingError: ``out`` is not empty and ``overwrite`` is False, the configuration contradicts itself,
+            or the loss is not finite.
+        DataError: the data cannot be read, or all images are of one class.
         WriteError: ``out`` cannot be written to.
     """
     config = config.resolved()
@@ -63,10 +63,10 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
     """Continue the run in ``out`` exactly where its last whole epoch ended.
 
     Args:
-        out: the run's folder.
-        changes: options given anew; each has to equal what the run began with. The ``pair`` of a run that
-            has one is to be given: a file does not choose what is imported.
-        show: takes the lines to print.
+        out: the folder of the run.
+        changes: options that are given again; their values have to be those that the run began with. If the
+            run has a ``pair``, it has to be given again: a file does not choose what is imported.
+        show: receives the lines to print.
 
     Raises:
         TrainingError: there is no checkpoint, an option differs (each is named), or the data changed.
@@ -76,9 +76,9 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
         raise TrainingError(f"--resume takes the folder of a run, not a file: pass {out.parent}")
     checkpoint = read_checkpoint(out)
     _check_pair(out, checkpoint.config.pair, changes.get("pair"))
-    config = checkpoint.config.resolved()  # options of this release that an older one did not record
-    asked = TrainConfig(**{**config.to_dict(), **changes}).resolved()
-    recorded, given = config.to_dict(), asked.to_dict()
+    config = checkpoint.config.resolved()  # fills in options that an older release did not record
+    recorded = config.to_dict()
+    given = TrainConfig(**{**recorded, **changes}).resolved().to_dict()
     differences = [
         f"{key} was {recorded[key]!r}, now {given[key]!r}" for key in recorded if recorded[key] != given[key]
     ]
@@ -101,7 +101,7 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
     model = build_model(config, facts)
     distillation = _distillation(config, data, facts, model)
     run = _fit(model, config, data, facts, out, checkpoint.path, distillation, show)
-    # A run that was finished already trains no epoch and measures nothing anew.
+    # A run that was finished already trains no epoch and measures nothing again.
     return run if run.metrics else replace(run, metrics=checkpoint.metrics)
 
 
@@ -133,7 +133,7 @@ def _facts(data: ImageData) -> DataFacts:
 
 def _initial_weights(path: Path, config: TrainConfig, facts: DataFacts) -> dict[str, torch.Tensor]:
     checkpoint = _full_precision("--init", path, facts)
-    theirs, ours = ({"model": each.model, **each.model_args} for each in (checkpoint.config, config))
+    theirs, ours = ({"model": run.model, **run.model_args} for run in (checkpoint.config, config))
     for name, value in ours.items():
         if theirs.get(name, value) != value:
             raise TrainingError(
@@ -200,7 +200,7 @@ def _fit(
     if not config.epochs:
         metrics = quantize_trained(model, config, data, facts, out)
         return TrainedRun(model, config, data, out / CHECKPOINT_FILE, metrics)
-    # Lightning takes seconds to import: only a run that trains pays for it.
+    # Lightning takes seconds to import, so only a run that trains imports it.
     with needed_for("Training"):
         from proxconnect.trainer.fit import fit
 

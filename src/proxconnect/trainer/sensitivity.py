@@ -1,4 +1,4 @@
-"""How much accuracy each layer costs when it alone is binarized: which to keep in full precision."""
+"""The accuracy that each layer costs when it alone is binarized, to choose layers for full precision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from proxconnect.layers import (
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """One layer: its name, kind and weights, the accuracy with it alone binarized, and what that loses."""
+    """One layer: name, kind, number of weights, and the accuracy and its loss when it alone is binarized."""
 
     name: str
     kind: str
@@ -35,24 +35,24 @@ class LayerSensitivity:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What :func:`sensitivity` found, layers in registration order; ``str()`` is a readable table."""
+    """The result of :func:`sensitivity`, with layers in registration order; ``str()`` is a readable table."""
 
     baseline: float
     layers: tuple[LayerSensitivity, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the accuracies as plain values."""
         return {"baseline": self.baseline, "layers": [asdict(layer) for layer in self.layers]}
 
     def plot(self, path: Path) -> None:
-        """Draw the accuracy that each layer loses as bars to ``path``, whose ending chooses the format.
+        """Draw the accuracy that each layer loses as bars; the ending of ``path`` chooses the format.
 
         Raises:
             ProxConnectError: the format is unknown.
         """
         with figure_to(path, size=(6.4, 1.2 + 0.22 * len(self.layers))) as figure:
             axes = figure.subplots()
-            axes.barh([each.name for each in self.layers], [100 * each.lost for each in self.layers])
+            axes.barh([layer.name for layer in self.layers], [100 * layer.lost for layer in self.layers])
             axes.invert_yaxis()
             axes.axvline(0, color="0.3", linewidth=0.8)
             axes.set_xlabel(f"accuracy lost, in points of {100 * self.baseline:.2f} %")
@@ -85,20 +85,20 @@ def sensitivity(
     recalibrate: Iterable[Tensor] | None = None,
     on_layer: Callable[[LayerSensitivity], None] = lambda layer: None,
 ) -> Sensitivity:
-    """The accuracy lost by each ``Linear`` and ``Conv`` layer when it alone becomes ``alpha sign(w)``.
+    """Measure the accuracy that each ``Linear`` or ``Conv`` layer costs when it alone is ``alpha sign(w)``.
 
-    Without training afterwards, so more than a trained network would lose: it ranks the layers. ``alpha`` is
-    the mean ``|w|``. Works on copies; the model stays as it is.
+    ``alpha`` is the mean ``|w|``. The model is not trained afterwards, so it loses more than a trained
+    network would: the result ranks the layers. Copies are binarized; the model stays as it is.
 
     Args:
         model: a trained full-precision model.
-        evaluate: the accuracy, from 0 to 1, of a model in eval mode.
-        scale: of the binarized layer: ``"channel"``, ``"tensor"`` or None.
-        recalibrate: input batches to recompute BatchNorm's statistics from before each evaluation.
-        on_layer: is told each result as it comes.
+        evaluate: returns the accuracy, from 0 to 1, of a model in eval mode.
+        scale: scale of the binarized layer: ``"channel"``, ``"tensor"`` or None.
+        recalibrate: input batches from which BatchNorm's statistics are recomputed before each evaluation.
+        on_layer: receives the result of each layer as soon as it is there.
 
     Raises:
-        ProxConnectError: the model has no such layer, has binarized ones already, or there is nothing to
+        ProxConnectError: the model has no such layer, has binarized layers already, or there is nothing to
             recalibrate.
 
     >>> import torch

@@ -1,4 +1,4 @@
-"""Training in stages: which of weights and activations are quantized, and for how many epochs."""
+"""Training in stages: each stage quantizes weights, activations, both or nothing for some epochs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import activation_quantizers, binarized_weights
 
-# What each word of a stage quantizes: weights, activations.
+# The words of a stage, and whether each quantizes weights and activations.
 _QUANTIZED = {
     "none": (False, False),
     "weights": (True, False),
@@ -22,10 +22,10 @@ _QUANTIZED = {
 
 @dataclass(frozen=True)
 class Stage:
-    """So many epochs with ``quantized`` ("none", "weights", "activations" or "both") quantized.
+    """A number of epochs with ``quantized`` ("none", "weights", "activations" or "both") quantized.
 
-    What a stage leaves out computes in full precision: a layer's weight is then its latent, and its input
-    stays as it is.
+    Everything else computes in full precision: a layer's weight is then its latent, and its input stays as it
+    is.
 
     >>> Stage("activations", epochs=10).weights
     False
@@ -42,12 +42,12 @@ class Stage:
 
     @property
     def weights(self) -> bool:
-        """Whether weights are quantized."""
+        """True if the stage quantizes weights."""
         return _QUANTIZED[self.quantized][0]
 
     @property
     def activations(self) -> bool:
-        """Whether activations are quantized."""
+        """True if the stage quantizes activations."""
         return _QUANTIZED[self.quantized][1]
 
     def enter(self, model: nn.Module) -> None:
@@ -67,7 +67,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StagePlace:
-    """Where a step lies: its stage, and the steps before it and altogether in that stage."""
+    """The place of a step: its stage, the steps of the stage before it, and all steps of the stage."""
 
     stage: Stage
     step: int
@@ -75,7 +75,7 @@ class StagePlace:
 
 
 def place_of_step(stages: Sequence[Stage], step: int, steps_per_epoch: int) -> StagePlace:
-    """The place of ``step``, counted from 0; after the last stage's end, that end.
+    """Find the stage of ``step``, counted from 0; steps after the last stage count as its end.
 
     >>> place_of_step([Stage("none", 2), Stage("both", 3)], step=25, steps_per_epoch=10)
     StagePlace(stage=Stage(quantized='both', epochs=3), step=5, steps=30)
@@ -90,11 +90,11 @@ def place_of_step(stages: Sequence[Stage], step: int, steps_per_epoch: int) -> S
 
 
 def read_stages(text: str, *, setting: str, epochs: int) -> tuple[Stage, ...]:
-    """The stages that ``text`` names, such as ``"activations:10,both:20"``.
+    """Read the stages in ``text``, such as ``"activations:10,both:20"``.
 
     Raises:
         TrainingError: the text cannot be read, a stage does not fit the setting, the epochs do not add up to
-            ``epochs``, or the last stage leaves full precision what will be packed as bits.
+            ``epochs``, or the last stage does not quantize everything that the setting packs as bits.
 
     >>> [stage.epochs for stage in read_stages("none:2, weights:8", setting="bw", epochs=10)]
     [2, 8]

@@ -1,4 +1,4 @@
-"""What the binarized layers of a model look like now: statistics for training to log."""
+"""Statistics of the binarized layers of a model, for a training run to log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxconnect.quantizers import projector
 from proxconnect.quantizers.pair import safe_argument
 from proxconnect.theory import outside_exact_interval
 
-# Below this share of its peak, B stops a gradient: all of bnn's clip, the far tails of smooth slopes.
+# B counts as stopping a gradient where it is below this share of its peak.
 _KILLED = 1e-3
 _BINS = 24
 _WIDEST = 2.999
@@ -25,21 +25,22 @@ _WIDEST = 2.999
 def layer_statistics(
     model: nn.Module, gradients: Mapping[str, Tensor] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Statistics of every binarized layer, in any training loop; each is a number from one look at the layer.
+    """Compute statistics of every binarized layer as it is now; for any training loop.
 
     - ``outside_exact``: share of latents outside the exact interval of the layer's pair
       (:func:`proxconnect.theory.outside_exact_interval`); absent for a pair that ``check`` refuses.
-    - ``level_distance``: mean distance of ``F(w*/s)`` from the nearest level; 0 once F has closed onto them.
-    - ``gradient_killed``: with ``g`` the gradient of the quantized weight, the share of ``sum |g|`` at
-      latents where ``|B|`` is at most a thousandth of its peak. Only with ``gradients``, and under rule pc,
-      the only one that has a B.
+    - ``level_distance``: mean distance of ``F(w*/s)`` from the nearest level; 0 once F has closed onto the
+      levels.
+    - ``gradient_killed``: share of ``sum |g|`` at latents where ``|B|`` is at most a thousandth of its peak,
+      where ``g`` is the gradient of the quantized weight. It is there only with ``gradients``, and only under
+      the rule ``pc``, since the other rules have no B.
 
     Args:
         model: any module.
-        gradients: ``g`` by weight, as :func:`weight_gradients` collects them.
+        gradients: ``g`` by the name of the weight, as :func:`weight_gradients` collects them.
 
     Returns:
-        The statistics by the weights' names; nothing of a weight that is switched off by a training stage.
+        The statistics by the name of the weight. A weight that a training stage switches off is left out.
 
     >>> import proxconnect as pc
     >>> layer = pc.binarize_(nn.Linear(4, 2), pc.BinarizeConfig("bnn"), lambda module, name: True)
@@ -50,7 +51,7 @@ def layer_statistics(
     """
     try:
         outside = outside_exact_interval(model)
-    except ProxConnectError:  # such a pair trains all the same
+    except ProxConnectError:  # check refuses a pair, which can be trained nevertheless
         outside = {}
     statistics: dict[str, dict[str, float]] = {}
     for found in binarized_weights(model):
@@ -70,9 +71,9 @@ def layer_statistics(
 
 
 def latent_histogram(model: nn.Module) -> list[float]:
-    """The share of all latents of ``model``, in units of their scales, in each of 24 bins from -3 to 3.
+    """Compute the shares of all latents of ``model``, in units of their scales, in 24 bins from -3 to 3.
 
-    What lies beyond counts to the outermost bins.
+    Latents beyond -3 and 3 count to the outermost bins.
 
     Raises:
         ProxConnectError: no layer is binarized.
@@ -96,7 +97,7 @@ def latent_histogram(model: nn.Module) -> list[float]:
 def _killed(gradient: Tensor, latent: Tensor, quantizer: BinaryWeight) -> float:
     backward = quantizer.pair.backward
     slope = backward(safe_argument(latent, backward), quantizer.mu).abs()
-    # Where no latent is left near 0, the slope's peak is not among theirs.
+    # If no latent is near 0, none of their slopes may be the peak.
     peak = torch.maximum(slope.max(), backward(latent.new_zeros(1), quantizer.mu).abs().max())
     size = gradient.abs()
     return float(
@@ -106,9 +107,9 @@ def _killed(gradient: Tensor, latent: Tensor, quantizer: BinaryWeight) -> float:
 
 @contextmanager
 def weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Collect the gradients of the quantized weights, which autograd does not keep, by name.
+    """Collect the gradients of the quantized weights by name; autograd itself does not keep them.
 
-    Run a forward and a backward pass within the context; several add up.
+    Run a forward and a backward pass within the context. The gradients of several passes add up.
 
     Yields:
         A dictionary that each backward pass fills.
