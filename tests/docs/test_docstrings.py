@@ -11,7 +11,8 @@ import pytest
 import proxconnect as pc
 
 ROOT = Path(__file__).parents[2]
-MENDED = [f"src/proxconnect/{name}" for name in ("data", "models", "optim", "quantizers", "trainer", "zoo")]
+FOLDERS = ("data", "experiments", "format", "graph", "models", "optim", "quantizers", "trainer", "zoo")
+MENDED = [f"src/proxconnect/{name}" for name in FOLDERS]
 FILES = sorted(path for folder in MENDED for path in (ROOT / folder).rglob("*.py"))
 
 # A sentence that begins so is a clause without the one that it belongs to.

@@ -1,4 +1,4 @@
-"""Grids of training runs: planned in TOML, run, recorded in JSON, rendered in Markdown."""
+"""Grids of training runs, which are planned in TOML, recorded in JSON and rendered in Markdown."""
 
 from __future__ import annotations
 

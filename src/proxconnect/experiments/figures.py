@@ -1,4 +1,4 @@
-"""Figures from the results of a grid, and from nothing else."""
+"""Figures of the results of a grid, made from these results alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Figure(NamedTuple):
     """A figure of a page.
 
     Args:
-        caption: what it shows.
-        draw: writes it to a file.
-        can_be_drawn: whether the results have what it shows.
+        caption: describes the figure.
+        draw: draws the results to a file.
+        can_be_drawn: tells whether the results hold enough to draw.
     """
 
     caption: str
@@ -30,7 +30,7 @@ class Figure(NamedTuple):
 
 
 def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
-    """Accuracy against bytes of all finished cells; the front that no other cell beats is a line."""
+    """Draw accuracy against bytes of all finished cells; a line joins the cells that no other cell beats."""
     done = _done(results)
     groups: dict[str, list[tuple[int, float]]] = {}
     for cell in done:
@@ -54,7 +54,7 @@ def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
 
 
 def pareto_front(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """The points that are more accurate than every smaller one, by size.
+    """Return the points that are more accurate than every smaller point, ordered by size.
 
     >>> pareto_front([(10, 80.0), (5, 85.0), (20, 90.0), (20, 70.0)])
     [(5, 85.0), (20, 90.0)]
@@ -67,7 +67,7 @@ def pareto_front(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def draw_flips(results: Mapping[str, Any], path: Path) -> None:
-    """Flips, and latents outside the exact interval, by epoch: a row for each table, seed 0 alone."""
+    """Draw flips, and latents outside the exact interval, by epoch: a row for each table, seed 0 alone."""
     tables = _tables(results, "history", "flip_rate")
     with figure_to(path, (11, 2.8 * len(tables))) as figure:
         rows = figure.subplots(
@@ -77,7 +77,7 @@ def draw_flips(results: Mapping[str, Any], path: Path) -> None:
             for index, cell in enumerate(cells):
                 look = {"color": f"C{index % 10}", "linestyle": _STYLES[index // 10 % len(_STYLES)]}
                 history = cell["record"]["history"]
-                # No logarithm has a place for an epoch without flips: the line ends there.
+                # An epoch without flips has no place on a logarithmic axis: the line ends there.
                 flipped = [rate or math.nan for rate in history["flip_rate"]]
                 flips.plot(range(1, len(flipped) + 1), flipped, label=_label(cell), **look)
                 shares = history.get("outside_exact", [])
@@ -100,7 +100,7 @@ def draw_flips(results: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_latents(results: Mapping[str, Any], path: Path) -> None:
-    """Histograms of the latents, later epochs darker: a panel for each cell, seed 0 alone."""
+    """Draw histograms of the latents, later epochs darker: a panel for each cell, seed 0 alone."""
     cells = {id(cell): cell for table in _tables(results, "latents").values() for cell in table}.values()
     height = math.ceil(len(cells) / _PANELS)
     with figure_to(path, (1.8 * _PANELS, 1.7 * height)) as figure:
@@ -127,7 +127,7 @@ def _label(cell: Mapping[str, Any]) -> str:
 
 
 def _tables(results: Mapping[str, Any], *keys: str) -> dict[str, list[Mapping[str, Any]]]:
-    """The finished cells of seed 0 whose records have something at ``keys``, by table."""
+    """Find the finished cells of seed 0 whose records have something at ``keys``, by table."""
 
     def has(cell: Mapping[str, Any]) -> bool:
         value = cell.get("record", {})
@@ -164,4 +164,4 @@ FIGURES: dict[str, Figure] = {
         lambda results: bool(_tables(results, "latents")),
     ),
 }
-"""The figures of a page, by the ends of their files' names."""
+"""The figures of a page; each key is the end of a file's name."""

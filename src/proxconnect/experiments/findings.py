@@ -1,4 +1,4 @@
-"""The rendered parts of a page that is otherwise written by hand."""
+"""The rendered parts of a page whose other parts are written by hand."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ _LATENTS = {
 
 
 def with_rendered_parts(text: str, data: Path) -> str:
-    r"""``text`` with everything between its marks written anew from the JSON files in ``data``.
+    r"""Render the parts of ``text`` between marks again, from the JSON files in ``data``.
 
-    A part stands between ``<!-- rendered: KIND of GRID, SELECTION -->`` and ``<!-- end -->``:
+    A part stands between ``<!-- rendered: KIND of GRID, SELECTION -->`` and ``<!-- end -->``. Its kind is one
+    of:
 
-    - ``methods``, selected by a table's title: its rows; without a selection those of all tables, as one;
-    - ``latents``, the same: what the latents of its cells did;
-    - ``pairs``: the grid's own pairs, or those selected as ``bnn++m and bnn++``;
-    - ``accumulators``: what 8-bit accumulators cost beside 32-bit ones, and how often they overflow.
+    - ``methods``: the rows of the table whose title is the selection; without a selection, of all tables;
+    - ``latents``: the statistics of the latents of the cells of such a table;
+    - ``pairs``: the pairs of the grid, or a pair selected as ``bnn++m and bnn++``;
+    - ``accumulators``: the cost of 8-bit accumulators beside 32-bit ones, and the share of overflows.
 
     Raises:
         TrainingError: a part or grid does not exist.
@@ -76,7 +77,7 @@ def _accumulators(results: Mapping[str, Any], selection: str) -> str:
             continue
         row = [cell["model"], cell["regime"], f"`{cell['method']}`", str(cell["seed"])]
         if "record" in cell and "record" in wide:
-            both = [100 * each["record"]["packed"] for each in (wide, cell)]
+            both = [100 * width["record"]["packed"] for width in (wide, cell)]
             rate = cell["record"]["history"].get("overflow_rate", [float("nan")])[-1]
             row += [*(f"{share:.2f} %" for share in both), f"{both[0] - both[1]:+.2f}", f"{rate:.2g}"]
         else:

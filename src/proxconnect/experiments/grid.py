@@ -36,13 +36,13 @@ class Cell:
     """One planned training run.
 
     Args:
-        name: name of its folder and its record.
+        name: name of the cell, of its folder and of its record.
         regime: one of :data:`REGIMES`.
-        full_precision: name of the full-precision cell that it is compared with and, under ``pt`` and ``ft``,
-            starts from; None for full precision itself.
-        options: those of ``proxconnect train`` that are not left to their defaults; ``init`` and ``teacher``
+        full_precision: name of the full-precision cell that the cell is compared with; under ``pt`` and
+            ``ft`` the cell starts from it. None for full precision itself.
+        options: options of ``proxconnect train`` that differ from their defaults; ``init`` and ``teacher``
             name cells.
-        varied: those of them that take several values in the cell's table.
+        varied: the options that take several values in the cell's table.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """How tables call the method or step rule, see :func:`label_of`."""
+        """The name of the method or step rule in tables, see :func:`label_of`."""
         return label_of(self.options)
 
     @property
     def config(self) -> TrainConfig:
-        """The whole configuration, with every default filled in; data is named by the run alone."""
+        """The whole configuration with every default filled in; ``data`` is left to the run."""
         return TrainConfig(**{"data": "-", **self.options}).resolved()
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The cells that have to be done before."""
+        """The cells that have to be done before this one."""
         return tuple(self.options[key] for key in ("init", "teacher") if key in self.options)
 
 
@@ -81,11 +81,11 @@ class Grid:
     """All cells of a file, in the order of work.
 
     Args:
-        name: of its folder of runs and of its results: the file's, without ending.
+        name: name of the grid's folder of runs and of its results: the name of the file without its ending.
         title: headline of the results.
-        data: what the results call the data.
-        protocol: one paragraph on how the cells are trained.
-        pairs: (method, its repair) to compare, seed by seed.
+        data: description of the data in the results.
+        protocol: one paragraph that describes the training of the cells.
+        pairs: pairs (method, its repair) to compare, seed by seed.
         tables: the cells.
     """
 

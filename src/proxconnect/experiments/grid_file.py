@@ -1,4 +1,4 @@
-"""Reads grids from their TOML files."""
+"""Reading of grids from their TOML files."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _NAME = re.compile(r"[A-Za-z0-9+_.-]+")
 
 
 def read_grid(path: Path, changes: Mapping[str, Any] | None = None) -> Grid:
-    r"""The grid in the TOML file ``path``; ``recipes/README.md`` describes its keys.
+    r"""Read the grid in the TOML file ``path``; ``recipes/README.md`` describes the keys of the file.
 
     Args:
         path: the file.
-        changes: options of ``proxconnect train`` for all cells, instead of the file's.
+        changes: options of ``proxconnect train`` for all cells, in place of those in the file.
 
     Raises:
         TrainingError: the file cannot be read, a key or value is unknown, two cells have one name, or a cell
-            starts from one that does not come before it.
+            starts from a cell that does not come before it.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "small.toml"
@@ -179,7 +179,7 @@ def _name(regime: str, options: Mapping[str, Any], varied: Mapping[str, Any]) ->
 
 
 def _fit_for_a_folder(text: str) -> str:
-    """Values such as the stages ``activations:2,both:3`` hold what a folder's name may not."""
+    """Replace the characters in values such as ``activations:2,both:3`` that folders' names must not have."""
     return re.sub(r"[^A-Za-z0-9+_.-]+", "-", text)
 
 

@@ -1,4 +1,4 @@
-"""The test split, opened once: for the packed files of finished cells."""
+"""The evaluation of the packed files of finished cells on the test split, once for each cell."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PACKED_FILE = "model.safetensors"
 def evaluate_finished(results: Results, runs: Path, data: str, show: Callable[[str], None] = print) -> int:
     """Evaluate the packed file of each recorded cell on the test split of ``data``, and record it.
 
-    What has been evaluated is not evaluated again: choices are made on validation images, and this is the
-    last step.
+    A cell that has been evaluated is not evaluated again. Choices are made on validation images, and this is
+    the last step.
 
     Returns:
-        How many were evaluated.
+        The number of evaluated cells.
     """
     waiting = [
         cell

@@ -1,4 +1,4 @@
-"""What a finished run's folder says, as one record of plain values."""
+"""The record of a finished run: the content of its folder as plain values."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _HISTORY = (
     "overflow_rate",
     "epoch_seconds",
 )
-# Where and with what a run computes, and what its folders are called, decides nothing of what it computes.
+# These options do not change the result of a run.
 _ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile", "precision", "channels_last")
-# Of a long run, as many histograms of the latents are kept.
+# The largest number of histograms of the latents in a record.
 _HISTOGRAMS = 6
 _SHARPNESS = ("mu_schedule", "mu_start", "mu_end", "mu_fraction")
 
 
 def state_of(cell: Cell, folder: Path) -> str:
-    """``"done"``, ``"started"`` (a checkpoint to resume) or ``"pending"``.
+    """Return the state of a cell: ``"done"``, ``"started"`` (a checkpoint to resume) or ``"pending"``.
 
     Raises:
         TrainingError: the folder holds a run of another configuration.
@@ -65,7 +65,7 @@ def refuse_difference(what: str, recorded: Mapping[str, Any], cell: Cell) -> Non
 
 
 def _decisive(recorded: Mapping[str, Any], pair: str | None) -> dict[str, Any]:
-    """:func:`decisive` of a recorded configuration; a pair is imported only where the grid names it too."""
+    """Apply :func:`decisive` to a recorded configuration; import a pair only if the grid names it too."""
     config = TrainConfig.from_dict(recorded)
     if config.pair in (None, pair):
         config = config.resolved()
@@ -73,7 +73,10 @@ def _decisive(recorded: Mapping[str, Any], pair: str | None) -> dict[str, Any]:
 
 
 def decisive(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration decides what a run computes; other runs by the names of their folders."""
+    """Return the options of a configuration that decide the result of a run.
+
+    Other runs, in ``init`` and ``teacher``, are named by their folders.
+    """
     ignored = _ELSEWHERE + (_SHARPNESS if config.setting == "fp" else ())
     values = {key: value for key, value in config.to_dict().items() if key not in ignored}
     for key in ("init", "teacher"):
@@ -82,10 +85,10 @@ def decisive(config: TrainConfig) -> dict[str, Any]:
 
 
 def record_of(cell: Cell, folder: Path) -> dict[str, Any]:
-    """The record of a finished run. Accuracies are shares of 1, times seconds, sizes bytes.
+    """Make the record of a finished run. Accuracies are shares of 1, times seconds, sizes bytes.
 
-    ``origin`` is None, and the fingerprint that of the checkpoint, where the run is from a release that did
-    not write them to its result.
+    Early releases wrote neither ``origin`` nor the fingerprint of the data to the result of a run. Then
+    ``origin`` is None, and the fingerprint is read from the checkpoint.
 
     Raises:
         TrainingError: a file of the run cannot be read.
@@ -116,7 +119,7 @@ def record_of(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> dict[str, list[float]]:
-    """Each logged quantity, epoch by epoch, in five digits."""
+    """Read each logged quantity, epoch by epoch, in five digits."""
     found: dict[str, list[float]] = {}
     for row in _epochs(folder).values():
         for key in _HISTORY:
@@ -126,7 +129,7 @@ def read_history(folder: Path) -> dict[str, list[float]]:
 
 
 def _latents(folder: Path, setting: str) -> dict[str, list[float]]:
-    """Histograms of the latents by epoch, a few of them; the last alone where the run did not log them."""
+    """Read some of the histograms of the latents, by epoch; if none were logged, make the last one."""
     if setting == "fp":
         return {}
     logged = {
@@ -143,7 +146,7 @@ def _latents(folder: Path, setting: str) -> dict[str, list[float]]:
 
 
 def _epochs(folder: Path) -> dict[int, dict[str, float]]:
-    """What was logged in each epoch; of an epoch that was begun twice, the later log."""
+    """Read the logs of each epoch; of an epoch that was begun twice, the later log counts."""
     found: dict[int, dict[str, float]] = {}
     versions = (folder / "csv").glob("version_*/metrics.csv")
     for file in sorted(versions, key=lambda file: file.stat().st_mtime_ns):

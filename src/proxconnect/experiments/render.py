@@ -1,4 +1,4 @@
-"""Pages and figures of a grid's results, written to the folder of the results."""
+"""Writing of the pages and figures of a grid's results to a folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from proxconnect.experiments.tables import page
 def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write ``<grid>.md`` with its figures, and the rendered parts of ``findings.md``, to ``folder``.
 
+    A grid without a finished cell gets no page.
+
     Returns:
-        The files written: no page of a grid of which nothing is done.
+        The files that were written.
 
     Raises:
-        TrainingError: ``findings.md`` asks for a part that does not exist.
+        TrainingError: ``findings.md`` has the marks of a part that does not exist.
     """
     make_folder(folder)
     written = []

@@ -16,18 +16,18 @@ _SHOWN_APART = ("model", "method", "rule", "setting", "seed", "init")
 
 
 class Results:
-    """What is known of the cells of ``grid``, kept in the file ``path``.
+    """The results of the cells of ``grid``, kept in the file ``path``.
 
-    The file says all that a page shows: titles, the plan of each cell, and the records of finished ones.
-    Records that another machine wrote into it stay.
+    The file holds everything that a page shows: titles, the plan of each cell, and the records of finished
+    cells. Records that another machine wrote into the file stay.
 
     Args:
         grid: the plan.
         path: a JSON file; it need not exist.
 
     Raises:
-        TrainingError: the file is not one of ours, or holds the record of a cell that the grid does not plan
-            or plans with another configuration.
+        TrainingError: the file is not a file of results, or it holds the record of a cell that the grid does
+            not plan or plans with another configuration.
     """
 
     def __init__(self, grid: Grid, path: Path) -> None:
@@ -48,19 +48,19 @@ class Results:
             self.records[name] = entry["record"]
 
     def add(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        """Keep the record of a finished cell; what the test split said of it before stays."""
+        """Keep the record of a finished cell; an earlier evaluation on the test split stays."""
         before = self.records.get(cell.name, {})
         self.records[cell.name] = {**record, "test": record["test"] or before.get("test")}
         self.write()
 
     def write(self) -> None:
-        """Write the file, whole."""
+        """Write the file, whole or not at all."""
         make_folder(self.path.parent)
         with written_whole(self.path) as file:
             file.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as the file holds them."""
+        """Return the results as plain values, as the file holds them."""
         grid = self.grid
         return {
             "grid": grid.name,

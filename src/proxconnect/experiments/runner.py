@@ -1,4 +1,4 @@
-"""Runs the cells of a grid that are not done yet, each in a process of its own."""
+"""Running of the cells of a grid that are not done yet, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def run_cells(
     on_done: Callable[[Cell], None],
     show: Callable[[str], None] = print,
 ) -> list[str]:
-    """Train what is not done, in order; resume what was interrupted.
+    """Train the cells that are not done, in order, and resume the cells that were interrupted.
 
     Args:
-        cells: an order in which each stands after those that it starts from.
+        cells: the cells, each after the cells that it starts from.
         runs: folder of the runs; the cell ``name`` has the folder ``name`` and the log ``name.log`` in it.
-        data: what ``proxconnect train --data`` takes.
-        jobs: processes at a time; several have one thread each.
-        recorded: names of cells whose results are known already, wherever they were run. One that another
-            cell starts from is trained again where its run is missing; its record stays as it is.
-        on_done: called after each cell that was done by this call and was not recorded before.
-        show: takes the lines to print.
+        data: the data set, as for ``proxconnect train --data``.
+        jobs: number of processes at a time; several processes have one thread each.
+        recorded: names of cells whose results are known already, from any machine. If another cell starts
+            from such a cell and its run is missing, it is trained again; its record stays as it is.
+        on_done: called after each cell that this call finished and that was not recorded before.
+        show: receives the lines to print.
 
     Returns:
-        The names of the cells that failed, or whose start failed.
+        The names of the cells that failed, or that start from a failed cell.
 
     Raises:
         TrainingError: a folder holds a run of another configuration, or another process runs cells in
-            ``runs``; nothing is run then.
+            ``runs``. Nothing is run then.
     """
     failed: list[str] = []
     with _alone(runs), _terminable(), _Processes(runs, data, jobs) as processes:
@@ -61,7 +61,7 @@ def run_cells(
             for cell in [cell for cell in waiting if any(name in failed for name in cell.needs)]:
                 waiting.remove(cell)
                 failed.append(cell.name)
-                show(f"{cell.name}: not run, as what it starts from failed")
+                show(f"{cell.name}: not run, because the run that it starts from failed")
             ready = [cell for cell in waiting if all(name in done for name in cell.needs)]
             for cell in ready[: processes.free]:
                 waiting.remove(cell)
@@ -98,11 +98,11 @@ class _Processes:
         self.running.append((cell, process))
 
     def ended(self) -> Iterator[tuple[Cell, int]]:
-        """Wait until a process has ended, if one runs; yield it and its exit status."""
+        """Wait until a process has ended, if one runs; yield its cell and its exit status."""
         while self.running:
-            over = [each for each in self.running if each[1].poll() is not None]
+            over = [run for run in self.running if run[1].poll() is not None]
             if over:
-                self.running = [each for each in self.running if each not in over]
+                self.running = [run for run in self.running if run not in over]
                 yield from ((cell, process.returncode) for cell, process in over)
                 return
             time.sleep(_POLL_SECONDS)
@@ -119,7 +119,7 @@ class _Processes:
 
 @contextmanager
 def _alone(runs: Path) -> Iterator[None]:
-    """Two processes that resume one run would write over each other."""
+    """Lock the folder ``runs``: two processes that resume one run would write over each other."""
     make_folder(runs)
     with (runs / ".lock").open("w") as lock:
         try:
@@ -134,8 +134,8 @@ def _alone(runs: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """``SIGTERM`` leaves the context as Ctrl-C does: what runs would otherwise go on, unseen."""
-    if threading.current_thread() is not threading.main_thread():  # which alone receives signals
+    """Leave the context on ``SIGTERM`` as on Ctrl-C, so that no process of a cell goes on alone."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
 
@@ -152,8 +152,8 @@ def _terminable() -> Iterator[None]:
 def _to_run(cells: Sequence[Cell], states: Mapping[str, str], recorded: Collection[str]) -> list[Cell]:
     """List the cells to train, in order.
 
-    A cell whose result is recorded but whose run is elsewhere is among them if another one starts from it. It
-    stands right before that one.
+    A cell that is recorded, but whose run is missing, is listed if another cell starts from it. It stands
+    right before that cell.
     """
     by_name = {cell.name: cell for cell in cells}
     order: list[Cell] = []
@@ -171,7 +171,7 @@ def _to_run(cells: Sequence[Cell], states: Mapping[str, str], recorded: Collecti
 
 
 def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
-    """The command that trains ``cell``, or what is left of it.
+    """Return the command that trains ``cell``, or the rest of it.
 
     >>> cell = Cell("a", "fp", None, {"model": "resnet20", "setting": "fp", "epochs": 2})
     >>> " ".join(command(cell, "pending", Path("runs"), "digits")[1:])
@@ -185,10 +185,10 @@ def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
     train = [sys.executable, "-m", "proxconnect", "train"]
     folder = runs / cell.name
     if state == "started":
-        pair = cell.options.get("pair")  # which a checkpoint names in vain
+        pair = cell.options.get("pair")  # a pair is imported only if the command names it
         return [*train, "--resume", str(folder), *([] if pair is None else ["--pair", str(pair)])]
     options = [word for key, value in cell.options.items() for word in _words(key, value, runs)]
-    # A folder without a checkpoint is one that was interrupted in its first epoch.
+    # A folder without a checkpoint belongs to a run that was interrupted in its first epoch.
     return [*train, "--data", data, *options, "--overwrite", "--out", str(folder)]
 
 
@@ -208,5 +208,5 @@ def _log(runs: Path, cell: Cell) -> Path:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
-    said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return f"{said.strip()} (log: {log})"
+    last = next((line for line in reversed(lines) if line.strip()), "its log is empty")
+    return f"{last.strip()} (log: {log})"

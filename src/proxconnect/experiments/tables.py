@@ -1,4 +1,4 @@
-"""Markdown from the results of a grid, and from nothing else."""
+"""Pages in Markdown of the results of a grid, made from these results alone."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def mostly_done(results: Mapping[str, Any], names: Sequence[str]) -> bool:
 
 
 def method_table(results: Mapping[str, Any], names: Sequence[str]) -> str:
-    """A row for every method of the cells ``names``, its seeds together."""
+    """Write a table with a row for every method of the cells ``names``, its seeds together."""
     cells = [results["cells"][name] for name in names]
     shared = _shared(cells)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells:
-        network = [cell[key] for key in ("model", "setting") if len({each[key] for each in cells}) > 1]
+        network = [cell[key] for key in ("model", "setting") if len({other[key] for other in cells}) > 1]
         own = _in_words({key: value for key, value in cell["options"].items() if key not in shared})
         label = ", ".join(filter(None, [" ".join([*network, f"`{cell['method']}`"]), own]))
         groups.setdefault(label, []).append(cell)
@@ -70,9 +70,9 @@ def method_table(results: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _shared(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The options that all cells have in common."""
+    """Return the options that all cells have in common."""
     first, *others = (cell["options"] for cell in cells)
-    return {key: value for key, value in first.items() if all(each.get(key) == value for each in others)}
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
 def _in_words(options: Mapping[str, Any]) -> str:
@@ -102,7 +102,7 @@ def _row(results: Mapping[str, Any], label: str, cells: Sequence[Mapping[str, An
 
 
 def _gaps(results: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Points lost to full precision, of the cells whose full precision is done too."""
+    """List the points lost to full precision, for the cells whose full precision is done too."""
     found = []
     for cell in cells:
         reference = results["cells"].get(cell["full_precision"], {"status": PENDING})
@@ -127,7 +127,7 @@ def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> st
 
 
 def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a cell and the one to compare it with have in common."""
+    """Return the values that a cell shares with the cell to compare it with."""
     return (cell["model"], cell["setting"], cell["seed"], *cell["varied"].items())
 
 
@@ -144,10 +144,10 @@ def _pair_row(
 
 
 def _half_interval(differences: Sequence[float], record: Mapping[str, Any]) -> float:
-    """Half of a 95 % interval, in points.
+    """Return half the width of a 95 % interval, in points.
 
-    Over seeds by Student's t; of a single seed by the number of validation images alone, as if the two
-    networks had erred independently.
+    The interval of several seeds is that of Student's t. The interval of a single seed follows from the
+    number of validation images, as if the two networks erred independently.
     """
     count = len(differences)
     if count > 1:
@@ -194,6 +194,6 @@ def _points(values: Sequence[float]) -> str:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
-    """A table in Markdown."""
+    """Write a table in Markdown."""
     lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

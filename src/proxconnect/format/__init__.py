@@ -1,4 +1,4 @@
-"""The packed file, bytes only: bits, header, container and validation. ``docs/format.md`` specifies it."""
+"""The bytes of a packed file: bits, header, container and validation. ``docs/format.md`` specifies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strict JSON, and checks of its values that name the place of what is wrong."""
+"""Strict JSON, and checks of its values whose errors name the place in the JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxconnect.errors import FormatError
 
 
 def strict_json(text: str | bytes, where: str) -> Any:
-    """Parse JSON; duplicate keys, NaN, infinities, lone surrogates and excessive nesting are refused."""
+    """Parse JSON; refuse duplicate keys, NaN, infinities, lone surrogates and excessive nesting."""
     try:
         value = json.loads(text, object_pairs_hook=_unique)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
@@ -28,12 +28,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-# Returns the value as plain data, or raises FormatError with the place that it was given.
+# A check returns the value as plain data, or raises FormatError with the place of the value.
 Check = Callable[[Any, str], Any]
 
 
 def refusal(where: str, expected: str, value: object) -> FormatError:
-    """The error for a value that is not what was expected there."""
+    """Make the error for a value at the place ``where`` that is not as ``expected``."""
     shown = repr(value)
     return FormatError(
         f"{where}: expected {expected}, found {shown if len(shown) <= 60 else shown[:57] + '...'}"
@@ -43,7 +43,7 @@ def refusal(where: str, expected: str, value: object) -> FormatError:
 def build(
     kind: type[Any], fields: Any, where: str, checks: Mapping[str, Check], options: Sequence[str] = ()
 ) -> Any:
-    """A ``kind`` from an object with the fields ``checks``, of which ``options`` may lack."""
+    """Make a ``kind`` from an object with the fields ``checks``; the fields ``options`` may be missing."""
     if not isinstance(fields, dict):
         raise refusal(where, "an object", fields)
     for key in fields.keys() - checks.keys():
@@ -56,21 +56,21 @@ def build(
 
 
 def string(value: Any, where: str) -> str:
-    """A string."""
+    """Check that a value is a string."""
     if not isinstance(value, str):
         raise refusal(where, "a string", value)
     return value
 
 
 def natural(value: Any, where: str) -> int:
-    """A whole number that 63 bits hold."""
+    """Check that a value is a whole number from 0 to 2^63 - 1."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise refusal(where, "a whole number from 0 to 2^63 - 1", value)
     return value
 
 
 def one_of(choices: tuple[Any, ...]) -> Check:
-    """One of ``choices``, and of its type."""
+    """Make a check that a value is one of ``choices``, type included."""
 
     def check(value: Any, where: str) -> Any:
         if not any(type(value) is type(choice) and value == choice for choice in choices):
@@ -81,7 +81,7 @@ def one_of(choices: tuple[Any, ...]) -> Check:
 
 
 def list_of(item: Check) -> Check:
-    """A list of ``item``; gives a tuple."""
+    """Make a check that a value is a list whose entries pass ``item``; the check returns a tuple."""
 
     def check(value: Any, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list):
@@ -92,7 +92,7 @@ def list_of(item: Check) -> Check:
 
 
 def table(item: Check) -> Check:
-    """An object with any keys whose values are ``item``."""
+    """Make a check that a value is an object with any keys whose values pass ``item``."""
 
     def check(value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -103,24 +103,27 @@ def table(item: Check) -> Check:
 
 
 def optional(item: Check) -> Check:
-    """``item`` or null."""
+    """Make a check that a value is null or passes ``item``."""
     return lambda value, where: None if value is None else item(value, where)
 
 
 def record(kind: type[Any], options: Sequence[str] = (), **checks: Check) -> Check:
-    """An object with the fields ``checks``, of which ``options`` may lack; gives a ``kind``."""
+    """Make a check that a value is an object with the fields ``checks``; the check returns a ``kind``.
+
+    The fields ``options`` may be missing.
+    """
     return lambda value, where: build(kind, value, where, checks, options)
 
 
 def positive(value: Any, where: str) -> int:
-    """A whole number from 1."""
+    """Check that a value is a whole number of at least 1."""
     if natural(value, where) == 0:
         raise refusal(where, "at least 1", value)
     return value  # type: ignore[no-any-return]
 
 
 def number(value: Any, where: str) -> float:
-    """A finite number."""
+    """Check that a value is a finite number."""
     if type(value) not in (int, float) or not math.isfinite(value):
         raise refusal(where, "a finite number", value)
     return value  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ from proxconnect.errors import FormatError, ProxConnectError
 
 
 def packed_width(count: int) -> int:
-    """Bytes that a row of ``count`` bits takes.
+    """Return the number of bytes of a row of ``count`` bits.
 
     >>> packed_width(8), packed_width(9)
     (1, 2)
@@ -32,8 +32,8 @@ def pack_bits(signs: Tensor) -> Tensor:
     """Pack signs, one row of bytes for each entry of the first dimension.
 
     Args:
-        signs: shape (rows, ...). Booleans are taken as they are, True being +1; numbers by their sign, both
-            zeros being +1. To keep the sign of a negative zero, pass ``~torch.signbit(weight)``.
+        signs: a tensor of shape (rows, ...). True counts as +1 and False as -1; a number counts by its sign,
+            and both zeros count as +1. To keep the sign of a negative zero, pass ``~torch.signbit(weight)``.
 
     Returns:
         uint8 of shape (rows, packed_width(elements in a row)), on the CPU.
@@ -65,15 +65,15 @@ def unpack_bits(bits: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.b
         dtype: ``torch.bool`` for True where the sign is +1, or a signed dtype for +1 and -1.
 
     Returns:
-        A tensor of ``shape`` and ``dtype`` where ``bits`` lie.
+        A tensor of ``shape`` and ``dtype`` on the device of ``bits``.
 
     Raises:
-        FormatError: as `check_bits` says.
+        FormatError: `check_bits` refuses ``bits``.
 
     >>> unpack_bits(torch.tensor([[5, 1]], dtype=torch.uint8), (1, 9), torch.int8)
     tensor([[ 1, -1,  1, -1, -1, -1, -1, -1,  1]], dtype=torch.int8)
     """
-    if not watched(bits):  # a trace has no values to look at
+    if not watched(bits):  # a traced tensor has no values to check
         check_bits(bits, shape)
     places = torch.arange(8, dtype=torch.uint8, device=bits.device)
     ones = ((bits.unsqueeze(2) >> places) & 1).flatten(1)[:, : math.prod(shape[1:])].reshape(tuple(shape))
@@ -84,12 +84,12 @@ def check_bits(bits: Tensor, shape: Sequence[int], name: str = "bits") -> None:
     """Refuse bytes that `pack_bits` cannot have made from signs of ``shape``.
 
     Args:
-        bits: the bytes to look at.
-        shape: the shape that they claim to hold, output channels first.
-        name: what the message calls them.
+        bits: the bytes to check.
+        shape: the shape of the signs, output channels first.
+        name: the name of the bytes in the message.
 
     Raises:
-        FormatError: wrong dtype or shape, or a padding bit that is set.
+        FormatError: the dtype or shape is wrong, or a padding bit is set.
 
     >>> check_bits(torch.tensor([[5, 2]], dtype=torch.uint8), (1, 9), "fc.weight")
     Traceback (most recent call last):

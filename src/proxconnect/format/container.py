@@ -1,4 +1,4 @@
-"""The safetensors container: its header read and checked without touching the tensors."""
+"""The safetensors container: reading and checking of its header without its tensors."""
 
 from __future__ import annotations
 
@@ -50,10 +50,12 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Header and tensor table of the packed file at ``path``; tensor data is neither read nor checked.
+    """Read the header and the tensor table of the packed file at ``path``.
+
+    The data of the tensors are neither read nor checked.
 
     Raises:
-        FormatError: the file is missing, or its header is not one that this release reads.
+        FormatError: the file is missing, or this release does not read its header.
     """
     try:
         with path.open("rb") as stream:
@@ -67,7 +69,7 @@ def read_contents(path: Path) -> Contents:
 
 
 def header_bytes(data: bytes) -> bytes:
-    """The JSON header of the safetensors file ``data``."""
+    """Cut the JSON header out of the safetensors file ``data``."""
     return data[8 : 8 + _header_length(data[:8], len(data))]
 
 
@@ -141,13 +143,13 @@ def _naturals(value: Any) -> bool:
 
 
 def hash_span(data: bytes) -> slice:
-    """Where in the file the 64 digits of ``sha256`` lie."""
+    """Find the 64 digits of ``sha256`` in the file."""
     start = data.index(HASH_PREFIX, 8) + len(HASH_PREFIX)
     return slice(start, start + len(NO_HASH))
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of the whole file with the digits of ``sha256`` taken as zeros."""
+    """Compute the SHA-256 of the whole file with zeros in place of the digits of ``sha256``."""
     span = hash_span(data)
     state = hashlib.sha256(memoryview(data)[: span.start])
     state.update(NO_HASH.encode())

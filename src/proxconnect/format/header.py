@@ -1,4 +1,4 @@
-"""The header of a packed file: what it holds, as plain data, and its strict JSON."""
+"""The header of a packed file as plain data and as strict JSON."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ NO_HASH = "0" * 64
 class BinaryTensor:
     """A weight of levels {-1, 1} (``bits`` 1) or {-1, 0, 1} (``bits`` 2) times a scale.
 
-    ``group`` inputs of an output channel share a scale; without it, a channel's or all. ``transposed`` is the
-    number of groups of a transposed convolution, or 1 for a matrix that inputs are multiplied with from the
-    left: see :class:`proxconnect.base.rows.Rows`. ``accumulator``, one of
-    :data:`ACCUMULATORS`, is there for layers with binary input: ``"32"``, or what becomes of a sum beyond how
-    many bits.
+    ``group`` inputs of an output channel share a scale. Without ``group``, all inputs of a channel, or all
+    weights, share one. ``transposed`` is the number of groups of a transposed convolution, or 1 for a matrix
+    that inputs are multiplied with from the left: see :class:`proxconnect.base.rows.Rows`.
+    ``accumulator``, one of :data:`ACCUMULATORS`, is there for layers with binary input: ``"32"``, or the
+    treatment of a sum that does not fit and the number of bits.
     """
 
     shape: tuple[int, ...]
@@ -55,12 +55,12 @@ class BinaryTensor:
 
     @property
     def rows(self) -> Rows:
-        """How the weight falls into output channels, and its scales into groups."""
+        """The rows of the weight, one for each output channel, and the groups of its scales."""
         return Rows(self.shape, self.group, self.transposed)
 
     @property
     def bits_shape(self) -> tuple[int, ...]:
-        """The shape of its bits: rows of bytes, in planes if there are two."""
+        """The shape of the packed bits: rows of bytes, in two planes if ``bits`` is 2."""
         out, *inputs = self.rows.row_shape
         plane = (out, packed_width(math.prod(inputs)))
         return plane if self.bits == 1 else (self.bits, *plane)
@@ -68,7 +68,7 @@ class BinaryTensor:
 
 @dataclass(frozen=True)
 class DenseTensor:
-    """A tensor that is not binary: logical ``dtype``, ``shape``, and its ``role`` in the network."""
+    """A tensor that is not binary: its ``shape``, its logical ``dtype`` and its ``role`` in the network."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -77,9 +77,9 @@ class DenseTensor:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input of the network: sizes are fixed numbers, or names of sizes that vary.
+    """One input of the network; its sizes are fixed numbers, or names of sizes that vary.
 
-    ``keyword`` inputs are given by name alone.
+    An input with ``keyword`` is passed by name only.
     """
 
     name: str
@@ -90,7 +90,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class SizeRange:
-    """The values of a size that varies: ``least``, and further ones in steps up to ``most``, if it ends.
+    """The values of a size that varies, from ``least`` to ``most`` in steps; None as ``most`` has no end.
 
     >>> 36 in SizeRange(32, 512, 4), 37 in SizeRange(32, 512, 4), 1000 in SizeRange(32)
     (True, False, True)
@@ -112,7 +112,7 @@ class SizeRange:
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """The size of the graph's JSON before compression, the network's inputs, and bounds of named sizes."""
+    """The size of the graph's JSON before compression, the inputs of the network and the named sizes."""
 
     raw_bytes: int
     inputs: tuple[InputSpec, ...]
@@ -121,7 +121,7 @@ class GraphInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """Everything a packed file says about itself; ``docs/format.md`` specifies each field."""
+    """The description of a packed file; ``docs/format.md`` specifies each field."""
 
     library: str
     method: str
@@ -137,10 +137,10 @@ class Header:
     version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, ASCII only.
+        """Write canonical JSON: sorted keys, no spaces, ASCII only.
 
         Raises:
-            FormatError: ``preprocessing``, ``classes`` or ``metrics`` hold what JSON cannot.
+            FormatError: ``preprocessing``, ``classes`` or ``metrics`` hold values that JSON has not.
         """
         fields = asdict(self)
         for entry in fields["binary"].values():
@@ -154,7 +154,7 @@ class Header:
 
     @classmethod
     def from_json(cls, text: str) -> Header:
-        """Parse and check; :class:`FormatError` names the field that is wrong.
+        """Parse and check a header; :class:`FormatError` names the field that is wrong.
 
         >>> header = Header(library="1.0", method="bc", setting="bw")
         >>> Header.from_json(header.to_json()) == header

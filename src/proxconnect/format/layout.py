@@ -1,4 +1,4 @@
-"""Which tensors a header promises, and the table of tensors that a file has."""
+"""The tensors that a header announces, and the table of tensors that a file has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxconnect.format.header import Header
 
 GRAPH = "graph"
 SCALE_DTYPES = ("float16", "bfloat16", "float32")
-# safetensors' name of each dtype that a packed file may hold.
+# The dtypes that a packed file may hold, with their names in safetensors.
 CODES = {
     "float16": "F16",
     "bfloat16": "BF16",
@@ -38,38 +38,41 @@ class StoredTensor:
 
     @property
     def bytes(self) -> int:
-        """Bytes that the tensor takes in the file."""
+        """The number of bytes of the tensor in the file."""
         return math.prod(self.shape) * torch_dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the header promises of one tensor: alternatives; no shape for the graph, a line of bytes."""
+    """The dtypes and shapes that a header allows for one tensor; no shape stands for any row of bytes."""
 
     dtypes: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype called ``name``, one of :data:`CODES`."""
+    """Return the torch dtype of the name ``name``, one of :data:`CODES`."""
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
 def dtype_name(code: object) -> str | None:
-    """The name of safetensors' ``code``; None for one that a packed file does not hold."""
+    """Return the name of the dtype with safetensors' ``code``; None if a packed file does not hold it."""
     return _NAMES.get(code) if isinstance(code, str) else None
 
 
 def stored_dtype(header: Header, name: str) -> str:
-    """The dtype of a dense tensor in the file: ``rest`` for float32 parameters of two or more dimensions."""
+    """Return the dtype of a dense tensor in the file.
+
+    It is ``rest`` for float32 parameters of two or more dimensions.
+    """
     tensor = header.dense[name]
     narrowed = tensor.role == "parameter" and tensor.dtype == "float32" and len(tensor.shape) >= 2
     return header.rest if narrowed else tensor.dtype
 
 
 def expected_tensors(header: Header) -> dict[str, Expected]:
-    """Every tensor that a file with this header holds.
+    """List every tensor that a file with this header holds.
 
     Raises:
         FormatError: two tensors would have the same name.
@@ -97,7 +100,11 @@ def expected_tensors(header: Header) -> dict[str, Expected]:
 
 
 def check_table(header: Header, table: Mapping[str, StoredTensor]) -> None:
-    """Raise :class:`FormatError` unless ``table`` is exactly what ``header`` promises."""
+    """Refuse a ``table`` that does not have exactly the tensors that ``header`` announces.
+
+    Raises:
+        FormatError: a tensor is missing, is unknown, or has another dtype or shape.
+    """
     expected = expected_tensors(header)
     for name in sorted(expected.keys() - table.keys()):
         raise FormatError(f"tensor {name!r} is missing")

@@ -1,4 +1,4 @@
-"""A packed file in memory: to bytes, from bytes, to disk and from disk."""
+"""A packed file in memory, with its encoding, decoding, writing and reading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from proxconnect.format.weights import check_weight_bits
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A header and the tensors it promises, as they lie in the file.
+    """A header and the tensors that it announces, as they lie in the file.
 
     >>> import torch
     >>> from proxconnect.format import BinaryTensor, Header, PackedFile, decode, encode
@@ -35,7 +35,7 @@ class PackedFile:
     tensors: Mapping[str, Tensor]
 
     def dense(self, name: str) -> Tensor:
-        """The dense tensor ``name`` in its logical dtype."""
+        """Return the dense tensor ``name`` in its logical dtype."""
         tensor = self.tensors[name]
         logical = torch_dtype(self.header.dense[name].dtype)
         if tensor.dtype == torch.int8 and logical != torch.int8:
@@ -43,7 +43,7 @@ class PackedFile:
         return tensor.to(logical)
 
     def graph_json(self) -> bytes | None:
-        """The decompressed JSON of the graph; None for a file without one.
+        """Decompress the JSON of the graph; None for a file without a graph.
 
         Raises:
             FormatError: the data do not decompress to exactly the declared size.
@@ -54,7 +54,7 @@ class PackedFile:
         compressed = self.tensors[GRAPH].numpy().tobytes()
         inflate = zlib.decompressobj()
         try:
-            # One byte of room more than declared shows a longer stream without inflating it.
+            # One byte more than declared shows a longer stream without inflating all of it.
             raw = inflate.decompress(compressed, info.raw_bytes + 1)
         except zlib.error as error:
             raise FormatError(f"graph: damaged zlib data: {error}") from None
@@ -66,15 +66,15 @@ class PackedFile:
 
 
 def compressed_graph(raw: bytes) -> Tensor:
-    """The graph's JSON as it is stored: zlib, one ``uint8`` tensor."""
+    """Compress the graph's JSON as the file stores it: with zlib, in one ``uint8`` tensor."""
     return torch.frombuffer(bytearray(zlib.compress(raw, 9)), dtype=torch.uint8)
 
 
 def encode(packed: PackedFile) -> bytes:
-    """The bytes of the file; equal models give equal bytes.
+    """Write the bytes of the file; equal models give equal bytes.
 
     Raises:
-        FormatError: header and tensors disagree, or a value is one that the reader would refuse.
+        FormatError: header and tensors disagree, or the reader would refuse a value.
     """
     import safetensors.torch
 
@@ -90,10 +90,10 @@ def encode(packed: PackedFile) -> bytes:
 
 
 def decode(data: bytes) -> PackedFile:
-    """The packed file whose bytes are ``data``, checked in every respect but the graph's own rules.
+    """Read the packed file whose bytes are ``data``, and check everything but the rules of the graph.
 
     Raises:
-        FormatError: anything is not as ``docs/format.md`` says; the message names the field.
+        FormatError: the bytes break a rule of ``docs/format.md``; the message names the field.
     """
     import safetensors.torch
 
@@ -108,7 +108,7 @@ def decode(data: bytes) -> PackedFile:
 
 
 def write(path: Path, packed: PackedFile) -> None:
-    """Write the file whole or not at all."""
+    """Write the file, whole or not at all."""
     data = encode(packed)
     with written_whole(path) as temporary:
         temporary.write_bytes(data)

@@ -1,7 +1,7 @@
-"""Hardened weights as bits, and back: the plain form of what a packed file holds.
+"""Packing of hardened weights into the bits of a packed file, and unpacking.
 
-Levels ``{-1, 1}`` are one bit each. Levels ``{-1, 0, 1}`` are two planes of bits: whether a weight is not
-zero, and its sign, which is 0 for zeros.
+Levels ``{-1, 1}`` are one bit each. Levels ``{-1, 0, 1}`` are two planes of bits: the first is 1 where a
+weight is not zero, the second is its sign, and 0 where the weight is zero.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from proxconnect.format.header import BinaryTensor
 
 
 def pack_weight(weight: Tensor, form: BinaryTensor) -> Tensor:
-    """The bits of a hardened weight.
+    """Pack a hardened weight into bits.
 
     Args:
-        weight: of ``form.shape``; each element is a level times a scale that is not negative.
-        form: how it is packed.
+        weight: a tensor of ``form.shape``; each element is a level times a scale that is not negative.
+        form: shape and bits of the packed weight.
 
     Returns:
         uint8 of ``form.bits_shape``, on the CPU.
@@ -42,10 +42,10 @@ def unpack_weight(bits: Tensor, scale: Tensor, form: BinaryTensor) -> Tensor:
     Args:
         bits: uint8 of ``form.bits_shape``.
         scale: floating point, of one of ``form.rows.scale_shapes``.
-        form: how the weight is packed.
+        form: shape and bits of the packed weight.
 
     Returns:
-        float32 of ``form.shape``, where ``scale`` lies.
+        float32 of ``form.shape``, on the device of ``scale``.
 
     >>> form = BinaryTensor((1, 3), bits=2)
     >>> bits = torch.tensor([[[5]], [[1]]], dtype=torch.uint8)

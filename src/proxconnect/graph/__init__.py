@@ -1,10 +1,10 @@
-"""The network as data: captured from a model, checked against a closed list of operators, and run."""
+"""Networks as data: graphs are captured from a model, checked against a closed list of operators, and run."""
 
 from __future__ import annotations
 
-from proxconnect.graph._asked import Dynamic
 from proxconnect.graph._convert import canonical_names
 from proxconnect.graph._examples import Examples
+from proxconnect.graph._named_sizes import Dynamic
 from proxconnect.graph.calls import bound
 from proxconnect.graph.capture import Capture, capture
 from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value

@@ -1,4 +1,4 @@
-"""From the graph of torch.export to a graph of the closed list of operators."""
+"""Conversion of the graph of torch.export to a graph of the closed list of operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from proxconnect.graph._outputs import structure
 from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value
 from proxconnect.graph.operators import name_of
 
-# Arguments that say where a tensor lies, and how it gets there: the interpreter decides that.
+# Arguments that place a tensor on a device: the interpreter places tensors itself.
 _PLACEMENT = ("device", "layout", "pin_memory", "non_blocking")
 # Checks that torch.export leaves behind; they hold for every input that the interpreter accepts.
 _CHECKS = ("aten._assert", "aten.sym_constrain_range")
@@ -26,13 +26,16 @@ _CHECKS = ("aten._assert", "aten.sym_constrain_range")
 def convert(
     program: ExportedProgram, model: nn.Module, inputs: tuple[InputSpec, ...], example_output: Any
 ) -> tuple[Graph, dict[str, Tensor]]:
-    """The graph, and the tensors that it reads beyond the model's parameters and persistent buffers.
+    """Convert an exported program to a graph.
 
     Args:
-        program: what torch.export made of a module that holds ``model`` as its part ``model``.
-        model: whose tensors keep their names.
-        inputs: one for each input of the program.
-        example_output: plain, with a leaf for each result of the program.
+        program: the result of torch.export for a module that holds ``model`` as its part ``model``.
+        model: the model; its tensors keep their names.
+        inputs: the specifications of the program's inputs, in order.
+        example_output: plain output of the model, with a leaf for each result of the program.
+
+    Returns:
+        The graph, and the tensors that it reads beyond the model's parameters and persistent buffers.
 
     Raises:
         ExportError: an operator is not on the list, or a file cannot hold an argument or the output.
@@ -71,7 +74,7 @@ def convert(
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
-    """For every name of a parameter or buffer, the first name of the same tensor: it is stored once."""
+    """Map every name of a parameter or buffer to the first name of its tensor, which is stored once."""
     first: dict[int, str] = {}
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     return {name: first.setdefault(id(tensor), name) for name, tensor in named}

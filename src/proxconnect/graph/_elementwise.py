@@ -1,4 +1,4 @@
-"""Shapes of the most frequent operators; PyTorch finds them too, a hundred times slower."""
+"""Shapes of the most frequent operators, found a hundred times faster than by PyTorch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from proxconnect.errors import FormatError
 
-# Operators whose result has the shape and dtype of their first argument, where that is of floats and every
-# other tensor among their arguments is like it.
+# Operators whose result has the shape and dtype of the first argument if this holds floats and every other
+# tensor among the arguments has the same shape and dtype.
 _FLOATS = """
 relu relu6 gelu silu mish elu selu celu leaky_relu hardtanh hardsigmoid hardswish softplus sigmoid
 log_sigmoid tanh softshrink hardshrink threshold neg abs sign exp expm1 log log1p log2 sqrt rsqrt reciprocal
@@ -20,7 +20,7 @@ ELEMENTWISE = frozenset(_FLOATS.split())
 
 
 def elementwise(arguments: Mapping[str, Any], count: Callable[[int], None]) -> Tensor | None:
-    """The result without data; None where PyTorch has to say what it is."""
+    """Return the result without data, or None if PyTorch has to find its shape and dtype."""
     first, *others = arguments.values()
     if not isinstance(first, Tensor) or not first.is_floating_point():
         return None
@@ -32,10 +32,10 @@ def elementwise(arguments: Mapping[str, Any], count: Callable[[int], None]) -> T
 
 
 def batch_norm(arguments: Mapping[str, Any], count: Callable[[int], None]) -> Tensor | None:
-    """The result without data; None where the batch's own statistics are used.
+    """Return the result without data, or None if the statistics of the batch are used.
 
     Raises:
-        FormatError: a parameter or statistic has not one number for each channel.
+        FormatError: a parameter or statistic does not have one number for each channel.
     """
     x, names = arguments["input"], ("weight", "bias", "running_mean", "running_var")
     channels = x.shape[1:2]
@@ -50,7 +50,7 @@ def batch_norm(arguments: Mapping[str, Any], count: Callable[[int], None]) -> Te
 
 
 def layer_norm(arguments: Mapping[str, Any], count: Callable[[int], None]) -> Tensor:
-    """The result without data.
+    """Return the result without data.
 
     Raises:
         FormatError: the input, weight or bias does not end in the shape that is normalized.

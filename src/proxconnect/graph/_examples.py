@@ -1,4 +1,4 @@
-"""Example inputs, by the names that the model's forward gives them."""
+"""Example inputs with the names that the model's forward gives them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _BY_PLACE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 @dataclass(frozen=True)
 class Example:
-    """One input: its name, its tensor, whether it goes by name alone, and whether it has a default."""
+    """One input with its name and tensor.
+
+    ``keyword`` is True if the input is passed by name only, ``has_default`` if the forward has a default for
+    it.
+    """
 
     name: str
     tensor: Tensor
@@ -28,52 +32,53 @@ class Example:
 
 
 def named_examples(model: nn.Module, examples: Examples) -> tuple[Example, ...]:
-    """The inputs in the order of the forward's parameters, on the CPU; None stands for one that is left out.
+    """Order the inputs as the parameters of the forward, and copy them to the CPU.
 
-    An input goes by name alone where the forward says so, or where one before it is left out.
+    None stands for an input that is left out. An input is passed by name if the forward takes it so, or if an
+    input before it is left out.
 
     Raises:
-        ExportError: they are no inputs of this forward, or not tensors of one batch size.
+        ExportError: the examples do not fit this forward, or are not tensors of one batch size.
     """
     parameters = inspect.signature(model.forward).parameters
     if isinstance(examples, Mapping):
         found = _by_name(dict(examples), parameters)
     else:
         found = _by_place([examples] if isinstance(examples, Tensor) else list(examples), parameters)
-    if not found or not all(isinstance(each.tensor, Tensor) and each.tensor.ndim for each in found):
+    if not found or not all(isinstance(one.tensor, Tensor) and one.tensor.ndim for one in found):
         raise ExportError(
             "example_inputs must be one tensor, a tuple of tensors, or a dict of tensors by name, each with "
             "the batch first"
         )
-    batches = {each.tensor.shape[0] for each in found}
+    batches = {example.tensor.shape[0] for example in found}
     if len(batches) > 1 or 0 in batches:
         raise ExportError(f"example_inputs must share one batch size of at least 1, found {sorted(batches)}")
-    return tuple(replace(each, tensor=each.tensor.detach().cpu()) for each in found)
+    return tuple(replace(example, tensor=example.tensor.detach().cpu()) for example in found)
 
 
 def without(examples: Sequence[Example], left_out: Sequence[Example]) -> tuple[Example, ...]:
-    """``examples`` but those that are left out; what follows one of them goes by name."""
+    """Return ``examples`` without those that are left out; the inputs after a gap are passed by name."""
     kept: list[Example] = []
     gap = False
-    for each in examples:
-        gap = gap or each in left_out
-        if each not in left_out:
-            kept.append(replace(each, keyword=each.keyword or gap))
+    for example in examples:
+        gap = gap or example in left_out
+        if example not in left_out:
+            kept.append(replace(example, keyword=example.keyword or gap))
     return tuple(kept)
 
 
 def call(model: nn.Module, examples: Sequence[Example], tensors: Sequence[Tensor]) -> Any:
-    """The model's output for ``tensors`` in the place of the examples'."""
+    """Call the model with ``tensors`` in place of the tensors of the examples."""
     pairs = list(zip(examples, tensors, strict=True))
-    named = {each.name: tensor for each, tensor in pairs if each.keyword}
-    return model(*(tensor for each, tensor in pairs if not each.keyword), **named)
+    named = {example.name: tensor for example, tensor in pairs if example.keyword}
+    return model(*(tensor for example, tensor in pairs if not example.keyword), **named)
 
 
 def resized(examples: Sequence[Example], batch: int, sizes: Sequence[Mapping[int, int]]) -> list[Tensor]:
-    """The examples' tensors, repeated or cut to ``batch`` and to other sizes by dimension."""
+    """Repeat or cut the tensors of the examples to ``batch`` and to other sizes by dimension."""
     tensors = []
-    for each, changed in zip(examples, sizes, strict=True):
-        tensor = each.tensor
+    for example, changed in zip(examples, sizes, strict=True):
+        tensor = example.tensor
         for dimension, size in {0: batch, **changed}.items():
             places = torch.arange(size, dtype=torch.int64, device=tensor.device) % tensor.shape[dimension]
             tensor = tensor.index_select(dimension, places)

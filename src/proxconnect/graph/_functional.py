@@ -1,4 +1,4 @@
-"""Operators that write in place, replaced by the pure operators of the same result."""
+"""Replacement of operators that write in place by pure operators with the same result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from proxconnect.errors import ExportError
 
-# Operators whose result may share memory with an argument although their schema does not say so.
+# Operators whose result may share memory with an argument although their schema does not declare it.
 _SILENT_VIEWS = {
     "aten::dropout",
     "aten::feature_dropout",
@@ -34,12 +34,12 @@ _SILENT_VIEWS = {
 
 @dataclass
 class Families:
-    """Which values of an exported graph may share memory, node by node."""
+    """The values of an exported graph that may share memory, node by node."""
 
     of: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)
 
     def root(self, node: torch.fx.Node) -> torch.fx.Node:
-        """The one member that stands for all that share memory with ``node``."""
+        """Return the node that stands for all nodes that share memory with ``node``."""
         while (parent := self.of.get(node, node)) is not node:
             node = parent
         return node
@@ -51,7 +51,7 @@ class Families:
                 self.of[self.root(argument)] = self.root(node)
 
     def relatives(self, node: torch.fx.Node) -> list[torch.fx.Node]:
-        """The other nodes that may share memory with ``node``."""
+        """List the other nodes that may share memory with ``node``."""
         known = {member for pair in self.of.items() for member in pair}
         return [member for member in known if member is not node and self.root(member) is self.root(node)]
 
@@ -63,21 +63,22 @@ def _may_share(target: Any) -> bool:
 
 
 def is_mutating(target: object) -> bool:
-    """Whether a call target writes to one of its arguments."""
+    """Tell whether a call target writes to one of its arguments."""
     return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
 def make_functional(graph: torch.fx.Graph, names: Mapping[str, str]) -> None:
-    """Rewrite, in place, ``y = op_(x, ...)`` to ``y = op(x, ...)`` with later uses of ``x`` reading ``y``.
+    """Rewrite ``y = op_(x, ...)`` to ``y = op(x, ...)``, and later uses of ``x`` to ``y``, in place.
 
-    That is the same function exactly if nothing else reads the memory of ``x`` afterwards.
+    The result is the same function if and only if nothing else reads the memory of ``x`` afterwards.
 
     Args:
-        graph: of torch.export.
-        names: of inputs, parameters and buffers, for messages, by the names of their nodes.
+        graph: a graph of torch.export.
+        names: names of inputs, parameters and buffers by their nodes' names, for messages.
 
     Raises:
-        ExportError: something does, or ``x`` is an input, parameter or buffer, or there is no pure twin.
+        ExportError: something else reads the memory of ``x``, ``x`` is an input, parameter or buffer, or the
+            operator has no pure twin.
     """
     families = Families()
     order = {node: i for i, node in enumerate(graph.nodes)}

@@ -1,4 +1,4 @@
-"""Counts what operators take, on tensors that have a shape and no data."""
+"""Counting of the memory and operations of operators, on tensors that have a shape and no data."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ OPERATIONS_PER_BYTE = 16_384
 
 
 class Meter(TorchDispatchMode):
-    """Sees every operator that PyTorch makes of a call, adds up memory and operations, and stops at a limit.
+    """A mode of PyTorch that adds up memory and operations of every operator, and stops at a limit.
 
-    Memory is that of all tensors alive, those inside of an operator included, and of the padded copy that a
-    convolution may make of its input. Operations are the numbers read and written and the
-    multiply-accumulates.
+    Memory counts all tensors alive, those inside of an operator too, and the padded copy that a convolution
+    may make of its input. Operations count the numbers read and written and the multiply-accumulates.
 
     Args:
-        max_bytes: most bytes alive at once; None for no limit. The limit of the operations is
-            :data:`OPERATIONS_PER_BYTE` times as large.
+        max_bytes: the largest number of bytes alive at once; None for no limit. The limit of the operations
+            is :data:`OPERATIONS_PER_BYTE` times as large.
     """
 
     def __init__(self, max_bytes: int | None) -> None:
@@ -37,15 +36,15 @@ class Meter(TorchDispatchMode):
         self._known: set[int] = set()
 
     def count(self, operations: int) -> None:
-        """Take note of operations.
+        """Add a number of operations.
 
         Raises:
-            FormatError: they are too many.
+            FormatError: there are too many operations.
         """
         self.operations += operations
         if self.max_bytes is not None and self.operations > OPERATIONS_PER_BYTE * self.max_bytes:
             raise FormatError(
-                f"more than {OPERATIONS_PER_BYTE * self.max_bytes} operations are asked for, "
+                f"the network takes more than {OPERATIONS_PER_BYTE * self.max_bytes} operations, "
                 f"{OPERATIONS_PER_BYTE} for each byte of max_bytes; pc.load takes a larger max_bytes"
             )
 
@@ -91,7 +90,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _products(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> int:
-    """Multiply-accumulates of an operator that takes more than its numbers read and written."""
+    """Count the multiply-accumulates of an operator, which add to the numbers read and written."""
     packet, name = func._overloadpacket, func._schema.name.removeprefix("aten::")
     if packet in flop_registry:
         return int(flop_registry[packet](*args, **kwargs, out_val=result)) // 2
@@ -103,7 +102,7 @@ def _products(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result:
     return 0
 
 
-# Pooling, and over how many dimensions.
+# The operators of pooling, with their number of dimensions.
 _POOLS = {"max_pool2d_with_indices": 2, "max_pool3d_with_indices": 3, "avg_pool2d": 2, "avg_pool3d": 3}
 
 

@@ -1,7 +1,7 @@
-"""Checks of an operator's arguments where PyTorch has none, before the operator runs.
+"""Checks of an operator's arguments that PyTorch does not make, before the operator runs.
 
-An operator of the list is safe for any arguments but for what stands here: sizes that PyTorch's CPU code
-takes on faith, numbers that overflow in it, and results of which it would make too many.
+These checks refuse sizes that PyTorch's CPU code does not check, numbers that overflow in it, and operators
+with too many results. All other arguments of the operators on the list are safe.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNBOUNDED = {("slice", "start"), ("slice", "end")}
 
 
 class Count(Protocol):
-    """Takes note of multiply-accumulates."""
+    """A function that adds a number of multiply-accumulates to a count."""
 
     def __call__(self, operations: int) -> None: ...
 
@@ -36,10 +36,10 @@ Rule = Callable[[Arguments, Count], Any]
 
 
 def apply_rules(function: torch._ops.OpOverload, args: Any, kwargs: Mapping[str, Any], count: Count) -> Any:
-    """The operator's result where a rule makes it, else None; tensors hold no data.
+    """Check the arguments, and return the result if a rule makes it, else None; tensors hold no data.
 
     Raises:
-        FormatError: an argument is one that the operator must not be given.
+        FormatError: the operator must not be called with an argument.
     """
     arguments = _named(function, args, kwargs)
     name = function._schema.name.removeprefix("aten::")
@@ -99,7 +99,7 @@ def _parts(arguments: Arguments, count: Count) -> None:
 
 
 def _attention(arguments: Arguments, count: Count) -> Tensor:
-    """PyTorch's CPU kernel reads as many rows of the values as there are keys."""
+    """Check that there are as many values as keys: PyTorch's CPU kernel does not."""
     query, key, value = (arguments[name] for name in ("query", "key", "value"))
     mask, ranks = arguments["attn_mask"], {query.ndim, key.ndim, value.ndim}
     if len(ranks) > 1 or query.ndim < 2 or not query.is_floating_point():
@@ -135,7 +135,7 @@ def _index(arguments: Arguments, count: Count) -> None:
 
 
 def _division(arguments: Arguments, count: Count) -> Tensor | None:
-    """The processor traps where the smallest whole number is divided by -1."""
+    """Refuse a division of whole numbers by -1: the processor traps on the smallest whole number."""
     divided, divisor = arguments["self"], arguments["other"]
     dtype = torch.result_type(divided, divisor)
     if arguments.get("rounding_mode") != "trunc" or dtype.is_floating_point:
@@ -146,14 +146,14 @@ def _division(arguments: Arguments, count: Count) -> Tensor | None:
 
 
 def _grid_sampler(arguments: Arguments, count: Count) -> None:
-    """For a mode that it does not know, PyTorch's CPU code returns memory that nobody wrote to."""
+    """Refuse an unknown mode, for which PyTorch's CPU code returns uninitialised memory."""
     for name, most in (("interpolation_mode", 2 if arguments["input"].ndim == 4 else 1), ("padding_mode", 2)):
         if not 0 <= arguments[name] <= most:
             raise FormatError(f"argument {name!r} is {arguments[name]}; expected 0 to {most}")
 
 
 def _view(arguments: Arguments, count: Count) -> Tensor:
-    """Whether memory lies so that a view can be had depends on the kernels; the shape does not."""
+    """Return the result of a reshape: it has the shape of a view, even where a view is not possible."""
     other = arguments.get("other")
     return torch.reshape(arguments["self"], arguments["size"] if other is None else other.shape)
 

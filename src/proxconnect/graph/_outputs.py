@@ -1,4 +1,4 @@
-"""What a model returns, in the structures that a file can hold."""
+"""The output of a model in the structures that a file can hold."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _LEAVES = (Tensor, int, float, torch.SymInt, torch.SymFloat, torch.SymBool, type
 
 
 def plain(output: Any, where: str = "") -> Any:
-    """``output`` in tuples, named tuples, lists and dicts; dataclasses and other mappings become dicts.
+    """Convert ``output`` to tuples, named tuples, lists and dicts.
+
+    Dataclasses and other mappings become dicts.
 
     Raises:
-        ExportError: it holds anything else, such as a cache.
+        ExportError: the output holds anything else, such as a cache.
     """
     if isinstance(output, Mapping):
         if not all(isinstance(key, str) for key in output):
@@ -45,7 +47,7 @@ def plain(output: Any, where: str = "") -> Any:
 
 
 def structure(example: Any, results: Iterable[Any]) -> Any:
-    """``results`` in the structure of ``example``, which is plain.
+    """Put ``results`` into the structure of ``example``, which is plain.
 
     Raises:
         ExportError: there are more or fewer results than leaves.

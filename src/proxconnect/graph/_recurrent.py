@@ -1,4 +1,4 @@
-"""Shapes of recurrent layers: PyTorch's CPU code takes those of the hidden state and the weights on faith."""
+"""Shapes of recurrent layers: PyTorch's CPU code does not check the hidden state and the weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LSTM, GRU, RNN = 4, 3, 1  # rows of a weight for each hidden unit
 def recurrent_layer(
     arguments: Mapping[str, Any], count: Callable[[int], None], *, gates: int
 ) -> tuple[Tensor, ...]:
-    """The results of a recurrent layer without data, from the shapes of the arguments.
+    """Return the results of a recurrent layer without data, from the shapes of the arguments.
 
     Raises:
-        FormatError: a shape or dtype is another than the layer's.
+        FormatError: a shape or dtype does not fit the layer.
     """
     x, states = arguments["input"], _states(arguments["hx"], gates)
     if x.ndim != 3:
@@ -50,7 +50,7 @@ def recurrent_cell(arguments: Mapping[str, Any], count: Callable[[int], None], *
     """Check the shapes of one step of a recurrent layer.
 
     Raises:
-        FormatError: a shape or dtype is another than the layer's.
+        FormatError: a shape or dtype does not fit the layer.
     """
     x, states = arguments["input"], _states(arguments["hx"], gates)
     if x.ndim not in (1, 2):
@@ -66,7 +66,7 @@ def recurrent_cell(arguments: Mapping[str, Any], count: Callable[[int], None], *
 
 
 def _states(given: Any, gates: int) -> Sequence[Tensor]:
-    """The hidden state, and the cell state of an LSTM."""
+    """Return the hidden state, and the cell state of an LSTM."""
     states: Sequence[Any] = given if isinstance(given, tuple | list) else [given]
     wanted = 2 if gates == LSTM else 1
     if len(states) != wanted or not all(isinstance(state, Tensor) and state.ndim for state in states):

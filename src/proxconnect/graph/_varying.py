@@ -1,4 +1,4 @@
-"""Which sizes of its inputs a captured graph is for."""
+"""The ranges of sizes for which a captured graph is valid."""
 
 from __future__ import annotations
 
@@ -11,52 +11,53 @@ from torch.export import ExportedProgram
 
 from proxconnect.errors import ExportError
 from proxconnect.format import SizeRange
-from proxconnect.graph._asked import Asked, Bounds
+from proxconnect.graph._named_sizes import Bounds, NamedSizes
 
-# Sizes are looked at one by one up to this or four times the example's, and farther out by powers of two.
+# Sizes are tried one by one up to this or four times the size of the example, then by powers of two.
 _DENSE, _FAR = 512, 2**20
-# So many sizes below the smallest that torch.export vouches for are tried.
+# The number of sizes that are tried below the smallest size that torch.export admits.
 _TRIES = 64
 
-# The reason why the graph does not answer as the model does at these sizes; None where it does.
+# A trial returns the reason why graph and model differ at these sizes, or None if they agree.
 Trial = Callable[[Mapping[str, int]], str | None]
 
 
 def found_sizes(
     program: ExportedProgram,
     inputs: Sequence[torch.Tensor],
-    asked: Asked,
+    named: NamedSizes,
     at: Mapping[str, int],
     trial: Trial,
 ) -> dict[str, SizeRange]:
-    """The range of each named size: as far as what torch.export assumed holds, or the trial succeeds.
+    """Find the range of each named size, in which torch.export's assumptions hold or the trial succeeds.
 
     Args:
-        program: exported with these sizes free.
-        inputs: those that it was exported with.
-        asked: the names, and the bounds that the user gave.
+        program: a program that was exported with these sizes free.
+        inputs: the inputs that the program was exported with.
+        named: the names, and the bounds that the user gave.
         at: the sizes of the inputs by name.
         trial: compares graph and model.
 
     Raises:
-        ExportError: a size cannot vary, not within the bounds that the user gave, or not without another.
+        ExportError: a size cannot vary, cannot vary within the bounds that the user gave, or cannot vary
+            independently of another.
     """
-    admits = _assumptions(program, inputs, asked)
-    _refuse_fixed(program, asked)
+    admits = _assumptions(program, inputs, named)
+    _refuse_fixed(program, named)
     ranges: dict[str, SizeRange] = {}
     far: list[tuple[int, int]] = []
     for name, size in at.items():
 
-        def vouches(n: int, name: str = name) -> bool:
+        def admits_alone(n: int, name: str = name) -> bool:
             return admits({**at, name: n})
 
         def answers(n: int, name: str = name) -> bool:
             return trial({**at, name: n}) is None
 
-        vouched = _vouched(name, size, vouches)
-        ranges[name] = _within(name, size, vouched, asked.bounds[name], answers)
-        far.append((max(vouched.least, ranges[name].least), _above(ranges[name], size, _FAR)))
-    ranges = _together(ranges, asked, at, trial)
+        admitted = _admitted(name, size, admits_alone)
+        ranges[name] = _within(name, size, admitted, named.bounds[name], answers)
+        far.append((max(admitted.least, ranges[name].least), _above(ranges[name], size, _FAR)))
+    ranges = _smallest_at_once(ranges, named, at, trial)
     smallest = {name: sizes.least for name, sizes in ranges.items()}
     for sizes in smallest, *({**at, name: _above(sizes, at[name])} for name, sizes in ranges.items()):
         reason = trial(sizes)
@@ -70,16 +71,16 @@ def found_sizes(
 
 
 def _assumptions(
-    program: ExportedProgram, inputs: Sequence[torch.Tensor], asked: Asked
+    program: ExportedProgram, inputs: Sequence[torch.Tensor], named: NamedSizes
 ) -> Callable[[Mapping[str, int]], bool]:
-    """Whether sizes satisfy what torch.export assumed of them."""
+    """Return a function that tells whether sizes satisfy the assumptions of torch.export."""
     guards = getattr(program.module(), "_guards_fn", None)
     if guards is None:
         raise ExportError(f"torch {torch.__version__} does not tell which sizes a graph is for; install 2.13")
 
     def admits(sizes: Mapping[str, int]) -> bool:
         stand_ins = []
-        for tensor, changed in zip(inputs, asked.at(sizes), strict=True):
+        for tensor, changed in zip(inputs, named.at(sizes), strict=True):
             shape = [changed.get(dimension, size) for dimension, size in enumerate(tensor.shape)]
             stand_ins.append(torch.empty(shape, dtype=tensor.dtype, device="meta"))
         try:
@@ -91,10 +92,10 @@ def _assumptions(
     return admits
 
 
-def _refuse_fixed(program: ExportedProgram, asked: Asked) -> None:
+def _refuse_fixed(program: ExportedProgram, named: NamedSizes) -> None:
     places = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     symbols: dict[str, str] = {}
-    for user_input, names in zip(program.graph_signature.user_inputs, asked.names, strict=True):
+    for user_input, names in zip(program.graph_signature.user_inputs, named.names, strict=True):
         shape = places[str(user_input)].meta["val"].shape
         for dimension, name in names.items():
             if isinstance(shape[dimension], int):
@@ -104,8 +105,8 @@ def _refuse_fixed(program: ExportedProgram, asked: Asked) -> None:
                 raise ExportError(f"the model wants {other} and {name} to be equal: give them one name")
 
 
-def _vouched(name: str, size: int, admits: Callable[[int], bool]) -> SizeRange:
-    """The sizes around ``size`` that are admitted."""
+def _admitted(name: str, size: int, admits: Callable[[int], bool]) -> SizeRange:
+    """Find the range of sizes around ``size`` that are admitted."""
     dense = max(_DENSE, 4 * size)
     known = [False, *map(admits, range(1, dense + 1))]
     step = next(
@@ -134,18 +135,18 @@ def _vouched(name: str, size: int, admits: Callable[[int], bool]) -> SizeRange:
 def _within(
     name: str,
     size: int,
-    vouched: SizeRange,
+    admitted: SizeRange,
     bounds: Bounds,
     answers: Callable[[int], bool],
 ) -> SizeRange:
-    """The sizes that the user asked for, or without bounds those that the model takes."""
-    least, most, step = vouched.least, vouched.most, vouched.step
+    """Return the sizes within the user's bounds, or without bounds the sizes that the model takes."""
+    least, most, step = admitted.least, admitted.most, admitted.step
     floor = bounds[0] or 1
     if floor > least:
         least = size - (size - floor) // step * step
     while least < size and not answers(least):
         least = min(size, least + max(step, (size - least) // 2 // step * step))
-    # Inside of a network torch.export takes sizes of 1 for special, and so vouches for too few.
+    # Inside of a network torch.export treats sizes of 1 as special, and so admits too few sizes.
     for _ in range(_TRIES):
         if least - step < floor or not answers(least - step):
             break
@@ -159,21 +160,21 @@ def _within(
     return SizeRange(least, most, step)
 
 
-def _together(
-    ranges: Mapping[str, SizeRange], asked: Asked, at: Mapping[str, int], trial: Trial
+def _smallest_at_once(
+    ranges: Mapping[str, SizeRange], named: NamedSizes, at: Mapping[str, int], trial: Trial
 ) -> dict[str, SizeRange]:
-    """The ranges with their ends, but those that the user gave, raised until all may be smallest at once."""
+    """Raise the smallest sizes until all sizes may be smallest at once; sizes that the user gave stay."""
     found = dict(ranges)
     for _ in range(_TRIES):
         if trial({name: sizes.least for name, sizes in found.items()}) is None:
             break
         for name, sizes in found.items():
-            if asked.bounds[name][0] is None:
+            if named.bounds[name][0] is None:
                 found[name] = replace(sizes, least=min(at[name], sizes.least + sizes.step))
     return found
 
 
 def _above(sizes: SizeRange, size: int, far: int = 4) -> int:
-    """A size that is larger than ``size`` by about ``far``, or the greatest."""
+    """Return a size that is larger than ``size`` by about ``far``, or the largest size."""
     larger = size + max(1, far // sizes.step) * sizes.step
     return larger if sizes.most is None else min(larger, sizes.most)

@@ -1,4 +1,4 @@
-"""How a network is called: by place, by name, or with a dict."""
+"""Binding of a call's inputs, given by place, by name or as a dict, to the inputs of a network."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from proxconnect.graph.graph import Graph
 
 
 def bound(graph: Graph, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The inputs by name, in the graph's order: those of the graph itself or of one of its variants.
+    """Return the inputs by name, in the order of the graph or of one of its variants.
 
     Args:
-        graph: with its variants.
-        inputs: by place, or one mapping of inputs by name; None stands for one that is left out.
-        named: further ones by name.
+        graph: the graph with its variants.
+        inputs: inputs by place, or one mapping of inputs by name; None stands for an input that is left out.
+        named: further inputs by name.
 
     Raises:
-        ProxConnectError: a name is unknown or given twice, there are too many, or one is missing.
+        ProxConnectError: a name is unknown or given twice, there are too many inputs, or one is missing.
     """
     for mapping in inputs if len(inputs) == 1 and isinstance(inputs[0], Mapping) else ():
         inputs, named = (), {**mapping, **named}

@@ -1,4 +1,4 @@
-"""From a model to its graph, through torch.export, checked against the model itself."""
+"""Capture of a model as a graph, through torch.export, with a check against the model itself."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from torch.export import Dim, ExportedProgram
 from proxconnect.errors import ExportError, FormatError
 from proxconnect.format import InputSpec, SizeRange
 from proxconnect.format.header import DTYPES
-from proxconnect.graph._asked import Asked, Dynamic, asked_sizes, example_sizes
 from proxconnect.graph._convert import convert
 from proxconnect.graph._examples import Example, Examples, call, named_examples, resized, without
+from proxconnect.graph._named_sizes import Dynamic, NamedSizes, example_sizes, named_sizes
 from proxconnect.graph._outputs import plain
 from proxconnect.graph._varying import found_sizes
 from proxconnect.graph.graph import Graph, Node, TensorName, leaves, map_leaves
@@ -34,32 +34,32 @@ _WAY_OUT = (
     "Way out: pc.save(model, path) without example_inputs writes the weights alone and "
     "pc.load(path, model=your_model) reads them; or run the model in place after pc.pack_(model)"
 )
-# A network of more inputs that may be left out takes all of them: the graphs would be too many.
+# If more inputs may be left out, the network takes all of them: there would be too many graphs.
 _MOST_OPTIONAL = 3
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A graph, and the tensors it reads that are neither parameters nor persistent buffers of the model."""
+    """A graph, and the tensors that it reads beyond the model's parameters and persistent buffers."""
 
     graph: Graph
     constants: dict[str, Tensor]
 
 
 def capture(model: nn.Module, example_inputs: Examples, dynamic: Dynamic | None = None) -> Capture:
-    """The graph of ``model`` in eval mode; the batch, dimension 0 of every input, may be anything from 1.
+    """Capture the graph of ``model`` in eval mode; the batch, dimension 0 of every input, may have any size.
 
-    The graph is run beside the model at batches 1, 2 and 3, and at other sizes where sizes vary, and must
-    give the same bits. Where the model answers without some of up to three inputs that have a default, the
-    graph has a variant for them.
+    The graph is run beside the model at batches 1, 2 and 3, and at other sizes if sizes vary, and must give
+    the same bits. If the model runs without some of up to three inputs that have a default, the graph has a
+    variant for each choice of them.
 
     Args:
-        model: a module in eval mode whose forward takes tensors; unchanged.
-        example_inputs: a tensor, one per argument of the forward, or a dict of them by name, all of one batch
-            size; None where an argument is left out.
+        model: a module in eval mode whose forward takes tensors; it stays as it is.
+        example_inputs: a tensor, a tuple of one tensor for each argument of the forward, or a dict of tensors
+            by name, all of one batch size; None stands for an argument that is left out.
         dynamic: names of further sizes that may vary, for all inputs, ``{dimension: "name"}``, or for one,
             ``{input index or name: {dimension: "name"}}``. A name may come with its least and greatest size,
-            ``("height", 32, 512)``; without, they are what the model takes.
+            ``("height", 32, 512)``; without them, the sizes are those that the model takes.
 
     Raises:
         ExportError: the model cannot be captured; the message has the reason and the way out.
@@ -70,62 +70,62 @@ def capture(model: nn.Module, example_inputs: Examples, dynamic: Dynamic | None 
     """
     try:
         examples = named_examples(model, example_inputs)
-        asked = asked_sizes(examples, dynamic or {})
+        named = named_sizes(examples, dynamic or {})
         with torch.no_grad(), _quiet():
-            whole = _capture(model, examples, asked)
-            return _with_variants(whole, model, examples, asked)
+            whole = _capture(model, examples, named)
+            return _with_variants(whole, model, examples, named)
     except (ExportError, FormatError) as error:
         raise ExportError(f"cannot capture {type(model).__name__} as a graph: {error}. {_WAY_OUT}") from None
 
 
-def _capture(model: nn.Module, examples: Sequence[Example], asked: Asked) -> Capture:
-    """The graph, traced with inputs of twice the size too where sizes seem to end before.
+def _capture(model: nn.Module, examples: Sequence[Example], named: NamedSizes) -> Capture:
+    """Trace the graph; if sizes seem to end below twice the example's, trace inputs of twice the size too.
 
-    Features of one pixel look fixed to torch.export; larger inputs show whether they vary.
+    Features of one pixel seem fixed to torch.export; larger inputs show whether they vary.
     """
     found: Capture | None = None
     reason = ExportError("its sizes do not vary")
-    at = example_sizes(examples, asked)
-    enough = [min(most or math.inf, 2 * at.get(name, 0)) for name, (_, most) in asked.bounds.items()]
-    for factor in (1, 2) if asked.bounds else (1,):
+    at = example_sizes(examples, named)
+    enough = [min(most or math.inf, 2 * at.get(name, 0)) for name, (_, most) in named.bounds.items()]
+    for factor in (1, 2) if named.bounds else (1,):
         try:
-            traced = _traced(model, examples, asked, factor)
+            traced = _traced(model, examples, named, factor)
         except ExportError as error:
             reason = error if factor == 1 else reason
             continue
-        if found is None or _ends(traced, asked) > _ends(found, asked):
+        if found is None or _ends(traced, named) > _ends(found, named):
             found = traced
-        if all(end >= least for end, least in zip(_ends(found, asked), enough, strict=True)):
+        if all(end >= least for end, least in zip(_ends(found, named), enough, strict=True)):
             break
     if found is None:
         raise reason
     return found
 
 
-def _ends(captured: Capture, asked: Asked) -> list[float]:
-    """The greatest sizes, by name in the order in which they are asked for."""
-    return [captured.graph.sizes.get(name, SizeRange()).most or math.inf for name in asked.bounds]
+def _ends(captured: Capture, named: NamedSizes) -> list[float]:
+    """List the largest sizes, in the order of the names."""
+    return [captured.graph.sizes.get(name, SizeRange()).most or math.inf for name in named.bounds]
 
 
-def _traced(model: nn.Module, examples: Sequence[Example], asked: Asked, factor: int) -> Capture:
-    at, batch = example_sizes(examples, asked), examples[0].tensor.shape[0]
-    output = _call(model, examples, [each.tensor for each in examples])
-    # Of size 1, torch.export would take a dimension that varies for a fixed one.
+def _traced(model: nn.Module, examples: Sequence[Example], named: NamedSizes, factor: int) -> Capture:
+    at, batch = example_sizes(examples, named), examples[0].tensor.shape[0]
+    output = _call(model, examples, [example.tensor for example in examples])
+    # torch.export would take a varying dimension of size 1 for a fixed one.
     traced = {
-        name: min(max(2, factor * size), asked.bounds[name][1] or sys.maxsize) for name, size in at.items()
+        name: min(max(2, factor * size), named.bounds[name][1] or sys.maxsize) for name, size in at.items()
     }
-    inputs = resized(examples, max(2, batch), asked.at(traced))
-    program = _export(model, examples, inputs, asked)
-    captured = Capture(*convert(program, model, _specs(examples, asked), output))
+    inputs = resized(examples, max(2, batch), named.at(traced))
+    program = _export(model, examples, inputs, named)
+    captured = Capture(*convert(program, model, _specs(examples, named), output))
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), **captured.constants}
     validate(captured.graph, frozenset(tensors))
     interpreter = Interpreter(captured.graph)
 
     def trial(sizes: Mapping[str, int], batch: int = 2) -> str | None:
-        few = resized(examples, batch, asked.at(sizes))
+        trial_inputs = resized(examples, batch, named.at(sizes))
         try:
-            expected = list(leaves(_call(model, examples, few)))
-            found = list(leaves(interpreter.run(few, tensors.__getitem__)))
+            expected = list(leaves(_call(model, examples, trial_inputs)))
+            found = list(leaves(interpreter.run(trial_inputs, tensors.__getitem__)))
         except ExportError as error:
             return str(error)
         except Exception as error:  # torch's operators raise many kinds
@@ -138,45 +138,47 @@ def _traced(model: nn.Module, examples: Sequence[Example], asked: Asked, factor:
         reason = trial(at, batch)
         if reason is not None:
             raise ExportError(f"at batch {batch}, {reason}")
-    ranges = found_sizes(program, inputs, asked, traced, trial) if at else {}
+    ranges = found_sizes(program, inputs, named, traced, trial) if at else {}
     for name, size in at.items():
         if size not in ranges[name]:
             raise ExportError(f"the model takes no {name} of {size} together with others")
     sizes = {name: bounds for name, bounds in ranges.items() if bounds != SizeRange()}
     graph = replace(captured.graph, sizes=sizes)
-    try:  # what a reader finds out before it runs the graph
+    try:  # a reader makes this check before it runs the graph
         SizeCheck(graph, lambda name: tensors[name].detach().to("meta"), max_bytes=None).shapes()
     except FormatError as error:
         raise ExportError(f"its sizes cannot be inferred: {error}") from None
     return replace(captured, graph=graph)
 
 
-def _with_variants(whole: Capture, model: nn.Module, examples: Sequence[Example], asked: Asked) -> Capture:
-    """The same with a variant for each choice of inputs that the model answers without."""
-    optional = [each for each in examples if each.has_default and _answers(model, without(examples, [each]))]
+def _with_variants(
+    whole: Capture, model: nn.Module, examples: Sequence[Example], named: NamedSizes
+) -> Capture:
+    """Add a variant for each choice of inputs that the model runs without."""
+    optional = [one for one in examples if one.has_default and _answers(model, without(examples, [one]))]
     if len(optional) > _MOST_OPTIONAL:
         return whole
     variants: list[Graph] = []
     constants = dict(whole.constants)
-    ranges = {name: whole.graph.sizes.get(name, SizeRange()) for name in asked.bounds}
+    ranges = {name: whole.graph.sizes.get(name, SizeRange()) for name in named.bounds}
     bounds = {name: (sizes.least, sizes.most) for name, sizes in ranges.items()}
     for count in range(1, len(optional) + 1):
         for left_out in itertools.combinations(optional, count):
             fewer = without(examples, left_out)
-            names = [n for each, n in zip(examples, asked.names, strict=True) if each not in left_out]
+            names = [n for example, n in zip(examples, named.names, strict=True) if example not in left_out]
             if not fewer or not _answers(model, fewer):
                 continue
             try:
-                part = _capture(model, fewer, Asked(tuple(names), bounds))
+                part = _capture(model, fewer, NamedSizes(tuple(names), bounds))
             except (ExportError, FormatError):
-                continue  # these inputs cannot be left out, which the call says
+                continue  # these inputs cannot be left out; a call without them is refused
             if part.graph.sizes.items() <= whole.graph.sizes.items():
                 variants.append(_renamed(part, len(variants), constants).graph)
     return Capture(replace(whole.graph, variants=tuple(variants)), constants)
 
 
 def _renamed(part: Capture, number: int, constants: dict[str, Tensor]) -> Capture:
-    """``part`` with its constants among ``constants``, under names of their own where those are taken."""
+    """Move the constants of ``part`` to ``constants``, under new names where a name is taken."""
     names = {}
     for name, tensor in part.constants.items():
         same = name not in constants or (
@@ -198,7 +200,7 @@ def _renamed(part: Capture, number: int, constants: dict[str, Tensor]) -> Captur
 
 
 class _Flat(nn.Module):
-    """The model as torch.export takes it: tensors by place, and the leaves of its output as one tuple."""
+    """The model in the form for torch.export: it takes tensors by place and returns the output's leaves."""
 
     def __init__(self, model: nn.Module, examples: Sequence[Example]) -> None:
         super().__init__()
@@ -211,39 +213,40 @@ class _Flat(nn.Module):
 
 
 def _export(
-    model: nn.Module, examples: Sequence[Example], inputs: Sequence[Tensor], asked: Asked
+    model: nn.Module, examples: Sequence[Example], inputs: Sequence[Tensor], named: NamedSizes
 ) -> ExportedProgram:
     batch, free = Dim("batch", min=1), Dim.AUTO
-    shapes = tuple({0: batch, **dict.fromkeys(names, free)} for names in asked.names)
+    shapes = tuple({0: batch, **dict.fromkeys(names, free)} for names in named.names)
     try:
         return torch.export.export(
             _Flat(model, examples), tuple(inputs), dynamic_shapes=(shapes,), strict=False
         )
     except ExportError:
         raise
-    except Exception as error:  # torch.export passes on whatever the model's own code raises
+    except Exception as error:  # torch.export passes on any error of the model's own code
         if "data-dependent" in str(error):
             raise ExportError("its control flow depends on the values of a tensor") from None
         raise ExportError(f"torch.export says: {_one_line(error)}") from None
 
 
-def _specs(examples: Sequence[Example], asked: Asked) -> tuple[InputSpec, ...]:
+def _specs(examples: Sequence[Example], named: NamedSizes) -> tuple[InputSpec, ...]:
     specs = []
-    for each, names in zip(examples, asked.names, strict=True):
-        dtype = str(each.tensor.dtype).removeprefix("torch.")
+    for example, names in zip(examples, named.names, strict=True):
+        dtype = str(example.tensor.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
             raise ExportError(
-                f"input {each.name!r} has dtype {dtype}; a packed file takes {', '.join(DTYPES)}"
+                f"input {example.name!r} has dtype {dtype}; a packed file takes {', '.join(DTYPES)}"
             )
-        shape = ("batch", *each.tensor.shape[1:])
-        named = tuple(names.get(dimension, size) for dimension, size in enumerate(shape))
-        specs.append(InputSpec(each.name, dtype, named, each.keyword))
+        sizes = ("batch", *example.tensor.shape[1:])
+        shape = tuple(names.get(dimension, size) for dimension, size in enumerate(sizes))
+        specs.append(InputSpec(example.name, dtype, shape, example.keyword))
     return tuple(specs)
 
 
 def _answers(model: nn.Module, examples: Sequence[Example]) -> bool:
     try:
-        return bool(examples) and _call(model, examples, [each.tensor for each in examples]) is not None
+        tensors = [example.tensor for example in examples]
+        return bool(examples) and _call(model, examples, tensors) is not None
     except ExportError:
         return False
 
@@ -270,10 +273,10 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch.export's prints, warnings and logs, and without fused attention.
+    """Switch off torch.export's prints, warnings and logs, and fused attention.
 
-    What matters of the former is in the error. The latter, an inference path of
-    ``nn.TransformerEncoderLayer``, cannot be exported; it rounds differently.
+    The errors hold what matters of the prints and logs. Fused attention, an inference path of
+    ``nn.TransformerEncoderLayer``, cannot be exported, and it rounds differently.
     """
     logger, fused = logging.getLogger("torch"), torch.backends.mha.get_fastpath_enabled()
     level = logger.level

@@ -1,4 +1,4 @@
-"""A graph that is being rewritten."""
+"""A draft of a graph, for rewriting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxconnect.graph.graph import Graph, Node, Value, leaves, map_leaves
 
 
 class Draft:
-    """Nodes by the number of their value, which stays the same while others come and go.
+    """The nodes of a graph by number; the number of a node stays the same while other nodes come and go.
 
     >>> from proxconnect.format import InputSpec
     >>> twice = Node("aten.neg.default", (Value(0),)), Node("aten.neg.default", (Value(1),))
@@ -28,22 +28,22 @@ class Draft:
         self._results = set(_values(graph.output))
 
     def node(self, value: object) -> Node | None:
-        """The node behind ``value``; None for an input, and for what is no value."""
+        """Return the node whose result is ``value``; None for an input, and for anything but a value."""
         return self.nodes.get(value.index) if isinstance(value, Value) else None
 
     def plain(self, value: object, op: str | None = None) -> Node | None:
-        """The same, if its arguments are all positional, and if it applies ``op`` where that is given."""
+        """Return the node of ``value`` if it has no keyword arguments and it applies ``op``, if given."""
         node = self.node(value)
         return node if node is not None and not node.kwargs and op in (None, node.op) else None
 
     def read_once(self, value: object) -> bool:
-        """Whether one node reads ``value``, once, and the output does not hold it."""
+        """Tell whether a single node reads ``value``, a single time, and the output does not hold it."""
         index = value.index if isinstance(value, Value) else -1
         readers = self._readers.get(index, Counter())
         return len(readers) == 1 and readers[next(iter(readers))] == 1 and index not in self._results
 
     def put(self, index: int, node: Node) -> None:
-        """Make ``node`` the one of this number, and drop nodes that nothing needs then."""
+        """Put ``node`` in the place of the node of this number, and drop the nodes that nothing reads now."""
         old, self.nodes[index] = self.nodes[index], node
         self._note(index, node)
         self._forget(index, old)
@@ -56,7 +56,7 @@ class Draft:
             self.put(index, Node(node.op, turned, node.kwargs))
 
     def graph(self) -> Graph:
-        """The graph, its values numbered anew."""
+        """Return the graph, with its values numbered in order again."""
         offset = len(self._graph.inputs)
         number = {index: offset + i for i, index in enumerate(sorted(self.nodes))}
         number |= {index: index for index in range(offset)}

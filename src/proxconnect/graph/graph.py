@@ -1,4 +1,4 @@
-"""A network as data: nodes in order, each an operator of the closed list applied to earlier values."""
+"""The graph of a network: nodes in order, each an operator of the closed list applied to earlier values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxconnect.format import InputSpec, SizeRange
 
 @dataclass(frozen=True)
 class Value:
-    """The input or node result with this number: inputs come first, then the nodes in order."""
+    """The input or the node result of this number: inputs come first, then the nodes in order."""
 
     index: int
 
@@ -27,14 +27,14 @@ class TensorName:
 
 @dataclass(frozen=True)
 class DType:
-    """A torch dtype, by name."""
+    """The name of a torch dtype."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class MemoryFormat:
-    """A torch memory format, by name."""
+    """The name of a torch memory format."""
 
     name: str
 
@@ -54,10 +54,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Inputs, nodes, and the structure of the output: values in tuples, named tuples, lists and dicts.
+    """A network: its inputs, its nodes, and its output as values in tuples, named tuples, lists and dicts.
 
-    ``sizes`` bounds the named sizes of the inputs, and ``variants`` are graphs of the same network that take
-    fewer of the inputs.
+    ``sizes`` has the bounds of the named sizes of the inputs. ``variants`` are graphs of the same network
+    that take fewer of the inputs.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -73,7 +73,7 @@ class Graph:
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """``tree`` with ``function`` applied to everything that is not a tuple, list or dict."""
+    """Apply ``function`` to everything in ``tree`` that is not a tuple, list or dict."""
     if isinstance(tree, (tuple, list)):
         items = [map_leaves(function, item) for item in tree]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
@@ -83,7 +83,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def leaves(tree: Any) -> Iterator[Any]:
-    """Everything in ``tree`` that is not a tuple, list or dict, in order."""
+    """Iterate over everything in ``tree`` that is not a tuple, list or dict, in order."""
     if isinstance(tree, (tuple, list)):
         for item in tree:
             yield from leaves(item)
@@ -96,7 +96,7 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 @cache
 def named_tuple(name: str, fields: tuple[str, ...]) -> type[Any]:
-    """The class of tuples with these names for their items: one for each name and fields.
+    """Return the class of named tuples of this name and fields; equal arguments return the same class.
 
     >>> named_tuple("Output", ("logits", "hidden"))(1, 2)
     Output(logits=1, hidden=2)

@@ -1,4 +1,4 @@
-"""Run a graph over tensors."""
+"""The interpreter, which runs a graph over tensors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Observer = Callable[[Node, Sequence[Any], Any], None]
 
 
 class Interpreter:
-    """Calls the operators of a graph in order and drops each value after its last use.
+    """Calls the operators of a graph in order, and drops each value after its last use.
 
     Args:
         graph: a validated graph.
-        functions: what stands behind the name of an operator; by default the closed list.
-        check: called before each run with the varying sizes of the inputs, unless a compiler looks on.
+        functions: returns the function of an operator's name; by default from the closed list.
+        check: called before each run with the varying sizes of the inputs, but not while a compiler traces.
 
     >>> from proxconnect.graph import Graph, Node
     >>> spec = InputSpec("x", "float32", ("batch",))
@@ -46,16 +46,16 @@ class Interpreter:
         self._dead = _last_uses(graph)
 
     def run(self, inputs: Sequence[Tensor], lookup: Lookup, observe: Observer | None = None) -> Any:
-        """The network's output for ``inputs``.
+        """Compute the output of the network for ``inputs``.
 
         Args:
             inputs: one tensor per input of the graph, batch first.
-            lookup: the tensor of a name; asked each time an operator uses it, and not kept.
+            lookup: returns the tensor of a name; called at each use, and the tensor is not kept.
             observe: called after each operator with its node, its positional arguments and its result.
 
         Raises:
-            ProxConnectError: number, dtype or sizes of the inputs are not what the graph takes, or an
-                operator cannot take its arguments; the message names it.
+            ProxConnectError: number, dtype or sizes of the inputs do not fit the graph, or an operator
+                refuses its arguments; the message names the operator.
         """
         if not traced():
             sizes = check_inputs(self.graph, inputs)
@@ -93,12 +93,16 @@ class Interpreter:
         return map_leaves(concrete_leaf, self.graph.output)
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The result of one operator."""
+        """Call one operator and return its result."""
         return function(*args, **kwargs)
 
 
 class _Step(NamedTuple):
-    """One node, ready to run: where among its arguments values and tensors belong, if none lies deeper."""
+    """A node that is ready to run.
+
+    ``values`` and ``names`` are the positions of values and tensors among the arguments; ``values`` is None
+    if some lie inside of other arguments.
+    """
 
     node: Node
     function: Callable[..., Any]
@@ -124,17 +128,17 @@ def _step(node: Node, function: Callable[..., Any]) -> _Step:
 
 
 def _named(error: Exception, position: int, node: Node) -> ProxConnectError:
-    """The same error, with the operator that raised it; what it is shows first where torch says so."""
+    """Make an error that names the operator which raised ``error``, with the first line of its message."""
     kind = type(error) if isinstance(error, ProxConnectError) else ProxConnectError
     text = str(error).strip().partition("\n")[0] or type(error).__name__
     return kind(f"graph node {position} ({node.op}): {text}")
 
 
 def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
-    """The varying sizes of ``inputs`` by name.
+    """Check the inputs, and return their varying sizes by name.
 
     Raises:
-        ProxConnectError: the inputs are not what the graph takes.
+        ProxConnectError: the inputs do not fit the graph.
     """
     if len(inputs) != len(graph.inputs):
         names = ", ".join(spec.name for spec in graph.inputs)
@@ -160,13 +164,11 @@ def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
 
 def _wanted(spec: InputSpec, graph: Graph) -> str:
     bounds = [f"{name} {sizes}" for name, sizes in graph.sizes.items() if name in spec.shape]
-    return f"{spec.dtype} of shape [{', '.join(map(str, spec.shape))}]" + "".join(
-        f", {each}" for each in bounds
-    )
+    return ", ".join([f"{spec.dtype} of shape [{', '.join(map(str, spec.shape))}]", *bounds])
 
 
 def _takes_device(function: Callable[..., Any]) -> bool:
-    """Whether the operator makes a tensor out of nothing, which must lie where the inputs lie."""
+    """Tell whether the operator makes a tensor out of nothing, which belongs on the device of the inputs."""
     if not isinstance(function, torch._ops.OpOverload):
         return False
     types = [str(argument.real_type) for argument in function._schema.arguments]
@@ -174,7 +176,7 @@ def _takes_device(function: Callable[..., Any]) -> bool:
 
 
 def _last_uses(graph: Graph) -> dict[int, list[int]]:
-    """For the number of each node: the values that nothing needs after it."""
+    """List, for the number of each node, the values that nothing reads after it."""
     offset = len(graph.inputs)
     last = {index: index for index in range(offset, offset + len(graph.nodes))}
     for i, node in enumerate(graph.nodes, start=offset):

@@ -1,4 +1,4 @@
-"""The closed list of operators that a graph may use: pure functions of their arguments, nothing else."""
+"""The closed list of operators that a graph may use; all are pure functions of their arguments."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ OPERATORS = _aten_names() | _INTEGER.keys() | {GETITEM}
 
 @functools.cache
 def resolve(name: str) -> Callable[..., Any]:
-    """The function behind an operator of the list.
+    """Return the function of an operator on the list.
 
     Raises:
         FormatError: the name is not on the list, or the installed torch has no such operator.
@@ -127,7 +127,7 @@ def resolve(name: str) -> Callable[..., Any]:
 
 
 def name_of(target: object) -> str | None:
-    """The list's name of a call target in an exported graph; None for what is not on the list."""
+    """Return the name on the list of a call target in an exported graph; None if it is not on the list."""
     if target is operator.getitem:
         return GETITEM
     for name, function in _INTEGER.items():

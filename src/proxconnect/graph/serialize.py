@@ -1,4 +1,4 @@
-"""The graph as JSON; reading is total: any bytes give a valid graph or a FormatError."""
+"""Writing of a graph as JSON, and reading: any bytes give a valid graph or a FormatError."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _TAGS = {
     "memory_format": (MemoryFormat, str),
 }
 _DEPTH = 50
-# With three inputs that may be left out, there are so many choices of them beside the whole.
+# Three inputs that may be left out have so many choices beside the whole.
 _VARIANTS = 7
 
 
 def to_json(graph: Graph) -> bytes:
-    """Canonical JSON of nodes, output and variants; inputs and sizes live in the file's header.
+    """Write canonical JSON of nodes, output and variants; the file's header has inputs and sizes.
 
     >>> spec = InputSpec("x", "float32", ("batch", 3))
     >>> to_json(Graph((spec,), (Node("aten.relu.default", (Value(0),)),), Value(1)))
@@ -48,7 +48,13 @@ def from_json(
     tensors: Iterable[str],
     sizes: Mapping[str, SizeRange] | None = None,
 ) -> Graph:
-    """The graph in ``data``, for these inputs with these bounds of their sizes, and names of tensors.
+    """Read the graph in ``data``.
+
+    Args:
+        data: JSON that :func:`to_json` wrote.
+        inputs: the inputs of the graph.
+        tensors: the names of the tensors that exist.
+        sizes: the bounds of the named sizes of the inputs.
 
     Raises:
         FormatError: the JSON is not a graph that :func:`validate` accepts.

@@ -1,4 +1,4 @@
-"""The shapes of a graph's values, found without running it, and the limit of what they may take."""
+"""The shapes of a graph's values, found without running it, and the limit of their memory and operations."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from proxconnect.graph.interpreter import Interpreter
 
 MAX_BYTES = 2**32
 _MOST_REMEMBERED = 1024
-# Where sizes other than the batch vary, the first of these at which the network runs stands for all.
+# If sizes other than the batch vary, the network is tried at these sizes in order.
 _CANDIDATES = (2, 3, 4, 7, 8, 16, 31, 32, 64, 96, 128, 224, 256, 384, 512, 1024, 4096, 16_000)
 
 Sizes: TypeAlias = Mapping[str, int]
-# The sizes of a float32 value at two calls that differ in all that varies: what is equal in both stays so.
+# The sizes of a float32 value at two calls in which all varying sizes differ: equal sizes do not vary.
 Shape: TypeAlias = tuple[tuple[int, int], ...]
 _Form: TypeAlias = tuple[torch.dtype, tuple[int, ...]] | None
 
 
 class SizeCheck:
-    """Runs a graph on tensors without data, PyTorch's "meta" tensors, and refuses what cannot be run.
+    """A run of a graph on tensors without data ("meta" tensors), which refuses calls that cannot be run.
 
     Args:
         graph: a validated graph.
-        stand_in: a meta tensor like the network's tensor of this name.
-        max_bytes: most bytes that the values of one sample may take at once; None for no limit. A sample may
-            take 16,384 operations for each of them.
+        stand_in: returns a meta tensor like the network's tensor of a name.
+        max_bytes: the largest number of bytes that the values of one sample may take at once; None for no
+            limit. A sample may take 16,384 operations for each byte.
 
     >>> from proxconnect.graph import Node, Value
     >>> node = Node("aten.repeat.default", (Value(0), (10**6, 1)))
@@ -55,10 +55,10 @@ class SizeCheck:
         self._passed: set[tuple[int, ...]] = set()
 
     def __call__(self, sizes: Sizes) -> None:
-        """Check one call of the network, unless its like was checked before.
+        """Check a call of the network with these sizes, unless they were checked before.
 
         Raises:
-            FormatError: an operator cannot take its arguments, or the values take too much.
+            FormatError: an operator refuses its arguments, or the values exceed the limit.
         """
         key = tuple(sizes.values())
         if key not in self._passed:
@@ -68,10 +68,11 @@ class SizeCheck:
             self._passed.add(key)
 
     def shapes(self) -> dict[int, Shape]:
-        """The shapes of the float32 values, by their numbers.
+        """Find the shapes of the float32 values, by their numbers.
 
         Raises:
-            FormatError: the network runs at no sizes that were tried, or its values take too much.
+            FormatError: the network runs at none of the sizes that were tried, or its values exceed the
+                limit.
         """
         values = {name: _candidates(self.graph.sizes.get(name, SizeRange())) for name in self._varying()}
         first, one = self._first_that_runs({"batch": 2, **alike} for alike in _alike(values))
@@ -84,7 +85,7 @@ class SizeCheck:
         }
 
     def _varying(self) -> list[str]:
-        """The names of sizes that vary, beside the batch."""
+        """List the names of the sizes that vary, without the batch."""
         sizes = [size for spec in self.graph.inputs for size in spec.shape]
         return sorted({size for size in sizes if isinstance(size, str)} - {"batch"})
 
@@ -99,7 +100,7 @@ class SizeCheck:
         raise failure
 
     def _infer(self, sizes: Sizes) -> list[_Form]:
-        """Dtype and shape of every value that is a tensor."""
+        """Find dtype and shape of every value that is a tensor."""
         meter = Meter(None if self._max_bytes is None else self._max_bytes * sizes.get("batch", 1))
         forms: list[_Form] = []
 
@@ -113,13 +114,13 @@ class SizeCheck:
                     note(None, (), x)
                 _Inference(self.graph, meter).run(inputs, self._stand_in, note)
             except (ProxConnectError, RuntimeError) as error:
-                told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-                raise FormatError(f"{error}, for {told}") from None
+                sizes_text = ", ".join(f"{name} {size}" for name, size in sizes.items())
+                raise FormatError(f"{error}, for {sizes_text}") from None
         return forms
 
 
 class _Inference(Interpreter):
-    """Operators on tensors without data, behind the rules for their arguments."""
+    """An interpreter for tensors without data, which applies the rules for arguments first."""
 
     def __init__(self, graph: Graph, meter: Meter) -> None:
         super().__init__(graph)
@@ -141,7 +142,7 @@ def _input(spec: InputSpec, sizes: Sizes) -> Tensor:
 
 
 def _candidates(sizes: SizeRange) -> list[int]:
-    """Values of a size to be tried, those first at which most networks run."""
+    """List the values of a size to try; the values at which most networks run come first."""
     near = [sizes.least + i * sizes.step for i in range(4)]
     ends = [] if sizes.most is None else [sizes.most]
     found = sorted({size for size in (*near, *ends, *_CANDIDATES) if size in sizes})
@@ -154,7 +155,7 @@ def _alike(values: Mapping[str, Sequence[int]]) -> Iterator[dict[str, int]]:
 
 
 def _different(values: Mapping[str, Sequence[int]], first: Sizes) -> Iterator[dict[str, int]]:
-    """Sizes that differ from the first ones, and from each other where several vary."""
+    """Yield sizes that differ from the first sizes, and from each other if several vary."""
     for start in range(max(map(len, values.values()), default=0)):
         found = {name: sizes[(start + i) % len(sizes)] for i, (name, sizes) in enumerate(values.items())}
         if all(len(sizes) == 1 or found[name] != first[name] for name, sizes in values.items()):

@@ -1,4 +1,4 @@
-"""The rules of a graph: operators on the list, arguments that fit, values defined before use."""
+"""The rules of a graph: operators are on the list, arguments fit, values are defined before their use."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName
 from proxconnect.graph.operators import GETITEM, resolve
 
 MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
-# Arguments that would make an operator random or make it write: they must be off.
+# These arguments make an operator random or make it write, so they must be off.
 _OFF = ("training", "train", "dropout_p", "use_input_stats")
-# With these, a norm that takes the statistics of its input would write to them. Without them it is pure.
+# A norm that takes the statistics of its input would write to these arguments. Without them it is pure.
 _RUNNING = ("running_mean", "running_var")
 
-# What a value is: "Tensor", "int", "List[Tensor]", or a tuple of these for operators with several results.
+# The kind of a value: "Tensor", "int", "List[Tensor]", or a tuple of these for several results.
 Kind = str | tuple[str, ...]
 
 
 def validate(graph: Graph, tensors: frozenset[str]) -> None:
-    """Raise :class:`FormatError` unless every node and the output follow the rules.
+    """Check that every node and the output follow the rules.
 
     Args:
-        graph: any graph, as read from a file or captured.
-        tensors: the names of tensors that exist.
+        graph: any graph, read from a file or captured.
+        tensors: the names of the tensors that exist.
+
+    Raises:
+        FormatError: a node or the output breaks a rule; the message names it.
     """
     if not graph.inputs:
         raise FormatError("graph: expected at least one input")
@@ -101,12 +104,12 @@ def _kind_of_call(node: Node, kinds: list[Kind]) -> Kind:
 
 
 def _takes_no_statistics(given: Mapping[str, Any]) -> bool:
-    """Whether the call is that of a norm to which nobody gives running statistics."""
+    """Tell whether the call is the call of a norm without running statistics."""
     return all(name in given and given[name] is None for name in _RUNNING)
 
 
 def _fits(declared: str, argument: Any, kinds: list[Kind]) -> bool:
-    """Whether ``argument`` can be passed where an operator's schema declares ``declared``."""
+    """Tell whether ``argument`` can be passed where an operator's schema declares ``declared``."""
     if declared.startswith("Optional["):
         return argument is None or _fits(declared[9:-1], argument, kinds)
     if isinstance(argument, Value):
@@ -133,7 +136,7 @@ def _fits(declared: str, argument: Any, kinds: list[Kind]) -> bool:
 
 
 def concrete(argument: Any) -> Any:
-    """The torch object that a leaf of a validated graph stands for; values and tensors stay as they are."""
+    """Return the torch object of a leaf of a validated graph; values and tensors stay as they are."""
     if isinstance(argument, DType):
         return torch_dtype(argument.name)
     if isinstance(argument, MemoryFormat):

@@ -1,4 +1,4 @@
-"""Which sizes vary, and within which bounds, as the user asks for it."""
+"""The sizes that may vary, and their bounds, as the user gives them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _FREE: Bounds = (None, None)
 
 
 @dataclass(frozen=True)
-class Asked:
+class NamedSizes:
     """The names of the sizes that vary, for each input by dimension, and the bounds that the user gave."""
 
     names: tuple[Mapping[int, str], ...]
     bounds: Mapping[str, Bounds]
 
     def at(self, sizes: Mapping[str, int]) -> list[dict[int, int]]:
-        """Sizes by name as sizes by dimension, for each input."""
+        """Turn sizes by name into sizes by dimension, for each input."""
         return [{d: sizes[name] for d, name in names.items() if name in sizes} for names in self.names]
 
 
-def asked_sizes(examples: Sequence[Example], dynamic: Dynamic) -> Asked:
-    """What ``dynamic`` says of the inputs; an entry without an input is one for all that have the dimension.
+def named_sizes(examples: Sequence[Example], dynamic: Dynamic) -> NamedSizes:
+    """Read ``dynamic``; an entry without an input counts for all inputs that have the dimension.
 
     Raises:
-        ExportError: it names an input, dimension, name or bound that cannot be.
+        ExportError: an entry has an input, dimension, name or bound that is not possible.
     """
     names: list[dict[int, str]] = [{} for _ in examples]
     bounds: dict[str, Bounds] = {}
@@ -52,22 +52,24 @@ def asked_sizes(examples: Sequence[Example], dynamic: Dynamic) -> Asked:
             if len({known, given, _FREE}) > 2:
                 raise ExportError(f"dynamic gives {name!r} two ranges, {known} and {given}")
             bounds[name] = known if given == _FREE else given
-    asked = Asked(tuple(names), bounds)
-    for name, found in example_sizes(examples, asked).items():
+    named = NamedSizes(tuple(names), bounds)
+    for name, found in example_sizes(examples, named).items():
         wanted = SizeRange(bounds[name][0] or 1, bounds[name][1])
         if found not in wanted:
             raise ExportError(f"the example's {name} is {found}, but {name} is to be {wanted}")
-    return asked
+    return named
 
 
 def _place(
     key: int | str, entry: Size | Mapping[int, Size], examples: Sequence[Example]
 ) -> tuple[list[int], Mapping[int, Size]]:
-    """The inputs that an entry is about, and what it says of their dimensions."""
+    """Find the inputs of an entry, and read its sizes by dimension."""
     if not isinstance(entry, Mapping):
         dimension = key if isinstance(key, int) else 0
-        return [i for i, each in enumerate(examples) if each.tensor.ndim > dimension], {dimension: entry}
-    inputs = [each.name for each in examples]
+        return [i for i, example in enumerate(examples) if example.tensor.ndim > dimension], {
+            dimension: entry
+        }
+    inputs = [example.name for example in examples]
     index = inputs.index(key) if isinstance(key, str) and key in inputs else key
     if not isinstance(index, int) or not 0 <= index < len(inputs):
         raise ExportError(f"dynamic names input {key!r}; expected 0 to {len(inputs) - 1} or one of {inputs}")
@@ -85,16 +87,16 @@ def _size(key: object, dimension: object, size: Any) -> tuple[str, Bounds]:
     return name, (least, most)
 
 
-def example_sizes(examples: Sequence[Example], asked: Asked) -> dict[str, int]:
-    """The examples' sizes by name.
+def example_sizes(examples: Sequence[Example], named: NamedSizes) -> dict[str, int]:
+    """Read the sizes of the examples by name.
 
     Raises:
         ExportError: two sizes of one name differ.
     """
     sizes: dict[str, int] = {}
-    for each, names in zip(examples, asked.names, strict=True):
+    for example, names in zip(examples, named.names, strict=True):
         for dimension, name in names.items():
-            size = each.tensor.shape[dimension]
+            size = example.tensor.shape[dimension]
             if sizes.setdefault(name, size) != size:
                 raise ExportError(f"the example's {name} is {sizes[name]} in one place and {size} in another")
     return sizes
