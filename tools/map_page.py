@@ -14,7 +14,7 @@ from pathlib import Path
 
 import proxconnect as pc
 from proxconnect import quantizers as q
-from proxconnect.theory.plots import draw_maps
+from proxconnect.theory.figures.plots import draw_maps
 
 FOLDER = Path(__file__).parents[1] / "docs" / "maps"
 Rows = dict[str, q.ElementwiseMap]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import proxconnect as pc
 from proxconnect.quantizers import CATALOGUE, slope_of
-from proxconnect.theory.overview import backward_in_words, in_words, overview
-from proxconnect.theory.plots import draw_pair
+from proxconnect.theory.criterion.overview import backward_in_words, in_words, overview
+from proxconnect.theory.figures.plots import draw_pair
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
 # ReSTE's mu is an exponent, from 1 (straight-through) to 3.

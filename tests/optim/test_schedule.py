@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import literal_rules as reference
 import pytest
 import torch
 from torch import nn
@@ -12,7 +13,6 @@ from torch import nn
 import proxconnect as pc
 from proxconnect.layers import activation_quantizers, binarized_weights
 from proxconnect.optim import RULES, SCHEDULES, CumulativeSchedule, default_method, default_schedule
-from proxconnect.theory import _reference as reference
 
 
 def model() -> nn.Sequential:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import literal_rules as reference
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ import proxconnect as pc
 from proxconnect.layers import latent_weight
 from proxconnect.optim import RULES, fitting_methods
 from proxconnect.quantizers import w_shaped
-from proxconnect.theory import _reference as reference
 
 SIGN_PAIRS = ("bc", "bnn", "bnn+", "poly", "ede", "reste")
 CASES = [

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from literal_rules import pc_strengths
 from torch import Tensor
 
 import proxconnect as pc
@@ -21,7 +22,6 @@ from proxconnect.quantizers import (
     w_shaped,
 )
 from proxconnect.theory import Certificate, convex_potential
-from proxconnect.theory._reference import pc_strengths
 
 GENERATOR = torch.Generator().manual_seed(3)
 ETAS = [0.3 / math.sqrt(k + 1) for k in range(60)]

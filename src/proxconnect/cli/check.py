@@ -42,7 +42,7 @@ def check(
     chosen = proxconnect.method(name) if name is not None else own_pair(str(pair))
     verdict = proxconnect.check(chosen, mu=mu, domain=domain)
     if plot is not None:
-        from proxconnect.theory.plots import draw_pair
+        from proxconnect.theory.figures.plots import draw_pair
 
         draw_pair(chosen, plot, mus=(mu / 3, mu, 3 * mu))
     print(json.dumps(verdict.to_dict()) if as_json else verdict)

@@ -21,7 +21,7 @@ def methods(
     from rich.console import Console
     from rich.table import Table
 
-    from proxconnect.theory.overview import overview
+    from proxconnect.theory.criterion.overview import overview
 
     rows = overview()
     if as_json:

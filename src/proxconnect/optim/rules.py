@@ -9,7 +9,7 @@ import torch
 
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.quantizers import CATALOGUE, ForwardBackward, method, projector
-from proxconnect.theory.monotone import falls
+from proxconnect.theory.criterion.monotone import falls
 
 Levels = tuple[float, ...]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from proxconnect.theory.attached import AttachedCertificate
-from proxconnect.theory.certificate import Certificate
-from proxconnect.theory.check import check
-from proxconnect.theory.coverage import outside_exact_interval
-from proxconnect.theory.reading import CertificateReading
-from proxconnect.theory.regularizer import ConvexPotential, convex_potential, implicit_regularizer
-from proxconnect.theory.synthesis import repair, synthesize
-from proxconnect.theory.verdict import Condition, Evidence, Interval, Verdict, Witness
+from proxconnect.theory.certificate.attached import AttachedCertificate
+from proxconnect.theory.certificate.certificate import Certificate
+from proxconnect.theory.certificate.reading import CertificateReading
+from proxconnect.theory.criterion.check import check
+from proxconnect.theory.criterion.coverage import outside_exact_interval
+from proxconnect.theory.criterion.verdict import Condition, Verdict, Witness
+from proxconnect.theory.interval import Interval
+from proxconnect.theory.potential.regularizer import ConvexPotential, convex_potential, implicit_regularizer
+from proxconnect.theory.structure.evidence import Evidence
+from proxconnect.theory.synthesis.repair import repair
+from proxconnect.theory.synthesis.synthesize import synthesize
 
 __all__ = [
     "AttachedCertificate",

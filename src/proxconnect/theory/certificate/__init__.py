@@ -1,0 +1,1 @@
+"""The convergence certificate of a training run."""

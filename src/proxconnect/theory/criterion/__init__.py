@@ -1,0 +1,1 @@
+"""The criterion of exactness: four conditions, the exact interval, and the decomposition ``F = T o P``."""

@@ -1,0 +1,1 @@
+"""The convex potential of a monotone map and its implicit regularizer."""

@@ -1,0 +1,1 @@
+"""Sampling of quantizers that declare nothing: evaluation, grids, refinement around jumps and bends."""

@@ -1,0 +1,1 @@
+"""Construction of exact pairs: synthesis from ``T`` and ``P``, and repair from ``B``."""
