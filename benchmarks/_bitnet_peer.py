@@ -12,12 +12,12 @@ from _rounds import Run, built
 from torch import Tensor
 
 BITNET, BLOCK = "bitnet.cpp I2_S", 128
-# Headers of llama.cpp that the source includes for no more than the driver has itself.
+# Headers of llama.cpp that the source includes; the driver declares everything that it needs of them.
 HEADERS = ("ggml-bitnet.h", "ggml-quants.h", "ggml-cpu-impl.h")
 
 
 class BitnetPeer:
-    """Those in the source that a folder has."""
+    """The products of the bitnet.cpp whose source is in a folder."""
 
     def __init__(self, folder: str) -> None:
         with tempfile.TemporaryDirectory() as empty:
@@ -29,7 +29,7 @@ class BitnetPeer:
         self.versions = {"bitnet.cpp": commit.strip()}
 
     def __call__(self, x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-        """Its product where its blocks fit into a row; it quantizes ``x`` to int8."""
+        """Return the product, which quantizes ``x`` to int8, if blocks fit into a row."""
         (m, k), n = x.shape, len(weight)
         if k % BLOCK != 0:
             return {}

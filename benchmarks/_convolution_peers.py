@@ -1,4 +1,4 @@
-"""3x3 convolutions of others; a library that is not installed has none."""
+"""3x3 convolutions of other libraries; a library that is not installed has none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Peer = Callable[[Tensor, Tensor, int], dict[str, Run]]
 
 
 def torch_float32(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """torch in float32, channels_last."""
+    """Return PyTorch's convolution in float32, channels last."""
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     return {"torch float32": lambda: torch.nn.functional.conv2d(x, weight, padding=1)}
 
 
 def torch_int8(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """torch with weights and activations of 8 bits, by each of its engines."""
+    """Return PyTorch's convolution of 8-bit weights and activations, by each of its engines."""
     x = x.contiguous(memory_format=torch.channels_last)
     images = torch.quantize_per_tensor(x, 0.05, 128, torch.quint8)
     kernel = torch.quantize_per_tensor(weight, 0.05, 0, torch.qint8)
@@ -43,7 +43,7 @@ def _quantized(images: Tensor, packed: Any) -> Run:
 
 
 def onnxruntime_int8(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """onnxruntime's QLinearConv."""
+    """Return the QLinearConv of onnxruntime."""
     if not (find_spec("onnxruntime") and find_spec("onnx")):
         return {}
     import onnx
@@ -83,7 +83,7 @@ def onnxruntime_int8(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
 
 
 def openvino_binary(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """OpenVINO's BinaryConvolution, its bits made by FakeQuantize, in a chain of them."""
+    """Return OpenVINO's BinaryConvolution with FakeQuantize in front, as one of a chain."""
     if not find_spec("openvino"):
         return {}
     import openvino
@@ -111,10 +111,10 @@ def openvino_binary(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
 
 
 class OfChain(SelfTimed):
-    """One convolution of a chain, whose layers hand bits to each other.
+    """One convolution of a chain, whose layers pass bits to each other.
 
-    What a call costs besides, and the float32 at both ends, is spread over all of them. To subtract a call of
-    a single one instead leaves the noise of both.
+    The cost of the call and of float32 at both ends is spread over the whole chain. The difference to a call
+    of a single convolution would have the noise of both.
     """
 
     def __init__(self, chain: Run) -> None:

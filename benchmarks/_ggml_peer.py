@@ -12,7 +12,7 @@ FLOAT32, TYPES = 0, {"ggml TQ2_0": 35, "ggml Q1_0": 41}
 
 
 class Parameters(ctypes.Structure):
-    """``ggml_init_params``."""
+    """The structure ``ggml_init_params`` of ggml."""
 
     _fields_ = (
         ("mem_size", ctypes.c_size_t),
@@ -41,7 +41,7 @@ SIGNATURES = {
 
 
 class GgmlPeer:
-    """Those that the ``libggml-cpu.so`` of a folder has."""
+    """The products of the ``libggml-cpu.so`` in a folder."""
 
     def __init__(self, folder: str) -> None:
         self.library = ctypes.CDLL(str(Path(folder) / "libggml-cpu.so"))
@@ -51,7 +51,7 @@ class GgmlPeer:
         self.versions: dict[str, str] = {"ggml": self.library.ggml_version().decode()}
 
     def __call__(self, x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-        """Its products of the types whose blocks fit into a row; it quantizes ``x`` in each of them."""
+        """Return the products of the types whose blocks fit into a row; each quantizes ``x``."""
         return {
             name: Product(self.library, kind, x, weight, threads)
             for name, kind in TYPES.items()

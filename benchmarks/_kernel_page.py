@@ -1,4 +1,4 @@
-"""Rows, page and command line of the benchmarks of kernels."""
+"""Rows, page and command line that the benchmarks of kernels share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from _rounds import ROUNDS, machine, median_interval, ratio
 
 from proxconnect import kernels
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 
 RESULTS = Path("docs/results")
 INSTRUCTIONS = {"W1A1": "carry_save", "W1A8": "dot", "W1A6": "table_dot", "W1A32": "look_up"}  # ceilings
@@ -20,7 +21,7 @@ Times = dict[str, list[float]]
 
 
 class Subject(NamedTuple):
-    """What a page is about; ``shape`` and ``share`` head the columns of the shapes and of the ceiling."""
+    """The subject of a page; ``shape`` and ``share`` are the heads of two of its columns."""
 
     name: str
     title: str
@@ -30,7 +31,7 @@ class Subject(NamedTuple):
     bars: tuple[Bar, ...]
 
     def page(self, result: dict[str, Any]) -> str:
-        """The whole of it, from what the JSON holds."""
+        """Write the whole page from the content of the JSON file."""
         head = ["kernel", self.shape, "threads", "ms", self.share]
         peers = list(dict.fromkeys(peer for row in result["rows"] for peer in row["faster_than"]))
         versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
@@ -43,30 +44,32 @@ class Subject(NamedTuple):
             "",
             " ".join([self.protocol, *skipped]),
             "",
-            *_table([*head, *(f"x {peer}" for peer in peers)]),
-            *(as_line(row, peers) for row in result["rows"]),
+            Table(
+                [*head, *(f"x {peer}" for peer in peers)], (_cells(row, peers) for row in result["rows"])
+            ).markdown(),
             "",
             "## Times of the peers, ms",
             "",
-            *_table([self.shape, "threads", *peers]),
-            *(_peers_line(case, peers) for case in result["peers"]),
+            Table(
+                [self.shape, "threads", *peers], (_peers_cells(case, peers) for case in result["peers"])
+            ).markdown(),
             "",
             "## Figures to reach",
             "",
-            *bars_table(self.bars, result["rows"]),
+            bars_table(self.bars, result["rows"]).markdown(),
         ]
         return "\n".join(lines) + "\n"
 
 
 class Measured:
-    """Rows and peers' times of all shapes and threads."""
+    """The measured rows and the peers' times of all shapes and threads."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.peers: list[dict[str, Any]] = []
 
     def add(self, shape: list[int], threads: int, ours: Times, peers: Times, floors: Times) -> None:
-        """Compare the times of one shape; ``floors`` are what the ceilings allow each of ours."""
+        """Compare the times of one shape; ``floors`` are the times at the ceilings of our kernels."""
         place = {"shape": shape, "threads": threads}
         for name, times in ours.items():
             row = {
@@ -77,30 +80,20 @@ class Measured:
                 "faster_than": {peer: ratio(peers[peer], times) for peer in peers},
             }
             self.rows.append(row)
-            print(as_line(row, list(peers)), flush=True)
+            print(*_cells(row, list(peers)), sep="  ", flush=True)
         self.peers.append(
             {**place, "milliseconds": {peer: _milliseconds(times) for peer, times in peers.items()}}
         )
-        print(_peers_line(self.peers[-1], list(peers)), flush=True)
+        print(*_peers_cells(self.peers[-1], list(peers)), sep="  ", flush=True)
 
 
 def instructions(kernel: str) -> str:
-    """The ceiling of a kernel, by the first word of its name."""
+    """Name the ceiling of a kernel, by the first word of the kernel's name."""
     return INSTRUCTIONS[kernel.split()[0].rstrip(",")]
 
 
-def as_line(row: dict[str, Any], peers: list[str]) -> str:
-    """A row in Markdown; a peer without a figure leaves its cell empty."""
-    found = row["faster_than"]
-    ratios = (f"{found[peer][1]:.1f} to {found[peer][2]:.1f}" if peer in found else "" for peer in peers)
-    return (
-        f"| {row['kernel']} | {' x '.join(map(str, row['shape']))} | {row['threads']} "
-        f"| {row['milliseconds'][0]:.3f} | {row['of_ceiling'][0]:.0%} | {' | '.join(ratios)} |"
-    )
-
-
 def command_line(about: str | None) -> argparse.ArgumentParser:
-    """The options that all share."""
+    """Make the parser of the options that all benchmarks of kernels share."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -115,7 +108,7 @@ def report(
     versions: dict[str, str],
     skipped: dict[str, str],
 ) -> None:
-    """Say which bars hold and what was skipped, and write page and JSON."""
+    """Print the bars and the skipped libraries, and write page and JSON."""
     result = {
         "machine": machine(),
         "kernels": kernels.active_kernels(),
@@ -125,7 +118,7 @@ def report(
         "rows": measured.rows,
         "peers": measured.peers,
     }
-    print(*bars_table(subject.bars, measured.rows), sep="\n")
+    print(bars_table(subject.bars, measured.rows))
     print(*(f"skipped: {name} ({reason})" for name, reason in skipped.items()), sep="\n")
     if arguments.dry:
         return
@@ -139,11 +132,25 @@ def _milliseconds(times: list[float]) -> list[float]:
     return [value * 1e3 for value in median_interval(times)]
 
 
-def _table(head: list[str]) -> list[str]:
-    return [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+def _cells(row: dict[str, Any], peers: list[str]) -> list[str]:
+    """List the cells of a row; a peer without a figure has an empty cell."""
+    ratios = row["faster_than"]
+    return [
+        row["kernel"],
+        " x ".join(map(str, row["shape"])),
+        str(row["threads"]),
+        f"{row['milliseconds'][0]:.3f}",
+        f"{row['of_ceiling'][0]:.0%}",
+        *(f"{ratios[peer][1]:.1f} to {ratios[peer][2]:.1f}" if peer in ratios else "" for peer in peers),
+    ]
 
 
-def _peers_line(case: dict[str, Any], peers: list[str]) -> str:
-    found = case["milliseconds"]
-    cells = (f"{found[peer][0]:.3f}" if peer in found else "" for peer in peers)
-    return f"| {' x '.join(map(str, case['shape']))} | {case['threads']} | {' | '.join(cells)} |"
+def _peers_cells(case: dict[str, Any], peers: list[str]) -> list[str]:
+    """List the cells of the peers' times; a peer without a time has an empty cell."""
+    times = case["milliseconds"]
+    shape = " x ".join(map(str, case["shape"]))
+    return [
+        shape,
+        str(case["threads"]),
+        *(f"{times[peer][0]:.3f}" if peer in times else "" for peer in peers),
+    ]

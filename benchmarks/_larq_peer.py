@@ -1,4 +1,4 @@
-"""larq-compute-engine's binary convolution, in a process by the Python of its own environment."""
+"""The binary convolution of larq-compute-engine, in a process of its own environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARQ = "larq-compute-engine"
 
 
 class LarqPeer:
-    """Asks ``_larq_worker.py`` for one convolution at a time; a context manager, which ends the process."""
+    """The process of ``_larq_worker.py``, with one convolution at a time; leaving the context ends it."""
 
     def __init__(self, python: str) -> None:
         self.process = subprocess.Popen(
@@ -27,7 +27,7 @@ class LarqPeer:
         self.versions: dict[str, str] = self.answer()
 
     def __call__(self, x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-        """The convolution of such images; the worker has weights of its own."""
+        """Return the convolution of images like ``x``; the worker has weights of its own."""
         self.ask(channels=x.shape[1], size=x.shape[2], threads=threads)
         return {LARQ: Convolution(self)}
 
@@ -54,7 +54,7 @@ class LarqPeer:
 
 
 class Convolution(SelfTimed):
-    """The one that the process was asked for last; messages between the processes do not count."""
+    """The convolution that the process prepared last; messages between processes do not count."""
 
     def __init__(self, peer: LarqPeer) -> None:
         self.peer = peer

@@ -1,8 +1,8 @@
-"""Times larq-compute-engine's binary 3x3 convolution, as ``_larq_peer.py`` asks for it.
+"""Time larq-compute-engine's binary 3x3 convolution for ``_larq_peer.py``.
 
-Answers each line of JSON with one: ``{"size", "channels", "threads"}`` prepares a convolution with BatchNorm,
-``{"repeats", "warm_seconds"}`` runs it, for so long untimed, and gives the seconds of one run. Imports
-nothing of ProxConnect.
+The process answers each line of JSON with a line. ``{"size", "channels", "threads"}`` prepares a convolution
+with BatchNorm. ``{"repeats", "warm_seconds"}`` runs it untimed for ``warm_seconds``, then ``repeats`` times,
+and returns the seconds of one run. The process imports nothing of ProxConnect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.metadata import version
 
 os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what the libraries print is no answer
+os.dup2(2, 1)  # keeps the output of the libraries apart from the answers
 
 import larq  # noqa: E402
 import larq_compute_engine  # noqa: E402
@@ -29,7 +29,7 @@ tf.get_logger().setLevel("ERROR")
 
 @cache
 def model(size: int, channels: int) -> bytes:
-    """The convolution in the library's format; its input is binarized in it."""
+    """Convert the convolution, which binarizes its input, to the library's format."""
     images = tf.keras.Input((size, size, channels), batch_size=1)
     layer = larq.layers.QuantConv2D(
         channels,
@@ -56,7 +56,7 @@ def main() -> None:
         request = json.loads(line)
         if "repeats" not in request:
             size, channels = request["size"], request["channels"]
-            # Its default kernel takes several times as long on x86.
+            # The default kernel of the library takes several times as long on x86.
             interpreter = Interpreter(
                 model(size, channels), num_threads=request["threads"], use_indirect_bgemm=True
             )

@@ -1,4 +1,4 @@
-"""Products of others with the same weights; a library that is not installed has none."""
+"""Products of other libraries with the same weights; a library that is not installed has none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Peer = Callable[[Tensor, Tensor, int], dict[str, Run]]
 
 
 def torch_products(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """torch in float32, its product of int8 alone, and its dynamic int8 by each of its engines."""
+    """Return PyTorch's products in float32, in bare int8, and in dynamic int8 by each of its engines."""
     bias = torch.zeros(len(weight))
     q, dense_q = (x * 40).round().clamp(-127, 127).to(torch.int8), weight.to(torch.int8).T.contiguous()
     runs: dict[str, Run] = {
@@ -38,7 +38,7 @@ def _dynamic(x: Tensor, packed: Any) -> Run:
 
 
 def onnxruntime_products(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """onnxruntime in float32, dynamic int8, and with weights of 2 bits."""
+    """Return onnxruntime's products in float32, in dynamic int8, and with weights of 2 bits."""
     if not (find_spec("onnxruntime") and find_spec("onnx")):
         return {}
     from onnx import helper
@@ -97,7 +97,7 @@ def _session(x: Tensor, threads: int, n: int, constants: dict[str, Any], nodes: 
 
 
 def openvino_product(x: Tensor, weight: Tensor, threads: int) -> dict[str, Run]:
-    """OpenVINO in float32."""
+    """Return OpenVINO's product in float32."""
     if not find_spec("openvino"):
         return {}
     import openvino

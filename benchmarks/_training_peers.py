@@ -1,6 +1,6 @@
-"""What other libraries do in a training step, which ``training_overhead.py`` times beside ours.
+"""Training steps of other libraries, which ``training_overhead.py`` times beside ours.
 
-Each needs an environment of its own, with the library and ProxConnect in it: ``pip install brevitas .`` or
+Each library needs an environment of its own with the library and ProxConnect: ``pip install brevitas .`` or
 ``pip install torchao .``.
 """
 
@@ -16,14 +16,14 @@ Peer = Callable[[nn.Module], Optimizer]
 
 
 def chosen_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The layers that ``binarize_`` chooses by default: all but the first and the last."""
+    """List the layers that ``binarize_`` chooses by default: all but the first and the last."""
     return [
-        (name, each) for name, each in network.named_modules() if isinstance(each, (nn.Linear, nn.Conv2d))
+        (name, layer) for name, layer in network.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))
     ][1:-1]
 
 
 def brevitas_weights(network: nn.Module) -> Optimizer:
-    """brevitas: each chosen layer becomes one with binary weights of constant scale."""
+    """Give each chosen layer brevitas' binary weights of constant scale."""
     from brevitas.nn import QuantConv2d, QuantLinear
     from brevitas.quant import SignedBinaryWeightPerTensorConst
 
@@ -53,7 +53,7 @@ def brevitas_weights(network: nn.Module) -> Optimizer:
 
 
 def torchao_parq(network: nn.Module) -> Optimizer:
-    """torchao's PARQ: 1-bit weights, one scale per channel, around the same optimizer."""
+    """Make torchao's PARQ: 1-bit weights, one scale per channel, around the same optimizer."""
     from torchao.prototype.parq.optim import ProxPARQ, QuantOptimizer
     from torchao.prototype.parq.quant import LSBQuantizer
 

@@ -1,9 +1,9 @@
-"""What activations of 8 and 6 bits cost a packed network in accuracy.
+"""Measure the accuracy that activations of 8 and 6 bits cost a packed network.
 
     python benchmarks/activation_bits.py --data FOLDER
 
-Validation accuracy of every model of the zoo that has float inputs to its binary layers: as packed, with
-``activations="int8"`` and with ``activations="int6"``. Writes
+The script measures the validation accuracy of every model of the zoo whose binary layers have float inputs:
+as packed, with ``activations="int8"`` and with ``activations="int6"``. It writes
 ``docs/results/data/activation_bits.json`` and the table ``docs/results/activation_bits.md``.
 """
 
@@ -18,6 +18,7 @@ from _rounds import machine
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.trainer import evaluate_split
 
 RESULTS = Path("docs/results")
@@ -25,7 +26,7 @@ ACTIVATIONS = (None, "int8", "int6")
 
 
 def measure(model: str, data: str) -> dict[str, Any]:
-    """Accuracy and kernels of one model with each kind of activations."""
+    """Measure accuracy of one model with each kind of activations, and name its kernels."""
     found = {}
     for activations in ACTIVATIONS:
         network = pc.zoo.load(model, activations=activations)
@@ -38,7 +39,7 @@ def measure(model: str, data: str) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The results as a page."""
+    """Write the page of the results."""
     text = (
         f"{result['data']}, {result['images']:,} validation images; {result['machine']}. Models of the zoo "
         "with 1-bit weights, as packed and with the float inputs of their binary layers quantized on the "
@@ -46,14 +47,7 @@ def page(result: dict[str, Any]) -> str:
         f"layers both are the same). {100 / result['images']:.2g} points are one image. What the kernels "
         "gain: [products](kernels.md), [networks](models.md). Made by `benchmarks/activation_bits.py`."
     )
-    lines = [
-        "# Activations of fewer bits",
-        "",
-        text,
-        "",
-        "| model | activations | kernels | accuracy | against float32, points |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for model, found in result["models"].items():
         exact = found["float32"]["accuracy"]
         for activations, values in found.items():
@@ -61,12 +55,14 @@ def page(result: dict[str, Any]) -> str:
                 continue
             cost = "" if activations == "float32" else f"{100 * (values['accuracy'] - exact):+.2f}"
             kernels = ", ".join(f"`{kernel}`" for kernel in values["kernels"])
-            lines.append(f"| `{model}` | {activations} | {kernels} | {values['accuracy']:.2%} | {cost} |")
+            rows.append([f"`{model}`", activations, kernels, f"{values['accuracy']:.2%}", cost])
+    columns = ("model", "activations", "kernels", "accuracy", "against float32, points")
+    lines = ["# Activations of fewer bits", "", text, "", Table(columns, rows).markdown()]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True)
     data = parser.parse_args().data

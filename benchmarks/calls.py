@@ -1,10 +1,11 @@
-"""What a call of a kernel costs, apart from its work.
+"""Measure the cost of a kernel's call apart from its work.
 
     python benchmarks/calls.py
 
-The smallest product of each kernel, one row or pixel of 32 inputs and 16 outputs, on one thread: what takes
-the time are checks of arguments, the output's memory and the way into compiled code. Beside it torch's own.
-Writes ``docs/results/data/calls.json`` and the table ``docs/results/calls.md``.
+The script times the smallest product of each kernel, one row or pixel of 32 inputs and 16 outputs, on one
+thread, and PyTorch's own beside it. Nearly all of the time goes into checks of arguments, the memory of the
+output and the way into compiled code. The script writes ``docs/results/data/calls.json`` and the table
+``docs/results/calls.md``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from proxconnect import kernels
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds, pack_signs
 
 RESULTS = Path("docs/results")
@@ -27,7 +29,7 @@ BAR = 5.0  # microseconds
 
 
 def calls() -> dict[str, Run]:
-    """The smallest call of each kernel."""
+    """Return the smallest call of each kernel."""
     torch.manual_seed(0)
     x, weight = torch.randn(1, INPUTS), torch.randn(OUTPUTS, INPUTS)
     bits, signs = pack_signs(x), pack_signs(weight)
@@ -55,7 +57,7 @@ def calls() -> dict[str, Run]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The results as a page."""
+    """Write the page of the results."""
     text = (
         f"{result['machine']}, one thread; kernel set {result['kernels']}, PyTorch {result['torch']}; "
         f"medians of {result['rounds']} interleaved rounds with 95 % intervals. One row or pixel of {INPUTS} "
@@ -70,12 +72,13 @@ def page(result: dict[str, Any]) -> str:
         "",
         text,
         "",
-        "| call | us | 95 % interval |",
-        "| --- | --- | --- |",
-        *(
-            f"| {name} | {median:.2f} | {low:.2f} to {high:.2f} |"
-            for name, (median, low, high) in result["microseconds"].items()
-        ),
+        Table(
+            ("call", "us", "95 % interval"),
+            (
+                (name, f"{median:.2f}", f"{low:.2f} to {high:.2f}")
+                for name, (median, low, high) in result["microseconds"].items()
+            ),
+        ).markdown(),
         "",
         f"At most {BAR:g} us: {'not ' + ', '.join(slow) if slow else 'every kernel'}.",
     ]
@@ -83,7 +86,7 @@ def page(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure, and write the results."""
     torch.set_num_threads(1)
     times = rounds(calls())
     result = {

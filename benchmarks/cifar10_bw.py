@@ -18,6 +18,7 @@ from typing import Any
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.trainer import origin
 
 RUNS = Path("runs/cifar10")
@@ -31,13 +32,13 @@ COMMANDS = {
 
 
 def proxconnect(*arguments: str) -> str:
-    """Run one command; its progress is shown, its output returned."""
+    """Run one command, show its progress, and return its output."""
     command = [sys.executable, "-m", "proxconnect", *arguments]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def train(name: str, data: str) -> None:
-    """Train ``name``, or what is left of it."""
+    """Train ``name``, or finish its training."""
     folder = RUNS / name
     if (folder / "result.json").exists():
         return
@@ -49,7 +50,7 @@ def train(name: str, data: str) -> None:
 
 
 def row(name: str, data: str) -> dict[str, Any]:
-    """What the table says of one run; accuracies are shares of 1."""
+    """Collect the numbers of one run for the table; accuracies are shares of 1."""
     folder = RUNS / name
     result = json.loads((folder / "result.json").read_text())
     test = json.loads(proxconnect("eval", str(folder / "model.safetensors"), "--data", data, "--json"))
@@ -69,16 +70,19 @@ def row(name: str, data: str) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
-    lines = [
-        "| method | epochs | validation: trained | packed | test: packed | file, bytes | smaller |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for each in rows:
-        shares = " | ".join(f"{each[key]:.2%}" for key in ("val_trained", "val_packed", "test_packed"))
-        size = f"{each['bytes']:,} | {each['ratio']:.1f}x"
-        lines.append(f"| `{each['method']}` | {each['epochs']} | {shares} | {size} |")
-    return "\n".join(lines)
+    """Write the rows in Markdown."""
+    columns = ("method", "epochs", "validation: trained", "packed", "test: packed", "file, bytes", "smaller")
+    cells = (
+        (
+            f"`{run['method']}`",
+            str(run["epochs"]),
+            *(f"{run[key]:.2%}" for key in ("val_trained", "val_packed", "test_packed")),
+            f"{run['bytes']:,}",
+            f"{run['ratio']:.1f}x",
+        )
+        for run in rows
+    )
+    return Table(columns, cells).markdown()
 
 
 def main() -> None:
@@ -87,8 +91,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="folder with train.parquet and test.parquet")
-    parser.add_argument("--data-name", default="CIFAR-10", help="what the results call the data")
-    parser.add_argument("--report", action="store_true", help="train nothing, report on what is finished")
+    parser.add_argument("--data-name", default="CIFAR-10", help="name of the data in the results")
+    parser.add_argument("--report", action="store_true", help="train nothing, report on the finished runs")
     arguments = parser.parse_args()
     if not arguments.report:
         for name in COMMANDS:

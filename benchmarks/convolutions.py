@@ -1,14 +1,13 @@
-"""3x3 convolutions with 1-bit weights, beside those of others and beside what the processor can do at most.
+"""Time 3x3 convolutions with 1-bit weights beside other libraries and beside the peak of the processor.
 
     python benchmarks/convolutions.py [--larq PYTHON]
 
-Every round runs ours, each peer and the ceilings, warm, one after the other; ratios are taken round by
+Every round runs our kernels, each peer and the ceilings, warm, one after the other; ratios are taken round by
 round. The ceilings are those of the instructions of AVX-512 in ``ceilings.cpp``, on as many cores at once as
-there are threads. OpenVINO's
-convolution is timed in a chain, where its layers hand bits to each other. larq-compute-engine runs in a
-process of its own, by the Python that ``--larq`` names, of an environment made by ``pip install
-tensorflow==2.16.2 tf_keras==2.16.0 larq larq-compute-engine==0.16.0 "numpy<2"``. Libraries that are not
-installed are skipped by name. Writes ``docs/results/data/convolutions.json`` and
+there are threads. OpenVINO's convolution is timed in a chain, whose layers pass bits to each other.
+larq-compute-engine runs in a process of its own, with the Python that ``--larq`` names, of an environment of
+``pip install tensorflow==2.16.2 tf_keras==2.16.0 larq larq-compute-engine==0.16.0 "numpy<2"``. Libraries
+that are not installed are skipped by name. The script writes ``docs/results/data/convolutions.json`` and
 ``docs/results/convolutions.md``.
 """
 
@@ -54,7 +53,7 @@ SUBJECT = Subject(
 
 
 def ours(x: Tensor, weight: Tensor) -> dict[str, Run]:
-    """Bits to bits, and float32 to float32 from either layout of the input."""
+    """Return our convolutions: bits to bits, and float32 to float32 from either layout of the input."""
     n = len(weight)
     bits = kernels.pack_pixels(x)
     panels = kernels.ConvPanels(kernels.pack_signs(weight.flatten(1)), tuple(weight.shape))  # type: ignore[arg-type]
@@ -97,7 +96,7 @@ def measure(threads: int, peers: list[Peer], of: dict[str, Ceiling], count: int,
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--larq", metavar="PYTHON", help=f"that of an environment with {LARQ}")
+    parser.add_argument("--larq", metavar="PYTHON", help=f"the Python of an environment with {LARQ}")
     arguments = parser.parse_args()
     found, skipped = versions(LIBRARIES)
     of, measured = ceilings("carry_save", "dot", "look_up"), Measured()

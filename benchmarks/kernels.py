@@ -1,15 +1,17 @@
-"""Products with 1-bit weights, beside torch's own and beside what the processor can do at most.
+"""Time products with 1-bit weights beside other libraries and beside the peak of the processor.
 
     python benchmarks/kernels.py [--ggml FOLDER] [--bitnet FOLDER]
 
-Every round runs ours, each peer and each ceiling, warm, one after the other, so that whatever else the
-machine does meets them all alike; ratios are taken round by round. The floor is the larger of operations
-over the rate of the instructions and bytes of the weight over the bandwidth that reads it, both of as many
-cores at once as there are threads, as ``ceilings.cpp`` has them. ggml is taken from the folder that
-``--ggml`` names, which has ``libggml-cpu.so``: that of ``pip install llama-cpp-python`` is
-``llama_cpp/lib`` among the packages; bitnet.cpp, of which no package is published, from the clone of
-``github.com/microsoft/BitNet`` that ``--bitnet`` names. Libraries that are not there are skipped by name.
-Writes ``docs/results/data/kernels.json`` and the table ``docs/results/kernels.md``.
+Every round runs our kernels, each peer and each ceiling, warm, one after the other, so that other work of the
+machine slows all of them alike; ratios are taken round by round. The floor is the larger of two times: the
+operations over the rate of the instructions, and the bytes of the weight over the bandwidth of its memory.
+``ceilings.cpp`` measures both, on as many cores at once as there are threads.
+
+ggml is taken from the folder that ``--ggml`` names, which has ``libggml-cpu.so``; after ``pip install
+llama-cpp-python`` it is ``llama_cpp/lib`` among the packages. bitnet.cpp, which has no published package, is
+taken from the clone of ``github.com/microsoft/BitNet`` that ``--bitnet`` names. Libraries that are not there
+are skipped by name. The script writes ``docs/results/data/kernels.json`` and the table
+``docs/results/kernels.md``.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ SUBJECT = Subject(
 
 
 def ours(x: Tensor, weight: Tensor) -> dict[str, Run]:
-    """From bits or float32, to float32 or bits."""
+    """Return our products: from bits or float32, to float32 or bits."""
     n, k = weight.shape
     scale, bias = torch.rand(n), torch.randn(n)
     bits, panels = kernels.pack_signs(x), kernels.Panels(kernels.pack_signs(weight), k)
@@ -98,7 +100,7 @@ def measure(threads: int, peers: list[Peer], of: dict[str, Ceiling], count: int,
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--ggml", metavar="FOLDER", help="that of libggml-cpu.so")
+    parser.add_argument("--ggml", metavar="FOLDER", help="folder of libggml-cpu.so")
     parser.add_argument("--bitnet", metavar="FOLDER", help="clone of bitnet.cpp")
     arguments = parser.parse_args()
     found, skipped = versions(LIBRARIES)

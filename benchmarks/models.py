@@ -1,11 +1,11 @@
-"""Latency of whole packed networks, beside the same networks unpacked and in torch's float32.
+"""Time whole packed networks beside the same networks unpacked and in PyTorch's float32.
 
     python benchmarks/models.py
 
-One image at a time. Every round runs the packed network on its kernels, the same file with
-``kernels="reference"``, which unpacks each weight when it is used, and the network that was never binarized,
-one after the other; ratios are taken round by round. The weights are random: they do not change what is
-computed. Writes ``docs/results/data/models.json`` and the table ``docs/results/models.md``.
+Networks run on one image at a time. Every round runs the packed network on its kernels, the same file with
+``kernels="reference"``, which unpacks each weight at each use, and the network that was never binarized, one
+after the other; ratios are taken round by round. The weights are random, since they do not change the amount
+of work. The script writes ``docs/results/data/models.json`` and the table ``docs/results/models.md``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.engine import active_kernels
 from proxconnect.models import create_model
 
@@ -30,7 +31,7 @@ BI_REAL = {"block": "bireal", "nonlinearity": "rprelu"}
 
 
 class Case(NamedTuple):
-    """A network and how it is packed; ``options`` are the model's own."""
+    """A network, its setting and its activations; ``options`` are options of the model."""
 
     model: str
     image_size: int
@@ -57,7 +58,7 @@ CASES = (
 
 
 def contenders(case: Case) -> dict[str, Run]:
-    """What is measured, ours first."""
+    """Return the runs to measure, the packed network first."""
     torch.manual_seed(0)
     size = case.image_size
     plain = create_model(case.model, classes=case.classes, image_size=size, **case.options).eval()
@@ -90,18 +91,18 @@ def measure(case: Case, threads: int, count: int) -> dict[str, Any]:
         },
         "faster_than": {peer: ratio(times[peer], times["packed"]) for peer in times if peer != "packed"},
     }
-    print(as_line(row), flush=True)
+    print(*cells(row), sep="  ", flush=True)
     return row
 
 
-def as_line(row: dict[str, Any]) -> str:
+def cells(row: dict[str, Any]) -> list[str]:
     medians = (f"{middle:.2f}" for middle, _, _ in row["milliseconds"].values())
     ratios = (f"{low:.2f} to {high:.2f}" for _, low, high in row["faster_than"].values())
-    cells = row["model"], row["packed_as"], str(row["image"]), str(row["threads"]), *medians, *ratios
-    return f"| {' | '.join(cells)} |"
+    return [row["model"], row["packed_as"], str(row["image"]), str(row["threads"]), *medians, *ratios]
 
 
-def table(result: dict[str, Any]) -> str:
+def page(result: dict[str, Any]) -> str:
+    """Write the page of the results."""
     first = result["rows"][0]
     head = ["network", "packed as", "image", "threads", *(f"{name}, ms" for name in first["milliseconds"])]
     head += [f"x {peer}" for peer in first["faster_than"]]
@@ -115,9 +116,7 @@ def table(result: dict[str, Any]) -> str:
         "memory format. First and last layer stay float32; in `bwa` the ResNets have Bi-Real blocks and "
         "RPReLU, in torch float32 too. Made by `benchmarks/models.py`.",
         "",
-        f"| {' | '.join(head)} |",
-        f"|{' --- |' * len(head)}",
-        *map(as_line, result["rows"]),
+        Table(head, map(cells, result["rows"])).markdown(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -140,7 +139,7 @@ def main() -> None:
     with written_whole(RESULTS / "data" / "models.json") as file:
         file.write_text(json.dumps(result, indent=1) + "\n")
     with written_whole(RESULTS / "models.md") as file:
-        file.write_text(table(result))
+        file.write_text(page(result))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What the statistics of BatchNorm do to a hardened network.
+"""Measure the accuracy of a hardened network with different statistics of BatchNorm.
 
     python benchmarks/recalibration.py --data FOLDER RUN [RUN ...]
 
-Each RUN is a folder that `proxconnect train` has left, without --recalibrate. Validation accuracy as trained,
-and hardened with three kinds of statistics: those of training, those of 100 batches of training images
-augmented as in training, which --recalibrate takes, and those of as many plain ones. Writes
-``docs/results/data/recalibration.json`` and the table ``docs/results/recalibration.md``.
+Each RUN is the folder of a run of `proxconnect train` without --recalibrate. The script measures validation
+accuracy as trained, and hardened with three kinds of statistics: those of training, those of 100 batches of
+training images augmented as in training (as --recalibrate takes them), and those of as many plain batches. It
+writes ``docs/results/data/recalibration.json`` and the table ``docs/results/recalibration.md``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import nn
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.data import Batches, ImageData, load_data
 from proxconnect.errors import ProxConnectError
 from proxconnect.trainer import evaluate, read_checkpoint
@@ -32,7 +33,7 @@ STATISTICS = ("of training", "augmented images", "plain images")
 
 
 def accuracies(run: Path, data: ImageData) -> dict[str, float]:
-    """Of one run: as trained, and hardened with each kind of statistics."""
+    """Measure the accuracies of one run: as trained, and hardened with each kind of statistics."""
     checkpoint = read_checkpoint(run)
     if checkpoint.config.recalibrate:
         raise ProxConnectError(
@@ -56,12 +57,12 @@ def accuracies(run: Path, data: ImageData) -> dict[str, float]:
 
 
 def accuracy(model: nn.Module, data: ImageData) -> float:
-    """On validation images."""
+    """Measure the accuracy of a model on validation images."""
     return evaluate(model, Batches(data.val, 250, mean=data.mean, std=data.std)).accuracy
 
 
 def page(result: dict[str, Any]) -> str:
-    """The results as a page."""
+    """Write the page of the results."""
     lines = [
         "# BatchNorm of hardened networks",
         "",
@@ -69,18 +70,19 @@ def page(result: dict[str, Any]) -> str:
         "(protocol.md), seed 0, hardened, with BatchNorm's statistics as training left them or taken of "
         f"{BATCHES} batches of training images. Made by `benchmarks/recalibration.py`.",
         "",
-        f"| run | as trained | {' | '.join(STATISTICS)} |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| `{run}` | {' | '.join(f'{value:.2%}' for value in found.values())} |"
-            for run, found in result["runs"].items()
-        ),
+        Table(
+            ("run", "as trained", *STATISTICS),
+            (
+                [f"`{run}`", *(f"{value:.2%}" for value in found.values())]
+                for run, found in result["runs"].items()
+            ),
+        ).markdown(),
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")

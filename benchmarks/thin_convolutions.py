@@ -1,10 +1,11 @@
-"""Where kernels of convolutions repay: depthwise, grouped and thin ones beside PyTorch itself.
+"""Time depthwise, grouped and thin convolutions on our kernels beside PyTorch.
 
     python benchmarks/thin_convolutions.py
 
-One image on one thread; the processor's time, the least of some rounds, so that a busy machine does little
-harm. ``engine/_kernel_choice.py`` leaves a convolution unpacked by what this table shows. ``torch`` is
-the convolution in float32 without binarization, ``unpacked`` that with the weight unpacked in each call.
+The script times one image on one thread by processor time, and takes the least of some rounds, so that other
+work of the machine does little harm. ``engine/_kernel_choice.py`` chooses kernels by this table. ``torch`` is
+the convolution in float32 without binarization, ``unpacked`` the convolution that unpacks its weight in each
+call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 import proxconnect as pc
+from proxconnect.base.table import Table
 from proxconnect.engine import PackedLayer
 from proxconnect.engine._layer_geometry import use_of_layer
 from proxconnect.engine._packed_forward import LayerProduct
@@ -32,7 +34,7 @@ SHAPES = [
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """The least processor time of a call."""
+    """Measure the least processor time of a call, in milliseconds."""
     least = float("inf")
     for _ in range(ROUNDS):
         calls, start = 0, time.thread_time()
@@ -45,7 +47,7 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 @torch.inference_mode()
 def measured(inputs: int, outputs: int, groups: int, kernel: int, size: int) -> dict[str, float]:
-    """The time of each way of computing a convolution."""
+    """Measure the time of each way to compute a convolution."""
     conv = nn.Conv2d(inputs * groups, outputs * groups, kernel, padding=kernel // 2, groups=groups)
     x = torch.randn(1, inputs * groups, size, size)
     times = {"torch": milliseconds(lambda: conv(x))}
@@ -63,11 +65,12 @@ def measured(inputs: int, outputs: int, groups: int, kernel: int, size: int) -> 
 def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    print("in out groups kernel size |" + "".join(f"{n:>10}" for n in ("torch", "unpacked", "w1a32", "w1a8")))
+    columns = ("in", "out", "groups", "kernel", "size", "torch", "unpacked", "w1a32", "w1a8")
+    rows = []
     for shape in SHAPES:
-        times = measured(*shape)
-        row = "{:2d} {:3d} {:6d} {:6d} {:4d} |".format(*shape)
-        print(row + "".join(f"{value:10.4f}" for value in times.values()), flush=True)
+        rows.append([*map(str, shape), *(f"{value:.4f}" for value in measured(*shape).values())])
+        print(*rows[-1], sep="  ", flush=True)
+    print(Table(columns, rows, numbers=columns))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What binarization adds to a training step, beside full precision and other libraries.
+"""Measure the time and memory that binarization adds to a training step, beside other libraries.
 
     python benchmarks/training_overhead.py [--peer brevitas|torchao] [--compile]
 
@@ -10,8 +10,9 @@ keeps for the backward pass beyond full precision, also in units of what is bina
 binary activations, the inputs of their layers. ResNet-20 with binary activations has Bi-Real blocks and
 RPReLU, in full precision too.
 
-Writes ``docs/results/data/training_overhead.json`` part by part and ``docs/results/training_overhead.md``
-from it, and says which bars are met. Parts that are there already are kept unless ``--again``.
+The script writes ``docs/results/data/training_overhead.json`` part by part and
+``docs/results/training_overhead.md`` from it, and prints the bars that are met. Parts that are there already
+are kept unless ``--again`` is given.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch.nn import functional
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.layers import activation_quantizers, binarized_weights
 from proxconnect.models import create_model
 from proxconnect.trainer import origin
@@ -86,7 +88,7 @@ class Step:
         self.forward = torch.compile(self.network) if compiled else self.network
 
     def __call__(self) -> float:
-        """Seconds of one step."""
+        """Measure the seconds of one step."""
         start = time.perf_counter()
         self.optimizer.zero_grad()
         functional.cross_entropy(self.forward(self.images), self.labels).backward()
@@ -96,7 +98,7 @@ class Step:
         return time.perf_counter() - start
 
     def saved_bytes(self) -> int:
-        """What autograd keeps from forward to backward of the network as it is, its own tensors aside."""
+        """Count the bytes that autograd keeps from forward to backward, without the network's own tensors."""
         tensors = (*self.network.parameters(), *self.network.buffers())
         own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
         kept: dict[int, int] = {}
@@ -113,9 +115,10 @@ class Step:
         return sum(kept.values())
 
     def binarized_bytes(self) -> int:
-        """Bytes of the weights that are binarized, with their scales, and of the inputs that are."""
-        found = list(binarized_weights(self.network))
-        total = sum(each.latent.nbytes + each.quantizer.exact_scale(each.latent).nbytes for each in found)
+        """Count the bytes of the binarized weights with their scales, and of the binarized inputs."""
+        total = 0
+        for weight in binarized_weights(self.network):
+            total += weight.latent.nbytes + weight.quantizer.exact_scale(weight.latent).nbytes
 
         def add(quantizer: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
             nonlocal total
@@ -130,7 +133,7 @@ class Step:
 
 
 def networks(model: str, setting: str, names: list[str], compiled: bool, peer: str | None) -> dict[str, Step]:
-    """Full precision, the methods, and the peer's counterparts."""
+    """Make the steps of full precision, of the methods, and of the peer's counterparts."""
     steps = {name: Step(model, setting, None, compiled) for name in ("fp", CONTROL)}
     steps |= {name: Step(model, setting, name, compiled) for name in names}
     for name, make in (PEERS[peer] if peer else {}).items():
@@ -142,14 +145,14 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, Any]]:
     """Time every step once per round, in an order that changes, and compare within rounds."""
     full = steps["fp"].saved_bytes()
     extra = {name: step.saved_bytes() - full for name, step in steps.items()}
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[str, list[float]] = {name: [] for name in steps}
     order = list(steps)
     shuffle = random.Random(0).shuffle
     for _ in range(WARM_UP + rounds):
         shuffle(order)
         for name in order:
-            taken[name].append(steps[name]())
-    seconds = {name: times[WARM_UP:] for name, times in taken.items()}
+            times[name].append(steps[name]())
+    seconds = {name: measured[WARM_UP:] for name, measured in times.items()}
     references = [(a + b) / 2 for a, b in zip(seconds["fp"], seconds[CONTROL], strict=True)]
     report = {}
     for name, step in steps.items():
@@ -166,37 +169,35 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def interval_of_median(ratios: list[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the median."""
+    """Compute the 95 % bootstrap interval of the median."""
     drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
     low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
     return float(low), float(high)
 
 
 def title(part: dict[str, Any]) -> str:
-    """What a part compares."""
+    """Name the comparison of a part."""
     words = [f"{part['model']}, {part['setting']}"]
     words += ["compiled"] * part["compiled"] + [f"beside {part['peer']}"] * bool(part["peer"])
     return ", ".join(words)
 
 
 def table(part: dict[str, Any]) -> str:
-    """One part in Markdown, a row per network."""
-    lines = [
-        "| network | step, ms | over full precision | 95 % interval | extra memory |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    """Write one part in Markdown, with a row for each network."""
+    rows = []
     for name, row in part["networks"].items():
         low, high = row["interval"]
         extra = f"{row['extra_bytes'] / 1e6:.1f} MB"
         if row["extra_tensors"] is not None:
             extra += f", {row['extra_tensors']:.2f} x"
-        ratio = f"{row['ratio']:.3f} | {low:.3f} to {high:.3f}"
-        lines.append(f"| `{name}` | {1e3 * row['seconds']:.0f} | {ratio} | {extra} |")
-    return "\n".join(lines)
+        times = f"{1e3 * row['seconds']:.0f}", f"{row['ratio']:.3f}", f"{low:.3f} to {high:.3f}"
+        rows.append([f"`{name}`", *times, extra])
+    columns = ("network", "step, ms", "over full precision", "95 % interval", "extra memory")
+    return Table(columns, rows).markdown()
 
 
 def verdicts(part: dict[str, Any]) -> list[str]:
-    """Which bars a part meets, as sentences."""
+    """Write, in sentences, the bars that a part meets."""
     bar = BARS[part["model"], part["setting"]]
     ours = {name: row for name, row in part["networks"].items() if row["extra_tensors"] is not None}
     slow = [name for name, row in ours.items() if row["interval"][1] > bar]
@@ -227,7 +228,7 @@ def _quoted(names: list[str]) -> str:
 
 
 def page(report: dict[str, Any]) -> str:
-    """The results as a page."""
+    """Write the page of the results."""
     found = next(iter(report["parts"].values()))["machine"]
     text = [
         "# What binarization adds to a training step",
@@ -244,7 +245,7 @@ def page(report: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure what is missing and report."""
+    """Measure the missing parts, and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -257,7 +258,7 @@ def main() -> None:
     parser.add_argument(
         "--peer", choices=list(PEERS), help="another library's counterparts in the same rounds"
     )
-    parser.add_argument("--again", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--again", action="store_true", help="measure again the parts that are there already")
     arguments = parser.parse_args()
     report = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"parts": {}}
     for model in arguments.model or list(MODELS):

@@ -1,11 +1,11 @@
-"""How long a training step takes in each precision and memory layout, and the data's share of it.
+"""Time a training step in each precision and memory layout, and the part of the data in it.
 
     python benchmarks/training_speed.py --data FOLDER [--threads 1]
 
 A step is forward, backward, optimizer and schedule of ResNet-20 with 128 images. All forms of a network run
 in one process, one step each per round. The data's share is the time to choose, augment and normalise a
-batch over the whole step's in the fastest form. Writes ``docs/results/data/training_speed.json`` and
-``docs/results/training_speed.md``.
+batch over the time of the whole step in the fastest form. The script writes
+``docs/results/data/training_speed.json`` and ``docs/results/training_speed.md``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.nn import functional
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.data import Batches, load_data
 from proxconnect.models import create_model
 from proxconnect.trainer.precision import computing_in
@@ -74,7 +75,7 @@ class Step:
 
 
 def endless(batches: Batches) -> Iterator[tuple[float, Any]]:
-    """Full batches, each with the seconds that it took to make."""
+    """Yield full batches, each with the seconds in which it was made."""
     epoch = 0
     while True:
         batches.set_epoch(epoch)
@@ -87,7 +88,7 @@ def endless(batches: Batches) -> Iterator[tuple[float, Any]]:
 
 
 def measured(setting: str, data: str, size: int, rounds: int) -> dict[str, Any]:
-    """Seconds of a step in each form, and of a batch."""
+    """Measure the seconds of a step in each form, and of a batch."""
     found = load_data(data, image_size=size)
     batches = endless(
         Batches(
@@ -125,26 +126,33 @@ def measured(setting: str, data: str, size: int, rounds: int) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The results as a page."""
-    where = f"{result['threads']} thread(s), {result['machine']}, PyTorch {result['torch']}"
+    """Write the page of the results."""
+    setup = f"{result['threads']} thread(s), {result['machine']}, PyTorch {result['torch']}"
+    rows = []
+    for row in result["rows"]:
+        for form, (milliseconds, _, _) in row["milliseconds"].items():
+            middle, low, high = row["faster_than_plain"][form]
+            rows.append(
+                [
+                    f"`{row['setting']}`",
+                    f"{row['size']}x{row['size']}",
+                    form,
+                    f"{milliseconds:.0f}",
+                    f"{middle:.2f}",
+                    f"{low:.2f} to {high:.2f}",
+                ]
+            )
+    columns = ("setting", "images", "form", "ms a step", "times as fast", "95 % interval")
     lines = [
         "# How long a training step takes",
         "",
-        f"ResNet-20, 128 images, {where}; medians of {result['rounds']} interleaved rounds, ratios to "
+        f"ResNet-20, 128 images, {setup}; medians of {result['rounds']} interleaved rounds, ratios to "
         f"*{PLAIN}* with 95 % intervals. Compiled steps are rounded otherwise; in `bwa`, products of 1-bit "
         "activations stay float32. Whether bfloat16 is faster depends on the processor: `proxconnect train "
         "--precision auto` times it. Made by `benchmarks/training_speed.py`.",
         "",
-        "| setting | images | form | ms a step | times as fast | 95 % interval |",
-        "| --- | --- | --- | --- | --- | --- |",
+        Table(columns, rows).markdown(),
     ]
-    for row in result["rows"]:
-        for form, (milliseconds, _, _) in row["milliseconds"].items():
-            middle, low, high = row["faster_than_plain"][form]
-            lines.append(
-                f"| `{row['setting']}` | {row['size']}x{row['size']} | {form} | {milliseconds:.0f} | "
-                f"{middle:.2f} | {low:.2f} to {high:.2f} |"
-            )
     shares = [row["data_share"] for row in result["rows"]]
     least, most = (100 * bound(share[0] for share in shares) for bound in (min, max))
     within = "within" if all(high <= DATA_BAR for _, _, high in shares) else "not within"

@@ -1,7 +1,7 @@
 """The whole journey in one file: train, binarize, harden, pack, reload, predict.
 
-Data: scikit-learn's handwritten digits (real scans, 8 x 8 pixels), which come with the dependency.
-Run it with ``make demo``; results go to the folder ``demo_out``.
+The data are scikit-learn's handwritten digits (real scans of 8 x 8 pixels), which come with the library. Run
+the file with ``make demo``; results go to the folder ``demo_out``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ console = Console(highlight=False)
 
 
 def main() -> int:
-    """Run the journey; 0 if the reloaded network answers as the hardened one."""
+    """Run the journey; return 0 if the reloaded network answers as the hardened one, else 1."""
     OUT.mkdir(exist_ok=True)
     data = load_data("digits")
     statistics = {"mean": data.mean, "std": data.std}
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def network(classes: int) -> nn.Sequential:
-    """A plain PyTorch model; nothing in it knows of 1-bit weights."""
+    """Make a plain PyTorch model, which knows nothing of 1-bit weights."""
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()),
         *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
@@ -111,7 +111,7 @@ def train(
     title: str,
     after_step: Callable[[], None] | None = None,
 ) -> None:
-    """Plain PyTorch training."""
+    """Train a model in plain PyTorch."""
     optimizer = torch.optim.Adam(groups)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(batches))
     model.train()
@@ -132,14 +132,14 @@ def train(
 
 @torch.no_grad()
 def quantized(model: nn.Module) -> Tensor:
-    """``F(w*/s)`` of all binarized layers."""
-    latents = [(found.latent, found.quantizer) for found in binarized_weights(model)]
+    """Return ``F(w*/s)`` of all binarized layers."""
+    latents = [(weight.latent, weight.quantizer) for weight in binarized_weights(model)]
     return torch.cat([q.pair(q.normalized(latent), q.mu).flatten() for latent, q in latents])
 
 
 @torch.inference_mode()
 def report_equality(hardened: nn.Module, path: Path, inputs: list[Tensor]) -> int:
-    """Compare the reloaded network with the hardened one; 0 if they agree as promised."""
+    """Compare the reloaded network with the hardened one; return 0 if they agree as promised, else 1."""
     expected = torch.cat([hardened(images) for images in inputs])
     reference = torch.cat([pc.load(path, kernels="reference")(images) for images in inputs])
     fast = torch.cat([pc.load(path)(images) for images in inputs])
@@ -155,7 +155,7 @@ def report_equality(hardened: nn.Module, path: Path, inputs: list[Tensor]) -> in
 
 
 def picture(packed: nn.Module, scans: Tensor, inputs: Tensor, labels: Tensor, latents: list[Tensor]) -> None:
-    """Draw what the packed network says of some digits, and how the weights moved onto two points."""
+    """Draw the packed network's answers for some digits, and the movement of the weights onto two points."""
     with torch.inference_mode():
         answers = packed(inputs).argmax(1)
     figure = pyplot.figure(figsize=(11, 4.2), layout="constrained")

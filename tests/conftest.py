@@ -14,5 +14,5 @@ settings.load_profile("same")
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Gives every test the same random tensors, whatever ran before it."""
+    """Give every test the same random tensors, independent of the tests before it."""
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Write the reference of the maps, ``docs/maps``: a page with a section and a figure for each.
+"""Write the reference of the maps, ``docs/maps``: a page with a section and a figure for each map.
 
 python tools/map_page.py
 """
@@ -22,7 +22,7 @@ Rows = dict[str, q.ElementwiseMap]
 
 @dataclass(frozen=True)
 class Section:
-    """A map as the page shows it: a row of the figure for each quantization set or parameter."""
+    """A section of the page: a map, with a row of the figure for each quantization set or parameter."""
 
     title: str
     code: str
@@ -35,7 +35,7 @@ class Section:
 
 
 def on_both_sets(make: Callable[..., q.ElementwiseMap]) -> Rows:
-    """The map for two and for three levels."""
+    """Make the map for two and for three levels."""
     return {"on {-1, 1}": make((-1, 1)), "on {-1, 0, 1}": make((-1, 0, 1))}
 
 
@@ -79,7 +79,7 @@ regulariser `r = R - z^2/2`, of which `P` is the proximal map. Thin lines stand 
 
 
 def section(shown: Section) -> str:
-    """The section of one map, in Markdown."""
+    """Write the section of one map, in Markdown."""
     first = next(iter(shown.rows.values()))
     lines = [
         f"## {shown.title}",
@@ -106,20 +106,20 @@ def section(shown: Section) -> str:
     return "\n".join([*lines, ""])
 
 
-def stated(what: str, by_row: dict[str, str]) -> list[str]:
-    """One line for all rows where they say the same, else one for each."""
+def stated(title: str, by_row: dict[str, str]) -> list[str]:
+    """Write one line for all rows if their texts are equal, else one line for each row."""
     if len(set(by_row.values())) == 1:
-        return [f"- {what}: {next(iter(by_row.values()))}"]
-    return [f"- {what} {label}: {text}" for label, text in by_row.items()]
+        return [f"- {title}: {next(iter(by_row.values()))}"]
+    return [f"- {title} {label}: {text}" for label, text in by_row.items()]
 
 
 def argmin(map_: q.ElementwiseMap) -> str:
-    """What the map minimises."""
+    """Write the function that the map minimises."""
     return f"`{map_.argmin}`" if map_.argmin else "nothing: it is not monotone"
 
 
 def limits(map_: q.ElementwiseMap) -> str:
-    """What the map tends to at either end of the range of mu."""
+    """Write the limits of the map at both ends of the range of mu."""
     if not map_.limits:
         return "mu is ignored"
     low, high = map_.limits
@@ -127,7 +127,7 @@ def limits(map_: q.ElementwiseMap) -> str:
 
 
 def shape(pieces: tuple[q.Piece, ...]) -> str:
-    """Where a map is flat, rises, falls and jumps."""
+    """Describe the intervals on which a map is flat, rises and falls, and its jumps."""
     words = [f"{piece.trend} on ({number(piece.start)}, {number(piece.end)})" for piece in pieces]
     jumps = [number(a.end) for a, b in pairwise(pieces) if a.end_value != b.start_value]
     return ", ".join(words) + (f"; jumps at {', '.join(jumps)}" if jumps else "")
@@ -138,7 +138,7 @@ def number(value: float) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """Write the whole page."""
     return "\n".join([INTRODUCTION, *map(section, SECTIONS)])
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import proxconnect as pc
+from proxconnect.base.table import Table
 from proxconnect.quantizers import CATALOGUE, slope_of
 from proxconnect.theory.criterion.overview import backward_in_words, in_words, overview
 from proxconnect.theory.figures.plots import draw_pair
@@ -19,7 +20,7 @@ SHARPNESSES = {"reste": (1.0, 2.0, 3.0), "reste+": (1.0, 2.0, 3.0)}
 
 
 def page(name: str) -> str:
-    """The page of one method, in Markdown."""
+    """Write the page of one method, in Markdown."""
     pair, entry = pc.method(name), CATALOGUE[name]
     verdict = pc.check(pair)
     lines = [
@@ -47,13 +48,13 @@ def page(name: str) -> str:
 
 
 def describe_backward(pair: pc.ForwardBackward) -> str:
-    """The backward quantizer in words."""
+    """Describe the backward quantizer in words."""
     own = pair.backward == slope_of(pair.forward)
     return backward_in_words(pair) + (" (its own slope)" if own else "")
 
 
 def index() -> str:
-    """The table of all methods."""
+    """Write the page with the table of all methods."""
     lines = [
         "# Methods",
         "",
@@ -61,22 +62,22 @@ def index() -> str:
         "What the quantizers are by themselves: [maps](../maps/README.md). In the figures, thin lines join",
         "the sides of a jump; r is thin in the gaps of F's range, where it may be anything up to infinity.",
         "",
-        "| method | forward | backward | verdict at mu = 1 | source |",
-        "| --- | --- | --- | --- | --- |",
     ]
-    for row in overview():
-        cells = (f"[`{row.name}`]({row.name}.md)", row.forward, row.backward, row.verdict, row.source)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    rows = (
+        (f"[`{row.name}`]({row.name}.md)", row.forward, row.backward, row.verdict, row.source)
+        for row in overview()
+    )
+    table = Table(("method", "forward", "backward", "verdict at mu = 1", "source"), rows)
+    return "\n".join([*lines, table.markdown(), ""])
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file name."""
+    """Write all pages, by file name."""
     return {"README.md": index(), **{f"{name}.md": page(name) for name in CATALOGUE}}
 
 
 def main() -> None:
-    """Write pages and figures."""
+    """Write the pages and figures."""
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text)

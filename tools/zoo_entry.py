@@ -3,9 +3,9 @@
     python tools/zoo_entry.py resnet20-cifar10-bw RUN --data FOLDER --data-name "CIFAR-10 (JPEG copy)" \
         --protocol "15 epochs in full precision, 5 of fine-tuning" --recipe "recipes/reduced.toml, cell NAME"
 
-Evaluates the run's packed file on the test split of the data and writes ``<name>.safetensors`` and
-``<name>.json`` to ``src/proxconnect/zoo``. The card's commit is that of the run's result; a run that recorded
-none needs ``--commit``. Neither that commit nor the tool's own may have uncommitted changes.
+The tool evaluates the packed file of the run on the test split of the data, and writes ``<name>.safetensors``
+and ``<name>.json`` to ``src/proxconnect/zoo``. The card has the commit of the run's result; a run without a
+recorded commit needs ``--commit``. Neither this commit nor that of the tool may have uncommitted changes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
+from proxconnect.experiments.grid import label_of
 from proxconnect.trainer import evaluate_split, origin
 
 ZOO = Path(__file__).parents[1] / "src" / "proxconnect" / "zoo"
@@ -38,18 +39,18 @@ def entry(
     """Write the two files of the model ``name`` to the folder ``zoo``.
 
     Args:
-        name: what ``pc.zoo.load`` will call the model.
+        name: name of the model for ``pc.zoo.load``.
         run: folder of a finished run.
         data: folder with the test split.
-        data_name: what the card calls the data.
-        protocol: how it was trained.
-        recipe: what trains it.
-        commit: of the code that trained it; None takes that which the run recorded.
-        measured: commit and machine that evaluate it now, as ``proxconnect.trainer.origin()`` gives them.
-        zoo: the folder.
+        data_name: name of the data on the card.
+        protocol: the training in one sentence.
+        recipe: the grid file and cell, or the command, that trains the model.
+        commit: commit of the code that trained the model; None takes the commit that the run recorded.
+        measured: commit and machine of this evaluation, as ``proxconnect.trainer.origin()`` returns them.
+        zoo: the folder of the zoo.
 
     Raises:
-        ProxConnectError: a commit is not known, or was not what the code was: the tree had changes.
+        ProxConnectError: a commit is unknown, or the code had changes that are not committed.
     """
     result = json.loads((run / "result.json").read_text())
     packed = run / "model.safetensors"
@@ -59,17 +60,17 @@ def entry(
         raise pc.ProxConnectError(f"{run} did not record its commit; pass --commit")
     if measured["commit"] is None:
         raise pc.ProxConnectError("the commit of this code is unknown; run the tool in a git checkout")
-    for what, found in (("the run was trained", commit), ("this tool runs", measured["commit"])):
-        if found.endswith("-dirty"):
+    for action, revision in (("the run was trained", commit), ("this tool runs", measured["commit"])):
+        if revision.endswith("-dirty"):
             raise pc.ProxConnectError(
-                f"{what} with changes that no commit holds ({found}), so nobody could repeat it; "
+                f"{action} with changes that no commit holds ({revision}), so nobody could repeat it; "
                 "commit them and start again"
             )
     found = evaluate_split(network, data)
     card = pc.zoo.Card(
         model=result["config"]["model"],
         setting=result["config"]["setting"],
-        method=result["config"]["method"],
+        method=label_of(result["config"]),
         data=data_name,
         protocol=protocol,
         accuracy=found.accuracy,
@@ -88,17 +89,17 @@ def entry(
 
 
 def main() -> None:
-    """Read the command line."""
+    """Read the command line, and write the entry."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", help="what pc.zoo.load will call the model")
+    parser.add_argument("name", help="name of the model for pc.zoo.load")
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--data", required=True, help="folder with test.parquet")
-    parser.add_argument("--data-name", required=True, help="what the card calls the data")
-    parser.add_argument("--protocol", required=True, help="how it was trained, in a sentence")
+    parser.add_argument("--data-name", required=True, help="name of the data on the card")
+    parser.add_argument("--protocol", required=True, help="the training in one sentence")
     parser.add_argument("--recipe", required=True, help="grid file and cell, or the command, that trains it")
-    parser.add_argument("--commit", help="of the code that trained it, where the run did not record it")
+    parser.add_argument("--commit", help="commit of the code that trained it, if the run did not record it")
     print(entry(**vars(parser.parse_args()), measured=origin(), zoo=ZOO).to_json(), end="")
 
 

@@ -30,7 +30,7 @@ MODELS = SOURCES / "models"
 
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
-    """The calls ``torch.name(...)`` and ``anything.data_ptr()``."""
+    """Find the calls ``torch.name(...)`` and ``anything.data_ptr()``."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             of_torch = isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"

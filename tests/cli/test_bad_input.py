@@ -59,7 +59,7 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The line that a command refuses its arguments with; files stay as they are."""
+    """Run a command that refuses its arguments and leaves files as they are; return the line of the error."""
     capsys.readouterr()
     before = everything(Path.cwd())
     assert run(arguments) == 2

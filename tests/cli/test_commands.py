@@ -19,7 +19,7 @@ SHORT = ["--model", "resnet20", "--data", "digits", "--batch-size", "64"]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A full-precision run and a BNN++ run fine-tuned from it."""
+    """Train a full-precision run, and fine-tune a BNN++ run from it."""
     folder = tmp_path_factory.mktemp("runs")
     assert run(["train", *SHORT, "--setting", "fp", "--epochs", "4", "--out", str(folder / "fp")]) == 0
     tuned = [*SHORT, "--setting", "bw", "--method", "bnn++", "--epochs", "4", "--init", str(folder / "fp")]

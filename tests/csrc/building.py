@@ -15,7 +15,7 @@ PATH = str(Path(sys.executable).parent)
 
 
 def tool(name: str, package: str = "") -> str:
-    """The program of this environment, or of the system."""
+    """Find a program in this environment, or in the system."""
     found = shutil.which(name, path=PATH) or shutil.which(name)
     if found is None:
         pytest.skip(f"no {name}" + (f" (Debian and Ubuntu: apt install {package})" if package else ""))
@@ -35,7 +35,7 @@ def build(folder: Path, flags: str, *options: str, targets: tuple[str, ...] = ("
 
 
 def output_of(*command: str | Path) -> str:
-    """What a command prints; it has to succeed."""
+    """Run a command that has to succeed, and return its output."""
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

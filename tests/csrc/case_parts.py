@@ -1,4 +1,4 @@
-"""What the cases of all kernels are made of."""
+"""Parts of the cases of all kernels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def numbers(random: np.random.Generator, *shape: int) -> Array:
 
 
 def finish(random: np.random.Generator, n: int, k: int, rows: int) -> tuple[Array, list[Array | None]]:
-    """A scale, and bias, residual and slope or some of them."""
+    """Draw a scale, and some or all of bias, residual and slope."""
 
     def normal(*shape: int) -> Array:
         return random.standard_normal(shape, np.float32)

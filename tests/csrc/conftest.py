@@ -8,7 +8,7 @@ from kernel_cases import write_cases
 
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cases of kernel_test.cpp."""
+    """Return the cases of kernel_test.cpp."""
     path = tmp_path_factory.mktemp("cases") / "cases.bin"
     write_cases(path)
     return path
@@ -16,7 +16,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def some_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of them that an emulator gets through in seconds, with every kernel in it."""
+    """Return a part of the cases, with every kernel in it, that an emulator runs in seconds."""
     path = tmp_path_factory.mktemp("cases") / "some.bin"
     write_cases(path, every=7)
     return path

@@ -14,7 +14,7 @@ from product_cases import product_cases
 
 
 def encoded(part: Part) -> bytes:
-    """A number, or the length of an array or text and what is in it."""
+    """Encode a number, or the length and the content of an array or text."""
     if isinstance(part, int):
         return np.int64(part).tobytes()
     content = part.encode() if isinstance(part, str) else part.tobytes()

@@ -1,4 +1,4 @@
-"""What the kernels compute, written out in numpy; in float32 and in the order that csrc states."""
+"""The computations of the kernels in numpy, in float32 and in the order that csrc states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 def same(result: ArrayLike, expected: Array) -> bool:
-    """Whether both have the same numbers, of one dtype."""
+    """Tell whether two arrays have the same numbers and dtype."""
     found = np.asarray(result)
     return found.dtype == expected.dtype and np.array_equal(found, expected)
 
@@ -38,7 +38,7 @@ def w1a1(a: Array, w: Array, *, wrap: bool) -> Array:
 
 
 def finished(y: Array, bias: ArrayLike, residual: ArrayLike | None, slope: ArrayLike | None) -> Array:
-    """What follows the scale."""
+    """Compute the steps that follow the scale."""
     y = y + np.asarray(bias)
     if residual is not None:
         y = y + np.asarray(residual)
@@ -46,7 +46,7 @@ def finished(y: Array, bias: ArrayLike, residual: ArrayLike | None, slope: Array
 
 
 def w1a8(x: Array, w: Array, scale: Array, group: int, greatest: int = 127) -> Array:
-    """The product of inputs and (groups, n) scales."""
+    """Compute the product of inputs and (groups, n) scales."""
     step = np.abs(x).max(axis=1, initial=0, keepdims=True) / np.float32(greatest)
     step[step < np.finfo(np.float32).tiny] = 0
     inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
@@ -72,7 +72,7 @@ def w1a32(x: Array, w: Array) -> Array:
 
 
 def taps(x: Array, kernel: tuple[int, int], at: Geometry) -> Array:
-    """Of images (count, height, width, channels) what each output sees: (count, y, x, channels, *kernel)."""
+    """Cut images (count, height, width, channels) into windows (count, y, x, channels, *kernel)."""
     padding = [(0, 0), *((p, p) for p in at.padding), (0, 0)]
     reach = [d * (size - 1) + 1 for d, size in zip(at.dilation, kernel, strict=True)]
     padded = np.pad(x, padding, constant_values=at.fill)
@@ -111,7 +111,7 @@ def w1a8_conv(x: Array, w: Array, scale: Array, groups: int, at: Geometry) -> Ar
 
 
 def w1a32_conv(x: Array, w: Array, groups: int, at: Geometry) -> Array:
-    """The channels of each tap go by fives for themselves."""
+    """Split the channels of each tap into fives."""
 
     def by_fives(a: Array) -> Array:
         a = np.moveaxis(a, 1, -1)

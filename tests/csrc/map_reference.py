@@ -153,7 +153,7 @@ class Map:
 
 
 def mean_magnitudes(values: Array) -> Array:
-    """The sums of every sixty-fourth, added in quarters of sixteen and then lane by lane.
+    """Sum every sixty-fourth value, add the sums in quarters of sixteen, and then lane by lane.
 
     Where all magnitudes of a row are equal, their mean is exactly that.
     """

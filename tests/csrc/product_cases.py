@@ -18,7 +18,7 @@ SHARED_BY_THREADS = [(67, 33, 1001), (2, 1030, 1100)]
 
 
 def operands(random: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-    """Inputs (m, k) and signs (n, k)."""
+    """Draw inputs (m, k) and signs (n, k)."""
     shapes = [
         (ROWS[i % len(ROWS)], OUTPUTS[i % len(OUTPUTS)], INPUTS[i % len(INPUTS)])
         for i in range(len(ROWS) * len(INPUTS))

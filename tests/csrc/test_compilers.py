@@ -20,7 +20,7 @@ def find(name: str) -> str | None:
 
 
 def newest(name: str, oldest: int) -> str:
-    """The compiler of this name with the highest version that there is, or ``name`` of no version."""
+    """Find the highest installed version of a compiler, or ``name`` without a version."""
     for version in range(40, oldest, -1):
         if find(f"{name}-{version}"):
             return f"{name}-{version}"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), r
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tests of the kernels without optimization."""
+    """Compile the tests of the kernels without optimization."""
     return build(tmp_path_factory.mktemp("unoptimized"), "-O0")
 
 

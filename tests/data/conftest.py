@@ -18,7 +18,7 @@ Pixels = np.ndarray
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The default cache, so that no test reads or writes the user's own."""
+    """Set the default cache, so that no test reads or writes the user's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("PROXCONNECT_CACHE", str(folder))
     return folder

@@ -86,12 +86,12 @@ def test_negative_padding_is_refused() -> None:
 
 
 def grey_levels_apart(one: torch.Tensor, other: torch.Tensor) -> int:
-    """The most that two images differ in a pixel: resizing at another place rounds other floats."""
+    """Return the largest difference of two images in a pixel: resizing elsewhere rounds other floats."""
     return int((one.int() - other.int()).abs().max())
 
 
 def test_a_part_is_cut_and_resized() -> None:
-    """On images whose values are their columns, and their rows, what was cut can be read off."""
+    """Images whose values are their columns, or their rows, show the part that was cut."""
     side, size = 256, 300
     ramp = torch.arange(side, dtype=torch.uint8)
     image = torch.stack((ramp.expand(side, side), ramp.unsqueeze(1).expand(side, side)))

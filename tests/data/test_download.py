@@ -43,7 +43,7 @@ class Hub:
 def content(
     tmp_path: Path, write_parquet: Make, random_pixels: Make, encode: Make, monkeypatch: pytest.MonkeyPatch
 ) -> bytes:
-    """A parquet file of 20 rows, whose checksum the real ones are made to be expected to have."""
+    """Make a parquet file of 20 rows, and expect its checksum in place of the real ones."""
     files = [encode(pixels) for pixels in random_pixels(20)]
     made: bytes = write_parquet(tmp_path / "hub.parquet", files, [9, 0, 4, 2] * 5).read_bytes()
     monkeypatch.setattr(

@@ -35,7 +35,7 @@ COLOUR: dict[str, Any] = {
 
 
 def values(pixels: np.ndarray) -> torch.Tensor:
-    """The normalisation of `COLOUR`, as a formula, of pixels (H, W, C)."""
+    """Normalise pixels (H, W, C) by the formula of `COLOUR`."""
     image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
     return ((image - torch.tensor(COLOUR["mean"]).view(3, 1, 1)) / torch.tensor(COLOUR["std"]).view(3, 1, 1))[
         None

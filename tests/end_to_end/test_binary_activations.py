@@ -39,7 +39,7 @@ def config(setting: str) -> pc.BinarizeConfig:
 
 
 def trained(build: Callable[[], nn.Module], setting: str) -> nn.Module:
-    """A model some steps on, so that scales, thresholds and statistics are not those of the start."""
+    """Train a model for some steps, so that scales, thresholds and statistics leave their start."""
     torch.manual_seed(0)
     model = pc.binarize_(build(), config(setting))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)

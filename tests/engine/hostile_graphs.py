@@ -101,7 +101,7 @@ def packed_models(folder: Path) -> list[tuple[PackedFile, Callable[[int], Tensor
 
 
 def changed(packed: PackedFile, rng: random.Random) -> PackedFile:
-    """The file with one to three random changes of its graph."""
+    """Change the graph of the file at random in one to three places."""
     graph = json.loads(packed.graph_json())
     info = packed.header.graph
     for _ in range(rng.choice((1, 1, 2, 3))):
@@ -122,7 +122,7 @@ def places(tree: Any) -> list[tuple[Any, Any]]:
 
 
 def value(graph: Any, packed: PackedFile, rng: random.Random) -> Any:
-    """An argument of any kind."""
+    """Draw an argument of any kind."""
     names = [*packed.header.binary, *packed.header.dense]
     kinds = (
         lambda: rng.choice(SIZES),
@@ -247,7 +247,7 @@ def example(specs: tuple[InputSpec, ...], batch: int) -> list[Tensor]:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call gives: a result, or the error that it is meant to end in."""
+    """Call a function, and return its result or the error that it is meant to end in."""
     try:
         return call()
     except ProxConnectError as error:
@@ -255,7 +255,7 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 def check(packed: PackedFile, path: Path) -> str | None:
-    """What is wrong with how the file is read and run; :data:`REFUSED`, or None if it answers well."""
+    """Read and run the file; return the fault, :data:`REFUSED`, or None if it answers well."""
     path.write_bytes(encode(packed))
     nets = [
         outcome(lambda k=kernels: pc.load(path, k, max_bytes=MAX_BYTES)) for kernels in ("reference", "fast")

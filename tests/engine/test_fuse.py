@@ -104,7 +104,7 @@ CASES = [
 
 
 def saved(model: str, setting: str, path: Path, **values: object) -> Path:
-    """A model with statistics and parameters that are not those of the start, packed."""
+    """Pack a model with statistics and parameters that differ from those at the start."""
     build, shape = MODELS[model]
     torch.manual_seed(1)
     net = build()
@@ -154,7 +154,7 @@ def test_norm_shortcut_and_relu_of_float_layers_are_folded(tmp_path: Path) -> No
 
 
 def test_a_float_on_which_a_decision_depends_is_torchs_own(tmp_path: Path) -> None:
-    """In a model of both kinds, only what no sign follows may be rounded otherwise."""
+    """A float that no sign follows may be rounded otherwise; in a model of both kinds, no other float may."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9), nn.Linear(9, 9), nn.Linear(9, 3))
     float_input, binary_input = pc.BinarizeConfig("bc"), pc.BinarizeConfig.from_setting("bwa")
@@ -315,7 +315,7 @@ def norm_of_infinite_mean() -> nn.Module:
 
 
 def dead_output() -> nn.Module:
-    """Its first output has a weight of zeros, which has no sign."""
+    """Make a model whose first output has a weight of zeros, which has no sign."""
     model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
     nn.init.zeros_(model[0].weight[:1].detach())
     return model

@@ -26,7 +26,7 @@ SPEC = InputSpec("x", "float32", ("batch", 3))
 
 
 def network_file(weight: str, bias: str) -> PackedFile:
-    """A linear layer whose binary weight and dense bias have these names."""
+    """Pack a linear layer whose binary weight and dense bias have these names."""
     nodes = (Node("aten.linear.default", (Value(0), TensorName(weight), TensorName(bias))),)
     raw = to_json(Graph((SPEC,), nodes, Value(1)))
     header = Header(

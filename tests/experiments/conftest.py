@@ -49,7 +49,7 @@ Finish = Callable[..., None]
 
 @pytest.fixture
 def finish() -> Finish:
-    """Writes the files of a finished run of ``cell`` to its folder in ``runs``."""
+    """Return a function that writes the files of a finished run of ``cell`` to its folder in ``runs``."""
 
     def write(cell: Cell, runs: Path, accuracy: float = 0.75, size: int = 1000, **result: object) -> None:
         folder = runs / cell.name

@@ -14,7 +14,7 @@ shapes = st.lists(st.integers(0, 19), min_size=1, max_size=4).map(tuple)
 
 
 def literal_bytes(row: list[bool]) -> list[int]:
-    """The sentence of docs/format.md, word for word."""
+    """Pack bits by the sentence of docs/format.md, word for word."""
     packed = [0] * math.ceil(len(row) / 8)
     for i, positive in enumerate(row):
         if positive:

@@ -88,7 +88,7 @@ def split(data: bytes) -> tuple[Fields, Fields, bytes]:
 
 
 def join(table: Fields, header: Fields | str, body: bytes) -> bytes:
-    """A file from its parts, with its hash made right."""
+    """Write a file from its parts, with the right hash."""
     text = header if isinstance(header, str) else json.dumps(header, sort_keys=True, separators=(",", ":"))
     outer = json.dumps({"__metadata__": {"proxconnect": text}, **table}, separators=(",", ":")).encode()
     data = len(outer).to_bytes(8, "little") + outer + body
@@ -256,7 +256,7 @@ def test_header_text_that_is_not_strict_json_is_refused(text: str, message: str)
 
 
 def with_tensor(name: str, tensor: torch.Tensor) -> bytes:
-    """The example with other bytes for one tensor, and a right hash."""
+    """Replace the bytes of one tensor of the example, with the right hash."""
     table, header, body = split(DATA)
     begin, end = table[name]["data_offsets"]
     content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -76,7 +76,7 @@ def tensors_of(model: nn.Module, constants: dict[str, Tensor]) -> dict[str, Tens
 
 
 def captured_run(model: nn.Module, example: Any, dynamic: Any = None) -> Callable[..., Any]:
-    """The model's graph, through JSON, as a function."""
+    """Return the model's graph, written to JSON and read again, as a function."""
     captured = capture(model, example, dynamic)
     tensors = tensors_of(model, captured.constants)
     graph = from_json(to_json(captured.graph), captured.graph.inputs, tensors, captured.graph.sizes)

@@ -49,7 +49,7 @@ def conv(*moves: Any) -> Graph:
 
 
 def recurrent(kind: str, hidden: Any, *weights: str) -> Graph:
-    """A layer of hidden size 2, its state a tensor of one row and batch 1 or one for each of the batch."""
+    """Make a layer of hidden size 2 whose state is one row, of batch 1 or of the whole batch."""
     batch = Node("aten.sym_size.int", (Value(0), 0))
     zeros = op("zeros.default", (1, Value(1), 2) if hidden is None else hidden)
     states = (Value(2), Value(2)) if kind == "lstm" else Value(2)

@@ -1,4 +1,4 @@
-"""What the base installation can do, tried in a process of its own: ``python base_installation.py FOLDER``.
+"""A trial of the base installation in a process of its own: ``python base_installation.py FOLDER``.
 
 Prints JSON. Every package that the base installation does not bring is out of reach, whatever is installed.
 """
@@ -68,7 +68,7 @@ def command(*arguments: str) -> dict[str, Any]:
 
 
 def outcome(function: Callable[[], object]) -> str:
-    """The one line of the error on purpose that a call ends in; empty if it ends in none."""
+    """Return the one line of the error that a call raises on purpose; empty if it raises none."""
     from proxconnect import ProxConnectError
 
     try:
@@ -95,7 +95,7 @@ def modules() -> tuple[list[str], dict[str, str]]:
 
 
 def examples(names: list[str]) -> dict[str, Any]:
-    """How many docstrings' examples run, which end because a package is missing, and what else fails."""
+    """Run the examples of all docstrings; return how many run, how many lack a package, and failures."""
     from proxconnect.errors import MissingPackageError
 
     ran, missing, failed = 0, {}, {}
@@ -120,7 +120,7 @@ def examples(names: list[str]) -> dict[str, Any]:
 
 
 def checkpoint(folder: Path) -> None:
-    """A run of no training step, as ``proxconnect train`` leaves it."""
+    """Make the folder of a run without a training step, as ``proxconnect train`` leaves it."""
     import torch
 
     from proxconnect.trainer.checkpoint import DataFacts, build_model, facts_to_save

@@ -1,4 +1,4 @@
-"""What ``import proxconnect`` costs and brings."""
+"""The cost of ``import proxconnect``, and the names that it brings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of kernels share."""
+"""Fixtures of the tests of kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxconnect import kernels
 
 @pytest.fixture(params=kernels.kernel_sets(), scope="module")
 def every_kernel_set(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs the tests of a module with each kernel set that runs here."""
+    """Run the tests of a module with each kernel set that runs here."""
     before = kernels.active_kernels()
     kernels.use_kernels(request.param)
     yield

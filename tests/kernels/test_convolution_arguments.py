@@ -1,4 +1,4 @@
-"""What convolutions refuse."""
+"""Arguments that convolutions refuse."""
 
 from __future__ import annotations
 

@@ -55,12 +55,12 @@ class Case:
         self.affine = Affine(self.scale, self.bias, None if plain else normal(n))
 
     def sums(self, *, wrap: bool = False) -> Array:
-        """Of signs."""
+        """Return the sums of the products of signs."""
         operands = sign(self.pixels), self.w, self.groups, self.geometry
         return kernel_reference.w1a1_conv(*operands, wrap=wrap).reshape(self.shape)
 
     def bits(self, *, wrap: bool = False) -> Tensor:
-        """The signs of what scale and bias make of these sums."""
+        """Return the signs of these sums after scale and bias."""
         y = torch.from_numpy(self.sums(wrap=wrap)).float() * self.scale + self.bias
         return pack_bits(y.flatten(0, 2)).view(*self.shape[:3], packed_width(self.shape[3]))
 
@@ -73,7 +73,7 @@ def panels(weight: Tensor, groups: int = 1) -> ConvPanels:
 
 
 def laid_out(x: Tensor, layout: str) -> Tensor:
-    """The same images, otherwise in memory."""
+    """Copy images to another memory format."""
     if layout == "channels_last":
         return x.contiguous(memory_format=torch.channels_last)
     if layout == "turned":

@@ -91,7 +91,7 @@ def slow_convolution(images: Tensor, signs: Tensor, geometry: Geometry) -> Tenso
 
 @st.composite
 def far_geometries(draw: st.DrawFn) -> Geometry:
-    """Paddings and dilations of any size that leave few outputs, under strides of any size."""
+    """Draw paddings and dilations of any size that leave few outputs, and strides of any size."""
 
     def axis() -> tuple[int, int, int]:
         padding = int(2 ** draw(st.floats(0, 29)))

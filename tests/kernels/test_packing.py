@@ -22,7 +22,7 @@ seeds = st.integers(0, 2**31)
 
 
 def matrix(rows: int, columns: int, seed: int) -> torch.Tensor:
-    """Normal numbers with zeros of both signs, subnormals and infinities among them."""
+    """Draw normal numbers, and put zeros of both signs, subnormals and infinities among them."""
     generator = torch.Generator().manual_seed(seed)
     special = SPECIAL[torch.randint(len(SPECIAL), (rows, columns), generator=generator)]
     chosen = torch.rand(rows, columns, generator=generator) < 0.2

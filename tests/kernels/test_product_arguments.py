@@ -1,4 +1,4 @@
-"""What the kernels refuse, and how their steps are folded."""
+"""Arguments that the kernels refuse, and the folding of their steps."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def int8_sum(terms: np.ndarray) -> int:
 
 
 def wrapped_sum(terms: np.ndarray, bits: int) -> int:
-    """The same in a register of any width, term by term."""
+    """Add terms one by one in a register of any width."""
     total = 0
     for term in terms.astype(int):
         total += term

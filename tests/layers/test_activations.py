@@ -46,7 +46,7 @@ def binarized(**values: object) -> nn.Sequential:
 
 
 def inputs_of_layers(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """What the forward of each layer with binary activations is called with."""
+    """Record the inputs of the forward of each layer with binary activations."""
     seen: list[Tensor] = []
     handles = [
         layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))

@@ -32,7 +32,7 @@ def network() -> nn.Sequential:
 
 
 def scales(latent: Tensor, scale: str | None) -> Tensor:
-    """The literal mean of |w*| that the configuration asks for."""
+    """Compute the mean of |w*| that the configuration asks for."""
     if scale is None:
         return torch.ones_like(latent)
     if scale == "tensor":

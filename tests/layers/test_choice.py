@@ -1,4 +1,4 @@
-"""Which layers are chosen, why others are not, and what is refused."""
+"""The layers that are chosen, the reasons why others are not, and refused models."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_latents_are_gone() -> None:
 
 @pytest.mark.parametrize("method", ["bc", "bnn", "bnn+"])
 def test_sign_methods_harden_without_a_change(method: str) -> None:
-    """Their forward is the sign already: only the rounding of the scale is left, here none."""
+    """The forward of sign methods is the sign already: only the scale is rounded, and here it is exact."""
     binarized = layer(torch.randn(3, 4), method=method, scale_dtype=torch.float32)
     before = binarized.weight.detach().clone()
     assert torch.equal(pc.harden_(binarized).weight, before)

@@ -23,7 +23,7 @@ def linear(inputs: int = 7, outputs: int = 3, **config: object) -> nn.Linear:
 
 
 def group_means(latent: Tensor, group: int) -> Tensor:
-    """The mean of |w*| over each group of a row, spread over the group."""
+    """Compute the mean of |w*| over each group of a row, spread over the group."""
     means = torch.empty_like(latent)
     for row in range(latent.shape[0]):
         for start in range(0, latent.shape[1], group):

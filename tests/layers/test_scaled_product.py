@@ -32,7 +32,7 @@ LAYERS: dict[str, tuple[Build, tuple[int, ...]]] = {
 
 
 def binarized(kind: str, **config: object) -> tuple[nn.Module, nn.Module, Tensor]:
-    """A plain layer, the same with binary activations, and an input."""
+    """Make a plain layer, the same layer with binary activations, and an input."""
     torch.manual_seed(0)
     build, shape = LAYERS[kind]
     plain = build()

@@ -1,4 +1,4 @@
-"""What torch does to models: compile, autocast, checkpoint, average, copy, move, and store."""
+"""Binarized models under torch.compile, autocast, checkpoints, averaging, copies, moves and storage."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_averaged_models_average_latents(method: str) -> None:
 
 
 def averaged_states(averaged: nn.Module, model: nn.Module) -> None:
-    """What timm's ModelEmaV2 does."""
+    """Average states as timm's ModelEmaV2 does."""
     for mine, its in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
         mine.copy_(0.9 * mine + 0.1 * its)
 

@@ -20,7 +20,7 @@ def batch(step: int) -> tuple[Tensor, Tensor]:
 
 
 def trained(rule: str, method: str, *, rank: int | None) -> nn.Module:
-    """A small network after a few steps, on the whole batch or on the half of one rank."""
+    """Train a small network for a few steps, on the whole batch or on the half of one rank."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     pc.binarize_(model, pc.BinarizeConfig(method))

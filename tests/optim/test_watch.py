@@ -32,7 +32,7 @@ def plain(parameters: Iterable[Any]) -> Optimizer:
 def trained(
     model: nn.Module, optimizer: Optimizer, *, batches: int, every: int, count: str = "batches"
 ) -> list[str]:
-    """What a loop that steps the optimizer with every so many batches is warned of."""
+    """Run a loop that steps the optimizer with every so many batches, and return its warnings."""
     steps = batches if count == "batches" else batches // every
     schedule = pc.MuSchedule(model, "linear", start=1, end=5, steps=steps)
     with warnings.catch_warnings(record=True) as caught:
@@ -127,7 +127,7 @@ def test_looking_changes_nothing() -> None:
 
 
 def decaying(model: nn.Module) -> list[dict[str, Any]]:
-    """Groups as many factories make them: matrices are decayed, vectors are not."""
+    """Make groups as many factories do: matrices are decayed, vectors are not."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     kept = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": kept, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.05}]

@@ -1,4 +1,4 @@
-"""What training wraps around a model, and weights computed from others: a file holds the model itself."""
+"""Files of wrapped models and of weights that are computed from others hold the model itself."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def descend(
 
 
 def test_the_identity_holds_for_every_direction() -> None:
-    """It is algebra: ``h_k`` need not be a gradient of anything."""
+    """The identity is algebra: ``h_k`` need not be a gradient of anything."""
     pair, w = pc.method("pc"), normal(9)
     certificate = Certificate(pair)
     for k, eta in enumerate(ETAS):

@@ -44,7 +44,7 @@ def test_bc_is_pc_with_the_sign() -> None:
 
 
 def test_pc_moves_by_b_times_the_gradient_at_the_quantized() -> None:
-    """The same step as autograd makes through the pair."""
+    """The step is the one that autograd makes through the pair."""
     pair = method("bnn++")
     latent = START.clone().requires_grad_()
     (0.5 * (MATRIX @ pair(latent, 2.0) - TARGET).square().sum()).backward()

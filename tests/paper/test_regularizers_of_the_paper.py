@@ -162,7 +162,7 @@ def linear(rho: float, varrho: float) -> Row:
 
 
 def swish_scaled(mu: float) -> Row:
-    """The monotone part, divided by its top so that it closes onto +-1, with ``R`` through the argument."""
+    """Divide the monotone part by its top so that it closes onto +-1, with ``R`` through the argument."""
 
     def conjugate(w: Tensor) -> Tensor:
         a, turn = w.abs(), TURN / mu

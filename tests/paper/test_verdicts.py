@@ -20,7 +20,7 @@ TURN = 2.39936
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says; ``reach`` is the end of the exact interval times mu where it is bounded."""
+    """A row of the table; ``reach`` is the end of the exact interval times mu if the interval is bounded."""
 
     status: str
     kinks: tuple[float, ...] = ()
@@ -49,7 +49,7 @@ TABLE = {
 
 
 def bare(pair: ForwardBackward) -> ForwardBackward:
-    """The pair without what it declares."""
+    """Return the pair without its declarations."""
     return ForwardBackward(lambda w, mu: pair.forward(w, mu), lambda w, mu: pair.backward(w, mu), pair.name)
 
 
@@ -211,7 +211,7 @@ def test_p_is_the_integral_of_df_over_b() -> None:
 
 @pytest.mark.parametrize("forward", [torch.sin, lambda w: w**3 - w, lambda w: torch.relu(w) - 1])
 def test_a_function_over_its_own_slope_decomposes(forward: Callable[[Tensor], Tensor]) -> None:
-    """By ``P = id``, monotone or not: plain descent on ``l o F``."""
+    """Plain descent on ``l o F`` is ``P = id``, whether F is monotone or not."""
     verdict = check(ForwardBackward(lambda w, mu: forward(w)), domain=(-4, 4))
     assert verdict.decomposes
     w = torch.linspace(-4, 4, 4001, dtype=torch.float64)

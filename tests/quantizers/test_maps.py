@@ -338,7 +338,7 @@ WITH_LIMITS: list[tuple[ElementwiseMap, Levels]] = [
 
 
 def stated_limit(text: str, levels: Levels) -> Callable[[float], float]:
-    """A limit as maps write it."""
+    """Evaluate a limit as maps write it."""
     words: dict[str, Callable[[float], float]] = {
         "0": lambda w: 0.0,
         "w": lambda w: w,

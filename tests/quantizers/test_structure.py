@@ -1,4 +1,4 @@
-"""What maps declare about their shape, against their values."""
+"""The declarations of maps about their shape, against their values."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def inside(piece: Piece, count: int = 201) -> Tensor:
 
 
 def beside(end: float, step: int, mu: float) -> float:
-    """A point so near to the end of a piece that a slope up to ``mu`` does not matter."""
+    """Return a point so near to the end of a piece that a slope up to ``mu`` does not matter."""
     return end + step * max(1e-9 * min(1, 1 / mu), 8 * math.ulp(end))
 
 

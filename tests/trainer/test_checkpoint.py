@@ -45,7 +45,7 @@ def content(run: TrainedRun) -> Content:
 
 
 def refused(file: Path) -> str:
-    """The one line that a checkpoint is refused with, when it is read or its model is made."""
+    """Read a checkpoint and make its model; return the one line with which it is refused."""
     with pytest.raises(TrainingError) as caught:
         read_checkpoint(file).build_model()
     assert "\n" not in str(caught.value)
@@ -154,7 +154,7 @@ def test_refuses_contents_that_do_not_fit(name: str, content: Content, tmp_path:
 
 
 def test_a_checkpoint_without_the_squares_of_mu_loads(content: Content, tmp_path: Path) -> None:
-    """Those of earlier releases have none."""
+    """Checkpoints of earlier releases do not have the squares of mu."""
     earlier = copy.deepcopy(content)
     squares = [name for name in earlier["state_dict"] if name.endswith(".mu_squared")]
     assert squares
@@ -222,7 +222,7 @@ mine = pc.ForwardBackward(pc.method("bnn++").forward, pc.method("bnn++").backwar
 
 @pytest.fixture
 def of_own_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run with a pair of one's own, whose module has not been imported since."""
+    """Make the folder of a run with a pair of one's own, and forget the pair's module."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_pair_of_a_run.py").write_text(MINE)
     values = {"pair": "own_pair_of_a_run:mine", "mu_end": 30.0}

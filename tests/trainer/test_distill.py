@@ -29,7 +29,7 @@ def batch() -> tuple[Tensor, Tensor]:
 def literal(
     a: Tensor, b: Tensor, labels: Tensor, x: Tensor, y: Tensor, *, c: float, t: float, f: float
 ) -> float:
-    """The formula of the docstring, term by term."""
+    """Compute the formula of the docstring, term by term."""
     total = 0.0
     for i in range(len(a)):
         p = [math.exp(v) / sum(math.exp(u) for u in a[i].tolist()) for v in a[i].tolist()]

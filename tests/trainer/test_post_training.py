@@ -19,7 +19,7 @@ from proxconnect.trainer.checkpoint import DataFacts, build_model, facts_to_save
 
 
 def augmented(data: ImageData, batch_size: int) -> list[Tensor]:
-    """The batches that training sees first."""
+    """Return the batches that training gets first."""
     batches = Batches(
         data.train, batch_size, mean=data.mean, std=data.std, augmentation=data.augmentation, shuffle=True
     )

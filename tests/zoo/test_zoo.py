@@ -44,7 +44,7 @@ def test_cards_say_what_the_files_hold(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zoo with one model of handwritten digits, made by the tool from the folder of a run."""
+    """Make a zoo with one model of handwritten digits, by the tool, from the folder of a run."""
     folder, zoo = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("zoo")
     data = load_data("digits")
     model = torch.nn.Sequential(
@@ -85,7 +85,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shelf(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that zoo, in place of the one that ships."""
+    """Copy that zoo, and put it in place of the one that ships."""
     monkeypatch.setattr(_shelf, "_SHELF", shutil.copytree(made, tmp_path / "zoo"))
     return tmp_path / "zoo"
 

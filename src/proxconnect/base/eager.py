@@ -1,4 +1,4 @@
-"""Which tensors compiled code may read and write: those of eager PyTorch, which have memory of their own."""
+"""The tensors that compiled code may read and write: those of eager PyTorch, with memory of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxconnect.errors import ProxConnectError
 
 
 def pointer(tensor: Tensor) -> int:
-    """The address of a tensor's first element: the one place where compiled code gets addresses from.
+    """Return the address of a tensor's first element; compiled code gets every address from here.
 
     Raises:
         ProxConnectError: the tensor has no memory, as under ``torch.device("meta")`` and in FakeTensorMode.
@@ -26,10 +26,11 @@ def pointer(tensor: Tensor) -> int:
 
 
 def watched(*tensors: Tensor) -> bool:
-    """Whether more than eager PyTorch has to see what is computed with these tensors.
+    """Tell whether something beside eager PyTorch has to see the computation on these tensors.
 
-    That is a compiler, ``torch.jit.trace``, a dispatch mode (FakeTensorMode, FlopCounterMode, make_fx), a
-    transform of ``torch.func``, a subclass of ``Tensor``, or a tensor that does not lie in memory as it is.
+    A compiler, ``torch.jit.trace``, a dispatch mode (FakeTensorMode, FlopCounterMode, make_fx), a transform
+    of ``torch.func`` and a subclass of ``Tensor`` have to. So does a tensor whose memory does not hold its
+    values as they are.
     """
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return True
@@ -44,7 +45,7 @@ def watched(*tensors: Tensor) -> bool:
 
 
 def _address(tensor: Tensor) -> int:
-    """Where a tensor lies; 0 for one that lies nowhere."""
+    """Return the address of a tensor; 0 if it has no memory."""
     if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return 0
     try:
@@ -54,22 +55,22 @@ def _address(tensor: Tensor) -> int:
 
 
 def traced() -> bool:
-    """Whether ``torch.jit.trace`` is at work, to which sizes are tensors and checks of them warnings."""
+    """Tell whether ``torch.jit.trace`` is at work: sizes are tensors then, and checks of sizes warn."""
     return torch._C._get_tracing_state() is not None
 
 
 def transformed() -> bool:
-    """Whether a transform of ``torch.func`` is at work; a compiler runs these itself."""
+    """Tell whether a transform of ``torch.func`` is at work, but not inside of a compiler."""
     return not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None
 
 
 def differentiated_forwards() -> bool:
-    """Whether forward-mode derivatives may be wanted, ``torch.func.jvp`` included."""
+    """Tell whether forward-mode derivatives may be wanted, as under ``torch.func.jvp``."""
     return forward_ad._current_level >= 0
 
 
 def differentiated(*tensors: Tensor | None) -> bool:
-    """Whether a derivative may be wanted of what is computed with these tensors, backwards or forwards."""
+    """Tell whether a derivative, forward or backward, may be wanted of a result of these tensors."""
     if differentiated_forwards():
         return True
     if not torch.is_grad_enabled():

@@ -1,4 +1,4 @@
-"""Figures of our own, outside pyplot: no global state, and written whole."""
+"""Figures without pyplot and its global state, written whole or not at all."""
 
 from __future__ import annotations
 

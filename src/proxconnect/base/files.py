@@ -29,11 +29,11 @@ _KINDS = {
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; on success fsync what was written there and rename it onto ``path``.
+    """Yield a temporary path; on success fsync the file that was written there and rename it to ``path``.
 
-    The temporary file lies in a folder of its own beside ``path``, which holds whatever a writer makes beside
-    its file. On any error that folder is removed and ``path`` is left as it was; what a killed process left
-    is removed by the next write. A symbolic link is followed: it stays, and the file it points to changes.
+    The temporary file lies in a folder of its own beside ``path``, with any other files of the writer. On any
+    error that folder is removed, and ``path`` stays as it was. The next write removes the folder of a process
+    that was killed. A symbolic link stays, and the file that it points to changes.
 
     Raises:
         WriteError: ``path`` is a folder, a device or anything else that is no regular file, its folder does
@@ -58,10 +58,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def writable_target(path: Path) -> Path:
-    """The file that writing to ``path`` makes or replaces, with symbolic links followed.
+    """Return the file that writing to ``path`` makes or replaces, with symbolic links followed.
 
     Raises:
-        WriteError: it is no regular file, or its folder does not exist.
+        WriteError: ``path`` is no regular file, or its folder does not exist.
     """
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
@@ -82,12 +82,12 @@ def writable_target(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder ``path``, and the one that it is in, where they do not exist.
+    """Make the folder ``path`` and its parent, if they do not exist.
 
-    No more than these two, since a longer way that does not exist is more likely mistyped.
+    Further parents are not made: if they do not exist, the path is probably mistyped.
 
     Raises:
-        WriteError: a file is in the way, the way to it does not exist, or the system refuses.
+        WriteError: a file is in the way, the folder around the parent does not exist, or the system refuses.
     """
     try:
         path.parent.mkdir(exist_ok=True)
@@ -104,9 +104,9 @@ def make_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove from ``folder`` what killed writers of the files ``names``, a regular expression, left there.
+    """Remove the temporary folders that killed writers of the files ``names`` left in ``folder``.
 
-    Folders that a living process writes in are left alone.
+    ``names`` is a regular expression. A folder in which a living process writes stays.
     """
     private = re.compile(rf"\.(?:{names})\.[a-z0-9_]{{8}}")
     for path in folder.iterdir():
@@ -119,10 +119,10 @@ def remove_leftovers(folder: Path, names: str = ".+") -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
 
     Raises:
-        OSError: it cannot be read, or is no regular file, which might never end.
+        OSError: the file cannot be read, or it is no regular file and might never end.
     """
     kind = stat.S_IFMT(path.stat().st_mode)
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
@@ -131,7 +131,7 @@ def content_of(path: Path) -> bytes:
 
 
 def cannot_write(path: Path, error: OSError) -> str:
-    """One line for an operating system's refusal."""
+    """Write the message, in one line, for a file that the operating system refuses to write."""
     return f"cannot write {path}: {error.strerror or error}"
 
 
@@ -158,13 +158,13 @@ def _locked_folder(target: Path) -> tuple[Path, int | None]:
 
 
 def _lock(folder: Path) -> int | None:
-    """Take the lock that says that a process is at work in ``folder``; the system frees a dead one's.
+    """Lock ``folder`` for the writes of this process; the system frees the lock of a process that ends.
 
     Returns:
-        What to close at the end; None on systems without such locks, where leftovers stay.
+        The descriptor to close at the end; None on systems without such locks, where leftovers stay.
 
     Raises:
-        BlockingIOError: another process has it.
+        BlockingIOError: another process has the lock.
         FileNotFoundError: the folder is gone.
     """
     if sys.platform == "win32":
@@ -182,7 +182,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _refusal_of_the_system(error: BaseException | None) -> OSError | None:
-    """The error of the operating system behind ``error``, which a library may have replaced by its own."""
+    """Find the operating system's error behind ``error``, which a library may have raised instead."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error

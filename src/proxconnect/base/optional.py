@@ -1,4 +1,4 @@
-"""Packages that the base installation lacks: imported where they are used, named where they are missing."""
+"""Imports of packages that the base installation lacks, with an error that names a missing one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from proxconnect.errors import MissingPackageError
 
-# Distributions that are not named as what they are imported as.
+# The distributions whose name differs from the name of their module.
 _DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 
 
@@ -33,7 +33,7 @@ def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
-        if module in ("", "proxconnect"):  # no missing package, but a fault of ours
+        if module in ("", "proxconnect"):  # not a missing package, but a fault of this one
             raise
         raise MissingPackageError(
             f"{purpose} needs the package {_DISTRIBUTIONS.get(module, module)}, which is not installed; "

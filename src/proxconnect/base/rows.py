@@ -12,12 +12,12 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Rows:
-    """How a weight falls into rows, and which of its elements share a scale.
+    """The rows of a weight, one for each output channel, and the elements that share a scale.
 
     Args:
-        shape: the weight's shape.
-        group: how many neighbouring inputs of a row share a scale, the last ones of a row perhaps fewer; None
-            where a scale is a whole row's, or the whole weight's.
+        shape: the shape of the weight.
+        group: number of neighbouring inputs of a row that share a scale; the last group of a row may have
+            fewer. None if a whole row, or the whole weight, shares a scale.
         transposed: groups ``g`` of a transposed convolution, whose weight has the shape
             ``[in, out / g, ...]``; 1 for a linear layer whose weight has the shape ``[in, out]``; None for
             every other weight, whose rows lie along dimension 0.
@@ -45,7 +45,7 @@ class Rows:
 
     @property
     def along_first(self) -> bool:
-        """Whether each index of the weight's dimension 0 is a row with one scale, or all share one."""
+        """True if each index of dimension 0 is a row with one scale, or if all elements share one."""
         return self.group is None and self.transposed is None
 
     @property
@@ -58,29 +58,29 @@ class Rows:
         return (out, *ones), (1, *ones)
 
     def turned(self, weight: Tensor) -> Tensor:
-        """The weight with its rows along dimension 0, or back again: the two are one operation."""
+        """Move the rows of the weight to dimension 0, or back again: the two are one operation."""
         if self.transposed is None:
             return weight
         turned: Tensor = weight.unflatten(0, (self.transposed, -1)).transpose(1, 2).flatten(0, 1).contiguous()
         return turned
 
     def summed(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        """The sum of ``values`` over the elements of each scale: the adjoint of :meth:`spread`.
+        """Sum ``values`` over the elements of each scale: the adjoint of :meth:`spread`.
 
         Args:
-            values: one for each weight, of its shape.
-            shape: that of the scales, one of :attr:`scale_shapes`.
+            values: a tensor of the weight's shape.
+            shape: the shape of the scales, one of :attr:`scale_shapes`.
         """
         if self.group is None:
             return self.turned(values).sum_to_size(shape)
         return self.members(values, shape).sum(dim=2)
 
     def members(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        """The elements of each scale along the last dimension, behind them zeros where a group has fewer.
+        """Put the elements of each scale along the last dimension, followed by zeros if a group has fewer.
 
         Args:
-            values: one for each weight, of its shape.
-            shape: that of the scales, one of :attr:`scale_shapes`.
+            values: a tensor of the weight's shape.
+            shape: the shape of the scales, one of :attr:`scale_shapes`.
 
         >>> from torch import arange
         >>> Rows((1, 3), group=2).members(arange(1, 4).view(1, 3), (1, 2)).tolist()
@@ -95,10 +95,10 @@ class Rows:
         return groups
 
     def spread(self, scale: Tensor) -> Tensor:
-        """The scale of every element, as a tensor that broadcasts against the weight.
+        """Spread the scales over their elements, as a tensor that broadcasts against the weight.
 
         Args:
-            scale: of one of :attr:`scale_shapes`.
+            scale: a tensor of one of :attr:`scale_shapes`.
         """
         out, *inputs = self.row_shape
         if self.group is not None:

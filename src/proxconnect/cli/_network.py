@@ -1,4 +1,4 @@
-"""The packed network that a command is asked to run: a file, or a model of the zoo."""
+"""The packed network of a command: a file, or a model of the zoo."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from proxconnect import load
+from proxconnect import zoo as zoo_models
 from proxconnect.engine import Network
 from proxconnect.errors import ProxConnectError
 
@@ -16,17 +18,15 @@ ZooOption = Annotated[
 
 
 def open_network(file: Path | None, zoo: str | None, kernels: str, activations: str | None = None) -> Network:
-    """The network in ``file``, or the model ``zoo``: one of the two.
+    """Load the network in ``file``, or the model ``zoo``.
 
     Raises:
         ProxConnectError: both or neither are given, or the network cannot be loaded.
     """
-    import proxconnect
-
     if (file is None) == (zoo is None):
-        known = ", ".join(proxconnect.zoo.list())
+        known = ", ".join(zoo_models.list())
         raise ProxConnectError(f"give either a packed file or --zoo NAME (one of {known})")
     if zoo is not None:
-        return proxconnect.zoo.load(zoo, kernels, activations)
+        return zoo_models.load(zoo, kernels, activations)
     assert file is not None
-    return proxconnect.load(file, kernels, activations)
+    return load(file, kernels, activations)

@@ -1,4 +1,4 @@
-"""``proxconnect train --sensitivity``: which layers cost accuracy when they alone are binarized."""
+"""``proxconnect train --sensitivity``: the accuracy that each layer costs when it alone is binarized."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from proxconnect.base.files import writable_target
+from proxconnect.data import Batches, load_data
 from proxconnect.errors import TrainingError
+from proxconnect.trainer import TrainConfig, evaluate, read_checkpoint, sensitivity
+from proxconnect.trainer.post_training import calibration_images
 
 # Enough for the statistics of a BatchNorm.
 _CALIBRATION_BATCHES = 20
@@ -30,13 +33,9 @@ _USED = (
 
 
 def report_sensitivity(given: dict[str, Any], *, plot: Path | None, as_json: bool) -> None:
-    """Print the table for the full-precision checkpoint ``--init``, on validation images."""
-    from proxconnect.data import Batches, load_data
-    from proxconnect.trainer import TrainConfig, evaluate, read_checkpoint, sensitivity
-    from proxconnect.trainer.post_training import calibration_images
-
+    """Measure the sensitivity of the checkpoint ``--init`` on validation images, and print it."""
     if plot is not None:
-        writable_target(plot)  # before the work
+        writable_target(plot)  # refuses a wrong path before the work
     if "init" not in given:
         raise TrainingError("--sensitivity needs a full-precision checkpoint; pass --init RUN")
     if others := [name for name in given if name not in _USED]:
@@ -49,9 +48,9 @@ def report_sensitivity(given: dict[str, Any], *, plot: Path | None, as_json: boo
             f"--sensitivity needs a full-precision checkpoint; {given['init']} has setting "
             f"{checkpoint.config.setting!r}"
         )
-    # As the checkpoint was trained, where nothing else is given.
-    kept = {name: getattr(checkpoint.config, name) for name in ("model", "data", "image_size", "setting")}
-    config = TrainConfig(**{**kept, **given}).resolved()
+    # Options that are not given are those of the checkpoint.
+    trained = {name: getattr(checkpoint.config, name) for name in ("model", "data", "image_size", "setting")}
+    config = TrainConfig(**{**trained, **given}).resolved()
     if config.model != checkpoint.config.model:
         raise TrainingError(
             f"--init {given['init']} has model {checkpoint.config.model!r}, not {config.model!r}"

@@ -1,6 +1,6 @@
-"""Command-line options made from the fields of :class:`TrainConfig`: one place says what each means.
+"""Command-line options that are made from the fields of :class:`TrainConfig`, which describe them once.
 
-The fields' panels are those of ``--help``: a newcomer needs the first alone.
+``--help`` groups the options by the panels of the fields; a newcomer needs only the first panel.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from proxconnect.trainer.config import TrainConfig
 
 
 def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` one option per field; its parameter ``given`` is a dictionary of those that were used.
+    """Give ``command`` one option per field; its parameter ``given`` is a dictionary of the options in use.
 
-    Every option's default is None, so that "not given" can be told from "given as the default".
+    The default of every option is None: an option that is not given differs from one given as its default.
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
 
@@ -33,7 +33,7 @@ def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def flag(name: str, *, on: bool = True) -> str:
-    """The option of the field ``name``; that which switches it off, where it is on by default.
+    """Return the option of the field ``name``, or with ``on=False`` the option that switches it off.
 
     >>> flag("channels_last"), flag("channels_last", on=False)
     ('--channels-last', '--no-channels-last')
@@ -44,18 +44,18 @@ def flag(name: str, *, on: bool = True) -> str:
 def _options() -> list[inspect.Parameter]:
     types = get_type_hints(TrainConfig)
     options = []
-    for each in fields(TrainConfig):
-        kind: Any = next((t for t in get_args(types[each.name]) if t is not type(None)), types[each.name])
-        default = each.default if each.default not in (None, False, True, MISSING) else None
-        help_text = each.metadata["help"] + ("" if default is None else f" (default: {default})")
-        name = flag(each.name)
-        if each.default is True:
-            name = f"{name}/{flag(each.name, on=False)}"
+    for field in fields(TrainConfig):
+        kind: Any = next((t for t in get_args(types[field.name]) if t is not type(None)), types[field.name])
+        default = field.default if field.default not in (None, False, True, MISSING) else None
+        help_text = field.metadata["help"] + ("" if default is None else f" (default: {default})")
+        name = flag(field.name)
+        if field.default is True:
+            name = f"{name}/{flag(field.name, on=False)}"
         option = typer.Option(
-            name, help=help_text, show_default=False, rich_help_panel=each.metadata["panel"]
+            name, help=help_text, show_default=False, rich_help_panel=field.metadata["panel"]
         )
         annotation = Annotated[kind | None, option]
         options.append(
-            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         )
     return options

@@ -1,6 +1,7 @@
 """The command ``proxconnect`` and its exit statuses.
 
-0: done. 1: ran, and the answer is no. 2: bad use or bad input, said in one line on standard error.
+0: the command is done. 1: it ran, and the answer is no. 2: bad use or bad input, with one line on standard
+error.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ app = typer.Typer(
 
 
 class _InterruptedError(Exception):
-    """Ctrl-C in a command, with what the command says of it; typer drops the words of a KeyboardInterrupt."""
+    """Ctrl-C in a command, with the command's message; typer drops the message of a KeyboardInterrupt."""
 
 
 def _stoppable(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,7 +75,7 @@ def run(arguments: list[str]) -> int:
     except ProxConnectError as error:
         return _refuse(str(error))
     except BrokenPipeError:
-        # Who reads the output has had enough. Python would complain once more when it closes it.
+        # The reader of the output has closed it. Python would raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -86,6 +87,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str) -> int:
-    if message:  # without a command the help is shown, and there is nothing to add
+    if message:  # without a command typer shows the help, and the message is empty
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2

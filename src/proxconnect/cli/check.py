@@ -1,4 +1,4 @@
-"""``proxconnect check``: whether a pair is a proximal method, and why not."""
+"""``proxconnect check``: the verdict on a forward-backward pair."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Annotated
 
 import typer
 
+import proxconnect
 from proxconnect.errors import ProxConnectError
+from proxconnect.quantizers import own_pair
+from proxconnect.theory.figures.plots import draw_pair
 
 
 def check(
     name: Annotated[str | None, typer.Argument(help="A method of the catalogue.")] = None,
     pair: Annotated[
         str | None,
-        typer.Option(help="A pair of your own, as module:object; a file mine.py here is module mine."),
+        typer.Option(
+            help="A pair of your own, as module:object; a file mine.py in this folder is the module mine."
+        ),
     ] = None,
     mu: Annotated[float, typer.Option(help="Sharpness, a positive number.")] = 1.0,
     domain: Annotated[
@@ -30,20 +35,15 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
-    """Decide whether a forward-backward pair is exactly a proximal method, and say why not.
+    """Decide whether a forward-backward pair is exactly a proximal method, and explain the verdict.
 
     Exit status 0: exact on the domain. 1: not exact, or undetermined. 2: bad input.
     """
-    import proxconnect
-    from proxconnect.quantizers import own_pair
-
     if (name is None) == (pair is None):
         raise ProxConnectError("give either the name of a method or --pair module:object")
     chosen = proxconnect.method(name) if name is not None else own_pair(str(pair))
     verdict = proxconnect.check(chosen, mu=mu, domain=domain)
     if plot is not None:
-        from proxconnect.theory.figures.plots import draw_pair
-
         draw_pair(chosen, plot, mus=(mu / 3, mu, 3 * mu))
     print(json.dumps(verdict.to_dict()) if as_json else verdict)
     if not verdict.exact:

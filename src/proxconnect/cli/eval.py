@@ -1,4 +1,4 @@
-"""``proxconnect eval``: accuracy of a packed network."""
+"""``proxconnect eval``: the accuracy of a packed network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from proxconnect import zoo as zoo_models
 from proxconnect.cli._network import ZooOption, open_network
+from proxconnect.trainer import evaluate_split
 
 
 def evaluate_file(
@@ -20,27 +22,26 @@ def evaluate_file(
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 256,
     kernels: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
     activations: Annotated[
-        str | None, typer.Option(help="int8 or int6: float inputs of binary layers in fewer bits.")
+        str | None, typer.Option(help="int8 or int6 quantizes the float inputs of binary layers.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Evaluate a packed model on a labelled data set; for one of the zoo, beside what its card says."""
-    import proxconnect
-    from proxconnect.trainer import evaluate_split
-
+    """Evaluate a packed model on a labelled data set; print the card's accuracy of a model of the zoo too."""
     network = open_network(file, zoo, kernels, activations)
     start = time.perf_counter()
     result = evaluate_split(network, data, split, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    promised = None if zoo is None else proxconnect.zoo.card(zoo).accuracy
+    card_accuracy = None if zoo is None else zoo_models.card(zoo).accuracy
     if as_json:
-        what: dict[str, Any] = {"file": str(file)} if zoo is None else {"zoo": zoo, "card_accuracy": promised}
-        named = {"data": data, "split": split, "kernels": kernels, "activations": activations}
-        print(json.dumps({**result.to_dict(), **what, **named, "seconds": seconds}))
+        source: dict[str, Any] = (
+            {"file": str(file)} if zoo is None else {"zoo": zoo, "card_accuracy": card_accuracy}
+        )
+        options = {"data": data, "split": split, "kernels": kernels, "activations": activations}
+        print(json.dumps({**result.to_dict(), **source, **options, "seconds": seconds}))
     else:
         print(
             f"{data} {split}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, "
             f"{result.images} images, {seconds:.1f} s"
         )
-        if promised is not None:
-            print(f"the card of {zoo} says {promised:.4f} on the test split")
+        if card_accuracy is not None:
+            print(f"the card of {zoo} says {card_accuracy:.4f} on the test split")

@@ -1,4 +1,4 @@
-"""``proxconnect grid``: all runs of a grid, and the pages of their results."""
+"""``proxconnect grid``: the runs of a grid, and the pages of their results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from proxconnect import experiments
 from proxconnect.base.files import make_folder
 from proxconnect.errors import TrainingError
 
@@ -21,35 +22,35 @@ def grid(
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the runs; default: runs/<name of the grid>.")
     ] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the pages; the JSON is in its data/.")] = Path(
-        "docs/results"
-    ),
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; several have one thread each.")] = 1,
+    results: Annotated[
+        Path, typer.Option(help="Folder of the pages; the JSON files are in its folder data.")
+    ] = Path("docs/results"),
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Number of runs at a time; several have one thread each.")
+    ] = 1,
     listed: Annotated[
         bool, typer.Option("--list", help="Print the cells and their states; run nothing.")
     ] = False,
     rendered: Annotated[
-        bool, typer.Option("--render", help="Record what is finished and write the pages; run nothing.")
+        bool, typer.Option("--render", help="Record the finished runs and write the pages; run nothing.")
     ] = False,
     test: Annotated[
         bool,
         typer.Option(
-            "--test", help="Evaluate finished cells on the test split, the last step; train nothing."
+            "--test", help="Evaluate the finished cells on the test split, as the last step; train nothing."
         ),
     ] = False,
     limit_train_batches: Annotated[
-        int | None, typer.Option(help="Train on at most so many batches an epoch, to try a grid out.")
+        int | None, typer.Option(help="The largest number of batches an epoch, to try a grid out.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the cells and their states as JSON, and nothing else.")
     ] = False,
 ) -> int:
-    """Run what is not done of a grid, resume what was interrupted, and write the pages of its results.
+    """Run the cells of a grid that are not done, resume interrupted ones, and write the pages of the results.
 
     Exit status 1: a run failed; the others went on.
     """
-    from proxconnect import experiments
-
     if listed + rendered + test > 1:
         raise TrainingError("give one of --list, --render and --test")
     changes = {} if limit_train_batches is None else {"limit_train_batches": limit_train_batches}
@@ -80,7 +81,7 @@ def grid(
                     show=console.print,
                 )
             except KeyboardInterrupt:
-                raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
+                raise KeyboardInterrupt("interrupted; the same command continues where it stopped") from None
             states |= dict.fromkeys(known.records, "done") | dict.fromkeys(failed, "failed")
         known.write()
         for path in experiments.render(known.to_dict(), results):
@@ -93,7 +94,7 @@ def grid(
     return 1 if failed else 0
 
 
-def _given(data: str | None, what: str) -> str:
+def _given(data: str | None, purpose: str) -> str:
     if data is None:
-        raise TrainingError(f"{what} needs --data FOLDER")
+        raise TrainingError(f"{purpose} needs --data FOLDER")
     return data

@@ -1,13 +1,16 @@
-"""``proxconnect methods``: the catalogue."""
+"""``proxconnect methods``: the catalogue of methods."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from typing import Annotated
 
 import typer
 
-_UNWRAPPED = 200
+from proxconnect.base.table import Table
+from proxconnect.theory.criterion.overview import overview
 
 
 def methods(
@@ -17,22 +20,15 @@ def methods(
 
     C1-exact: a proximal map under a smooth monotone reparametrisation.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from proxconnect.theory.criterion.overview import overview
-
     rows = overview()
     if as_json:
         print(json.dumps([row.to_dict() for row in rows]))
         return
-    table = Table(box=box.SIMPLE_HEAD, caption="why: proxconnect check NAME", caption_justify="left")
-    for column in ("method", "forward", "backward", "verdict at mu = 1", "source"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row.name, row.forward, row.backward, row.verdict, row.source)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _UNWRAPPED  # one line for each method: a pipe has no width
-    console.print(table)
+    table = Table(
+        ("method", "forward", "backward", "verdict at mu = 1", "source"),
+        ((row.name, row.forward, row.backward, row.verdict, row.source) for row in rows),
+    )
+    # A pipe has no width, so each method has one line.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(table.text(width))
+    print("\nwhy: proxconnect check NAME")

@@ -1,4 +1,4 @@
-"""``proxconnect predict``: what a packed model sees in an image."""
+"""``proxconnect predict``: the classes that a packed model sees in images."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from proxconnect.cli._network import ZooOption, open_network
+from proxconnect.data import prepare_image
 from proxconnect.errors import ProxConnectError
+from proxconnect.trainer import class_scores
 
 
 def predict(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="[FILE] IMAGES...", help="Packed model, unless --zoo names one; image files of any size."
+            metavar="[FILE] IMAGES...", help="Packed model (not with --zoo), then image files of any size."
         ),
     ],
     zoo: ZooOption = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print for each image.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to print for each image.")] = 3,
     kernels: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Classify images. They are converted and resized as the packed file says."""
-    import torch
-
-    from proxconnect.data import prepare_image
-    from proxconnect.trainer import class_scores
-
+    """Classify images, which are converted and resized as the packed file says."""
     file, images = (paths[0], paths[1:]) if zoo is None else (None, paths)
     if not images:
         raise ProxConnectError(f"no image to classify; give image files behind {file}")
@@ -48,6 +46,6 @@ def predict(
         ]
         answers.append({"image": str(image), "predictions": ranked})
         if not as_json:
-            print(f"{image}: " + "  ".join(f"{each['class']} {each['probability']:.1%}" for each in ranked))
+            print(f"{image}: " + "  ".join(f"{one['class']} {one['probability']:.1%}" for one in ranked))
     if as_json:
         print(json.dumps(answers))

@@ -1,4 +1,4 @@
-"""``proxconnect train``: one run, from data to checkpoint and packed file."""
+"""``proxconnect train``: one run, which makes a checkpoint and a packed file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import proxconnect
 from proxconnect.base.files import written_whole
+from proxconnect.cli._sensitivity import report_sensitivity
 from proxconnect.cli._train_options import with_config_options
+from proxconnect.cli.pack import write_packed
+from proxconnect.data import Batches
 from proxconnect.errors import TrainingError
+from proxconnect.trainer import TrainConfig, evaluate, is_main_process, origin, read_checkpoint, read_recipe
+from proxconnect.trainer import resume as resume_run
+from proxconnect.trainer import train as train_run
 from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE, interrupted
 
 
@@ -26,14 +33,14 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Continue the run in this folder; its options are kept.", rich_help_panel="Essentials"
+            help="Continue the run in this folder with its own options.", rich_help_panel="Essentials"
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="TOML file of options, named as here with _ for -, or 'best', the recipe that ships; "
-            "options given here come first.",
+            help="TOML file of options, named as here with _ in place of -, or 'best', the recipe of the "
+            "package; options of the command line win over it.",
             rich_help_panel="Essentials",
         ),
     ] = None,
@@ -41,7 +48,7 @@ def train(
         bool,
         typer.Option(
             "--sensitivity",
-            help="Train nothing: print the accuracy lost by each layer of --init when it alone is binarized.",
+            help="Train nothing; print the accuracy that each layer of --init costs if binarized alone.",
             rich_help_panel="Sensitivity",
         ),
     ] = False,
@@ -59,15 +66,10 @@ def train(
 ) -> None:
     """Train an image classifier, harden it and pack it.
 
-    Writes to the folder --out: checkpoint (after every epoch), config.json, csv/ and tensorboard/ (logs),
-    and at the end model.safetensors (hardened, packed) and result.json. The test split is for
-    'proxconnect eval' alone.
+    The folder --out gets: checkpoint (after every epoch), config.json, csv/ and tensorboard/ (logs),
+    and at the end model.safetensors (hardened, packed) and result.json. Only 'proxconnect eval' reads
+    the test split.
     """
-    from proxconnect.cli._sensitivity import report_sensitivity
-    from proxconnect.trainer import TrainConfig, is_main_process, read_recipe
-    from proxconnect.trainer import resume as resume_run
-    from proxconnect.trainer import train as train_run
-
     if recipe is not None:
         options = read_recipe(recipe)
         if options.get("pair") not in (None, given.get("pair")):
@@ -111,12 +113,7 @@ def train(
 
 
 def _finish(run: Any, folder: Path) -> dict[str, Any]:
-    """Pack the trained model, compare it with the model as trained on validation images, and write that."""
-    import proxconnect
-    from proxconnect.cli.pack import write_packed
-    from proxconnect.data import Batches
-    from proxconnect.trainer import evaluate, origin, read_checkpoint
-
+    """Pack the trained model, compare both on validation images, and write the result."""
     checkpoint = read_checkpoint(run.checkpoint)
     path = folder / MODEL_FILE
     write_packed(checkpoint, path)
@@ -139,14 +136,12 @@ def _finish(run: Any, folder: Path) -> dict[str, Any]:
 
 
 def _as_trained(run: Any, batches: Any) -> dict[str, Any]:
-    """What the network reached with the statistics of training, which recalibration has replaced since."""
-    from proxconnect.trainer import evaluate
-
+    """Return the evaluation before recalibration replaced the statistics of training."""
     found: dict[str, Any] = evaluate(run.model, batches).to_dict()
     if not (run.config.recalibrate and run.config.epochs):
         return found
     limit = run.config.limit_val_batches
     images = min(found["images"], limit * run.config.batch_size) if limit else found["images"]
-    # Kept in float32; as a share of images it is exact.
+    # The metric is a float32; as a share of images it is exact.
     share = round(run.metrics["val_accuracy"] * images) / images
     return {"accuracy": share, "loss": run.metrics["val_loss"], "images": images}

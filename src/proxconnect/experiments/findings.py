@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from proxconnect.base.table import Table
 from proxconnect.errors import TrainingError, unknown_name
-from proxconnect.experiments.tables import PENDING, markdown, method_table, pair_table
+from proxconnect.experiments.tables import PENDING, method_table, pair_table
 
 _BLOCK = re.compile(r"(<!-- rendered: (?P<what>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LATENTS = {
@@ -65,7 +66,7 @@ def _latents(results: Mapping[str, Any], selection: str) -> str:
             [f"{last[key]:.2g}" if key in last else "" for key in _LATENTS] if last else [PENDING, "", "", ""]
         )
         rows.append([f"`{cell['method']}`", str(cell["seed"]), *shares])
-    return markdown(("method", "seed", *_LATENTS.values()), rows)
+    return Table(("method", "seed", *_LATENTS.values()), rows).markdown()
 
 
 def _accumulators(results: Mapping[str, Any], selection: str) -> str:
@@ -84,7 +85,7 @@ def _accumulators(results: Mapping[str, Any], selection: str) -> str:
             row += [PENDING, "", "", ""]
         rows.append(row)
     columns = ("model", "regime", "method", "seed", "32 bit", "8 bit", "cost, points", "overflow rate")
-    return markdown(columns, rows)
+    return Table(columns, rows).markdown()
 
 
 def _table(results: Mapping[str, Any], title: str) -> Sequence[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proxconnect.base.optional import needed_for
+from proxconnect.base.table import Table
 from proxconnect.experiments.figures import FIGURES
 
 PENDING = "pending"
@@ -66,7 +67,8 @@ def method_table(results: Mapping[str, Any], names: Sequence[str]) -> str:
         own = _in_words({key: value for key, value in cell["options"].items() if key not in shared})
         label = ", ".join(filter(None, [" ".join([*network, f"`{cell['method']}`"]), own]))
         groups.setdefault(label, []).append(cell)
-    return markdown(_COLUMNS, (_row(results, label, cells) for label, cells in groups.items()))
+    rows = (_row(results, label, cells) for label, cells in groups.items())
+    return Table(_COLUMNS, rows).markdown()
 
 
 def _shared(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> st
             ]
             if any(first and sides[1].get(twin) for twin, first in sides[0].items()):
                 rows.append(_pair_row(table["title"], pair, *sides))
-    return markdown(_PAIR_COLUMNS, rows) if rows else ""
+    return Table(_PAIR_COLUMNS, rows).markdown() if rows else ""
 
 
 def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -191,9 +193,3 @@ def _share(values: Sequence[float]) -> str:
 
 def _points(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):+.2f}" if values else ""
-
-
-def markdown(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

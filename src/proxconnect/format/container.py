@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxconnect.base.table import Table
 from proxconnect.errors import FormatError
 from proxconnect.format._json import strict_json
 from proxconnect.format.header import NO_HASH, Header
@@ -42,11 +43,9 @@ class Contents:
             lines.append(f"classes: {len(header.classes)}")
         for name, value in (header.metrics or {}).items():
             lines.append(f"{name}: {value:g}")
-        width = max((len(name) for name in self.tensors), default=4)
-        lines.append(f"{'tensor':<{width}}  {'dtype':<8}  {'bytes':>12}  shape")
-        for name, tensor in self.tensors.items():
-            lines.append(f"{name:<{width}}  {tensor.dtype:<8}  {tensor.bytes:>12,}  {list(tensor.shape)}")
-        return "\n".join(lines)
+        rows = ((name, t.dtype, f"{t.bytes:,}", str(list(t.shape))) for name, t in self.tensors.items())
+        table = Table(("tensor", "dtype", "bytes", "shape"), rows, numbers=["bytes"])
+        return "\n".join([*lines, str(table)])
 
 
 def read_contents(path: Path) -> Contents:

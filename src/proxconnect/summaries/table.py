@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from proxconnect.base.table import Table
 from proxconnect.errors import ProxConnectError
 from proxconnect.summaries import _count
 
@@ -133,22 +134,12 @@ class Summary:
             "kernel",
             "skipped",
         )
-        rows = [head, *(_cells(layer) for layer in self.layers)]
         parameters = self.binary_parameters + self.float_parameters
         macs = _count_text(self.macs(binary=True)), _count_text(self.macs(binary=False))
-        rows.append(("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", ""))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        left = {0, 1, 2, 3, 9, 10}
-        lines = [
-            "  ".join(
-                f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
-                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-        rule = "-" * len(lines[0])
-        table = [self.title, rule, lines[0], rule, *lines[1:-1], rule, lines[-1], rule]
-        return "\n".join(line.rstrip() for line in [*table, *self._notes()])
+        total = ("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", "")
+        table = str(Table(head, map(_cells, self.layers), numbers=head[4:9], totals=[total]))
+        line = table.split("\n")[1]
+        return "\n".join([self.title, line, table, line, *self._notes()])
 
     def _notes(self) -> Iterator[str]:
         parameters = self.binary_parameters + self.float_parameters

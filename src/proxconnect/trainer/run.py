@@ -51,7 +51,11 @@ def train(
     weights = None if config.init is None else _initial_weights(Path(config.init), config, facts)
     model = build_model(config, facts, weights)
     distillation = _distillation(config, data, facts, model)
-    _check_hardware(config, data)
+    if config.epochs:
+        # Lightning takes seconds to import, so only a run that trains imports it.
+        with needed_for("Training"):
+            from proxconnect.trainer.fit import check_hardware
+        check_hardware(config, data)
     if is_main_process():
         prepare_folder(out, overwrite)
         with written_whole(out / CONFIG_FILE) as file:
@@ -178,15 +182,6 @@ def _full_precision(option: str, path: Path, facts: DataFacts) -> Checkpoint:
     return checkpoint
 
 
-def _check_hardware(config: TrainConfig, data: ImageData) -> None:
-    if not config.epochs:
-        return
-    with needed_for("Training"):
-        from proxconnect.trainer.fit import check_hardware
-
-    check_hardware(config, data)
-
-
 def _fit(
     model: nn.Module,
     config: TrainConfig,
@@ -200,7 +195,6 @@ def _fit(
     if not config.epochs:
         metrics = quantize_trained(model, config, data, facts, out)
         return TrainedRun(model, config, data, out / CHECKPOINT_FILE, metrics)
-    # Lightning takes seconds to import, so only a run that trains imports it.
     with needed_for("Training"):
         from proxconnect.trainer.fit import fit
 

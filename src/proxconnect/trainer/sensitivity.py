@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from proxconnect.base.figures import figure_to
+from proxconnect.base.table import Table
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import (
     LINEAR_AND_CONV,
@@ -59,22 +60,13 @@ class Sensitivity:
             axes.set_title("Each layer binarized alone")
 
     def __str__(self) -> str:
-        head = ("layer", "kind", "weights", "accuracy", "lost")
-        cells = [
-            (each.name, each.kind, f"{each.weights:,}", f"{each.accuracy:.2%}", f"{each.lost:.2%}")
-            for each in self.layers
-        ]
-        rows = [head, *cells, ("none", "", "", f"{self.baseline:.2%}", "")]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = [
-            "  ".join(
-                f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}"
-                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]))
+        numbers = ("weights", "accuracy", "lost")
+        rows = (
+            (layer.name, layer.kind, f"{layer.weights:,}", f"{layer.accuracy:.2%}", f"{layer.lost:.2%}")
+            for layer in self.layers
+        )
+        total = ("none", "", "", f"{self.baseline:.2%}", "")
+        return str(Table(("layer", "kind", *numbers), rows, numbers=numbers, totals=[total]))
 
 
 def sensitivity(

@@ -106,7 +106,7 @@ def test_suboptimality_stays_below_the_bound(name: str, kind: str) -> None:
 
 
 def test_the_bound_with_a_transform() -> None:
-    """Where latents stay on the linear part of hard tanh, the bound is of the convex ``l o T``."""
+    """The bound holds for the convex ``l o T`` while latents stay on the linear part of hard tanh."""
     problem = Problem("least squares")
     certificate = trained(problem, pc.method("hardtanh"), lambda k: 0.2)
     u = problem.planted  # T(u) = u / 5

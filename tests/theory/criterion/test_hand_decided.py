@@ -59,7 +59,7 @@ def fourier_series(w: Tensor) -> Tensor:
 
 
 def at(dtype: torch.dtype, function: Map) -> Map:
-    """The function computed in a narrower type."""
+    """Compute the function in a narrower type."""
     return lambda w: function(w.to(dtype)).to(w.dtype)
 
 

@@ -62,7 +62,7 @@ def grid(low: float, high: float, count: int) -> Tensor:
 
 
 def opaque(map_: ElementwiseMap) -> Elementwise:
-    """The map without anything that it declares."""
+    """Return the map without its declarations."""
     return lambda w, mu: map_(w, mu)
 
 
