@@ -1,4 +1,4 @@
-"""What the mathematics promises: checks, synthesis and repair of pairs, regularisers, certificates."""
+"""Checks, synthesis and repair of pairs, their implicit regularisers, and certificates of training runs."""
 
 from __future__ import annotations
 
