@@ -26,6 +26,7 @@ def layer(weight: Tensor, **values: object) -> nn.Linear:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize(("scale", "shape"), [("channel", (5, 1)), ("tensor", (1, 1)), (None, (1, 1))])
+@pytest.mark.filterwarnings("ignore:hardening changes")
 @pytest.mark.parametrize("method", ["bc", "bnn", "bnn+", "bnn++"])
 def test_weights_are_sign_times_rounded_scale(
     method: str, scale: str | None, shape: tuple[int, int], dtype: torch.dtype

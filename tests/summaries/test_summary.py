@@ -146,6 +146,9 @@ def test_the_table_is_aligned_and_the_dict_is_json() -> None:
         "MACs",
         "kernel",
         "skipped",
+        "mu",
+        "level",
+        "distance",
     ]
     end = head.index("parameters") + len("parameters")
     assert [line[:end].split()[-1] for line in lines[4:8]] == ["40", "8", "144", "645"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import warnings
 from pathlib import Path
 
 import safetensors
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.base.files import make_folder, written_whole
+from proxconnect.base.notice import notice
 from proxconnect.base.optional import needed_for
 from proxconnect.data._decode import Form, decoded
 from proxconnect.data._encoded import EncodedImages
@@ -56,10 +56,9 @@ def cached_images(encoded: EncodedImages, fingerprint: str, form: Form, cache: P
                 digest = torch.tensor(_digest(key, images), dtype=torch.uint8, device="cpu")
                 safetensors.torch.save_file({"images": images, "digest": digest}, temporary)
         except (WriteError, safetensors.SafetensorError) as error:
-            warnings.warn(
+            notice(
                 f"decoded images are not kept and will be decoded again next time: {error}; set "
-                "PROXCONNECT_CACHE to a folder that can be written",
-                stacklevel=2,
+                "PROXCONNECT_CACHE to a folder that can be written"
             )
     return images
 

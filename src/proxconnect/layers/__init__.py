@@ -31,6 +31,7 @@ from proxconnect.layers.activations import BinaryActivation, SignActivation, act
 from proxconnect.layers.binarize import binarize_
 from proxconnect.layers.binary_input import BinaryInput, harden_input_
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
+from proxconnect.layers.distance import level_distance
 from proxconnect.layers.harden import binarization_of, harden_, settle_scales_
 from proxconnect.layers.recalibrate import recalibrate_
 
@@ -60,6 +61,7 @@ __all__ = [
     "hardened_weights",
     "is_transposed_linear",
     "latent_weight",
+    "level_distance",
     "read_weights_anew",
     "recalibrate_",
     "refuse_sharded",

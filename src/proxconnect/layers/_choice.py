@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from proxconnect.base.notice import notice
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._ends import ends
 from proxconnect.layers._fitness import is_float_parameter, other_form
@@ -59,7 +59,7 @@ def _by_order(model: nn.Module, layers: Mapping[str, nn.Module], config: Binariz
     unfit = {name: why for name, why in unfit.items() if why}
     if unfit:
         shown = _some([f"{name!r} ({why})" for name, why in unfit.items()])
-        warnings.warn(f"binarize_ leaves layers as they are: {shown}", stacklevel=4)
+        notice(f"binarize_ leaves layers as they are: {shown}")
     return choice | unfit
 
 

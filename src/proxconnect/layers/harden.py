@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from proxconnect.base.notice import notice
 from proxconnect.base.rows import Rows
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._attachment import restore_latents
@@ -31,6 +31,7 @@ from proxconnect.layers._scales import (
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers.binarize import Model
 from proxconnect.layers.binary_input import harden_input_, setting_of
+from proxconnect.layers.distance import warn_if_far
 from proxconnect.quantizers import projector
 
 
@@ -50,6 +51,9 @@ def harden_(model: Model) -> Model:
     A weight that is hardened already stays as it is while it is levels times scales: where a BatchNorm was
     folded into it, its scales become those that it has now (in float32 where their dtype does not hold them).
     One that has become something else is projected anew.
+
+    Warns where weights or binary activations of a trained model are still far from their levels, because the
+    sharpness ``mu`` did not grow: the hardened network then computes something else.
 
     Raises:
         ProxConnectError: the model has neither a binarized nor a hardened layer, a latent weight or learned
@@ -74,6 +78,7 @@ def harden_(model: Model) -> Model:
         if id(again.weight) not in hard:
             hard[id(again.weight)] = _hard_again(again)
     _notice_averaged_mu(model)
+    warn_if_far(model)
     for again in hardened:
         _put(again.module, again.tensor_name, hard[id(again.weight)])
     for module in {id(weight.module): weight.module for weight in found}.values():
@@ -93,12 +98,11 @@ def _notice_averaged_mu(model: nn.Module) -> None:
     if averaged:
         name, module = averaged[0]
         layer = name.partition(".parametrizations")[0].removesuffix(".input_quantizer")
-        warnings.warn(
+        notice(
             f"the sharpness mu of layer {layer!r} is {module.mu.item():.3g}, which no schedule has set, as "
             "where the buffers of a model are averaged: until now it computed with that, and so not as it "
             "does hardened. Before you evaluate it, give it the mu of the model that it follows: "
-            "pc.MuSchedule(averaged, 'constant', start=schedule.mu)",
-            stacklevel=3,
+            "pc.MuSchedule(averaged, 'constant', start=schedule.mu)"
         )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from proxconnect.base.notice import notice
 from proxconnect.layers import BinarizedWeight
 
 # The number of calls of a schedule's step that are watched.
@@ -41,17 +41,16 @@ class LoopWatch:
         if latent._version != self._version or not torch.equal(latent, self._value):
             self._moved += 1
             if self._moved == 1:
-                warn_of_decay(_groups(), self._weights, stacklevel=4)
+                warn_of_decay(_groups(), self._weights)
         elif latent.grad is not None and torch.isfinite(latent.grad).all():
             # A step that a GradScaler skips has gradients that are not finite.
             self._idle += 1
         accumulated = self._moved and self._idle >= 2 and 4 * self._idle >= self._steps
         if accumulated:
-            warnings.warn(
+            notice(
                 f"a mu schedule counted {self._steps} steps, in {self._idle} of which no optimizer moved the "
                 "latents: with gradient accumulation, call schedule.step() after optimizer.step() alone, and "
-                "make the schedule with steps= as many as the optimizer takes",
-                stacklevel=3,
+                "make the schedule with steps= as many as the optimizer takes"
             )
         self._remember()
         return not accumulated and self._steps < _STEPS
@@ -62,9 +61,7 @@ class LoopWatch:
             self._version, self._value = self._smallest._version, self._smallest.detach().clone()
 
 
-def warn_of_decay(
-    groups: Iterable[dict[str, Any]], weights: Iterable[BinarizedWeight], *, stacklevel: int
-) -> None:
+def warn_of_decay(groups: Iterable[dict[str, Any]], weights: Iterable[BinarizedWeight]) -> None:
     """Warn, once for each model, of latents in a parameter group with weight decay.
 
     A smaller latent flips its sign more easily. Groups of :func:`param_groups` raise no warning: their weight
@@ -84,12 +81,11 @@ def warn_of_decay(
     for weight in shrunk:
         weight.quantizer.decay_noticed = True
     first = shrunk[0]
-    warnings.warn(
+    notice(
         f"{len(shrunk)} latent weights, {first.name!r} first, are in a parameter group with weight_decay "
         f"{decayed[id(first.latent)]:g}, which makes their signs flip: make the optimizer from "
         "pc.param_groups(model, lr, weight_decay=...), which does not decay latents unless you pass "
-        "latent_weight_decay=",
-        stacklevel=stacklevel,
+        "latent_weight_decay="
     )
 
 

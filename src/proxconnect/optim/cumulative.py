@@ -43,7 +43,7 @@ class CumulativeSchedule:
         layers = list(binarized_weights(model))
         if not layers:
             raise ProxConnectError("a mu schedule needs a model with binarized layers; call binarize_ first")
-        warn_of_decay(optimizer.param_groups, layers, stacklevel=3)
+        warn_of_decay(optimizer.param_groups, layers)
         self.optimizer = optimizer
         self._layers = [(found.name, found.latent, found.quantizer) for found in layers]
         self._step_sizes()

@@ -96,7 +96,7 @@ class ProxOptimizer(Optimizer):
         self._share_state_hooks()
         for found in weights:
             found.quantizer.rule = rule
-        warn_of_decay(base.param_groups, weights, stacklevel=3)
+        warn_of_decay(base.param_groups, weights)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from proxconnect.base.notice import notice
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.layers import activation_quantizers, binarized_weights
 from proxconnect.optim._watch import LoopWatch
@@ -205,11 +205,10 @@ class MuSchedule:
         self.count = int(state["count"])
         before = state.get("mu", self.mu)
         if not math.isclose(before, self.mu, rel_tol=1e-6):
-            warnings.warn(
+            notice(
                 f"the state was saved after {self.count} steps at mu {before:.6g}, where this schedule has "
                 f"mu {self.mu:.6g}: go on with the start, end, steps and fraction it had, or make a new "
-                f"schedule that starts at {before:.6g} for further steps",
-                stacklevel=2,
+                f"schedule that starts at {before:.6g} for further steps"
             )
         self._set()
 

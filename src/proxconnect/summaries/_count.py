@@ -23,6 +23,7 @@ from proxconnect.layers import (
     binarized_weights,
     hardened_weights,
     latent_weight,
+    level_distance,
     scale_name,
     weight_names,
 )
@@ -47,6 +48,8 @@ class Counted:
     activation_bits: int = 32
     accumulator_bits: int = 32
     skipped: str = ""
+    mu: float | None = None
+    level_distance: float | None = None
 
     def add_binary(self, form: BinaryTensor, scale_bytes: int, kernel: str, counted: bool = False) -> None:
         """Count a packed weight, unless another layer, which shares it, has ``counted`` it."""
@@ -109,6 +112,10 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
         if layer.binary_bytes or layer.dense_bytes or layer.shape:
             layer.skipped = _why_not_binary(module) if layer.bits == 32 else ""
             layers[name] = layer
+    for weight in binarized_weights(model):
+        layer = layers[weight.fqn]
+        layer.mu = weight.quantizer.mu.item()
+        layer.level_distance = max(level_distance(weight), layer.level_distance or 0.0)
     if inputs is not None:
         for name, macs in model_macs(model, inputs).items():
             layers[name].macs = macs

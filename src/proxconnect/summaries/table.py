@@ -22,6 +22,8 @@ class LayerSummary:
     ``bytes`` is what the layer takes packed, scales and buffers included, ``float32_bytes`` what it takes
     without binarization. MACs, products with weights, are per sample; None where they are unknown or the
     layer has none. ``skipped`` is why the layer is not binarized, as far as the model knows; files do not.
+    ``mu`` is the sharpness of a layer in training, and ``level_distance`` the greatest mean distance of its
+    weights from their levels, in units of their scale; both are None for other layers.
     """
 
     name: str
@@ -38,6 +40,8 @@ class LayerSummary:
     activation_bits: int
     accumulator_bits: int
     skipped: str
+    mu: float | None = None
+    level_distance: float | None = None
 
     @property
     def precision(self) -> str:
@@ -133,11 +137,16 @@ class Summary:
             "32-bit MACs",
             "kernel",
             "skipped",
+            "mu",
+            "level distance",
         )
         parameters = self.binary_parameters + self.float_parameters
         macs = _count_text(self.macs(binary=True)), _count_text(self.macs(binary=False))
-        total = ("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", "")
-        table = str(Table(head, map(_cells, self.layers), numbers=head[4:9], totals=[total]))
+        total = ("total", "", "", "", f"{parameters:,}", "", f"{self.bytes:,}", *macs, "", "", "", "")
+        in_training = any(layer.mu is not None for layer in self.layers)
+        shown = len(head) if in_training else -2
+        rows = [_cells(layer)[:shown] for layer in self.layers]
+        table = str(Table(head[:shown], rows, numbers=head[4:9], totals=[total[:shown]]))
         line = table.split("\n")[1]
         return "\n".join([self.title, line, table, line, *self._notes()])
 
@@ -200,6 +209,8 @@ def summary(
             activation_bits=layer.activation_bits,
             accumulator_bits=layer.accumulator_bits,
             skipped=layer.skipped,
+            mu=layer.mu,
+            level_distance=layer.level_distance,
         )
         for name, layer in counted.items()
     )
@@ -220,6 +231,8 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
         "-" if binary else _count_text(layer.macs),
         layer.kernel,
         layer.skipped,
+        "" if layer.mu is None else f"{layer.mu:.4g}",
+        "" if layer.level_distance is None else f"{layer.level_distance:.1%}",
     )
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinaryWeight, WeightParts, binarized_weights
-from proxconnect.quantizers import projector
+from proxconnect.layers import BinaryWeight, WeightParts, binarized_weights, level_distance
 from proxconnect.quantizers.pair import safe_argument
 from proxconnect.theory import outside_exact_interval
 
@@ -29,8 +28,8 @@ def layer_statistics(
 
     - ``outside_exact``: share of latents outside the exact interval of the layer's pair
       (:func:`proxconnect.theory.outside_exact_interval`); absent for a pair that ``check`` refuses.
-    - ``level_distance``: mean distance of ``F(w*/s)`` from the nearest level; 0 once F has closed onto the
-      levels.
+    - ``level_distance``: mean distance of the weight from the levels, in units of its scale
+      (:func:`proxconnect.layers.level_distance`); 0 once F has closed onto the levels.
     - ``gradient_killed``: share of ``sum |g|`` at latents where ``|B|`` is at most a thousandth of its peak,
       where ``g`` is the gradient of the quantized weight. It is there only with ``gradients``, and only under
       the rule ``pc``, since the other rules have no B.
@@ -59,10 +58,7 @@ def layer_statistics(
         if not quantizer.enabled:
             continue
         latent = quantizer.normalized(found.latent)
-        forward = quantizer.pair.forward
-        value = forward(safe_argument(latent, forward), quantizer.mu)
-        nearest = projector(quantizer.config.levels)(value, 1.0)
-        statistics[name] = {"level_distance": float((value - nearest).abs().mean())}
+        statistics[name] = {"level_distance": level_distance(found)}
         if name in outside:
             statistics[name]["outside_exact"] = outside[name]
         if gradients is not None and name in gradients and quantizer.rule == "pc":

@@ -1,0 +1,110 @@
+"""Measure how far quantized values are from their levels, and warn before hardening moves them far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from proxconnect.base.notice import notice
+from proxconnect.layers._parametrization import BinarizedWeight, binarized_weights
+from proxconnect.layers._scales import BINARY
+from proxconnect.layers._sharpness import Sharp
+from proxconnect.layers.activations import BinaryActivation, activation_quantizers
+from proxconnect.quantizers import projector
+from proxconnect.quantizers.pair import safe_argument
+
+FAR = 0.1
+"""Mean distance, in units of the scale, from which on hardening changes what a network computes."""
+_INPUTS = 1001
+
+
+@torch.no_grad()
+def level_distance(found: BinarizedWeight) -> float:
+    """Compute the mean distance of a weight from the levels that hardening gives it, in units of its scale.
+
+    The distance is the mean of ``|v - P_Q(v)|`` with ``v = F_mu(w*/s)``. Where the layer computes with its
+    latent in eval mode too, as under the rule ``pq``, ``v`` is ``w*/s``. It is 0 where ``F`` is a sign.
+
+    >>> import proxconnect as pc
+    >>> layer = pc.binarize_(nn.Linear(64, 8), pc.BinarizeConfig("bnn++"), lambda module, name: True)
+    >>> weight = next(binarized_weights(layer))
+    >>> level_distance(weight) > 0.1
+    True
+    >>> _ = pc.MuSchedule(layer, "constant", start=1000)
+    >>> level_distance(weight) < 0.01
+    True
+    """
+    quantizer, value = found.quantizer, found.quantizer.normalized(found.latent)
+    if quantizer.enabled and quantizer.rule != "pq":
+        forward = quantizer.pair.forward
+        value = forward(safe_argument(value, forward), quantizer.mu)
+    return _mean_distance(value, quantizer.config.levels)
+
+
+@torch.no_grad()
+def input_distance(quantizer: BinaryActivation) -> float:
+    """Compute the mean distance of binary activations from -1 and +1, for standard normal inputs.
+
+    The inputs are quantiles of that distribution, which a normalisation layer in front of the quantizer makes
+    likely.
+    """
+    shares = (torch.arange(_INPUTS, dtype=torch.float32, device="cpu") + 0.5) / _INPUTS
+    inputs = torch.special.ndtri(shares).to(quantizer.mu.device)
+    value = quantizer.pair.forward(inputs, quantizer.mu) if quantizer.enabled else inputs
+    return _mean_distance(value, BINARY)
+
+
+def warn_if_far(model: nn.Module) -> None:
+    """Warn in one line where hardening moves the weights or the binary activations of ``model`` far.
+
+    A model whose latents are those that ``binarize_`` found is passed over: no training can be lost.
+    """
+    weights = list(binarized_weights(model))
+    if not any(_is_trained(found) for found in weights):
+        return
+    soft = [_Soft(level_distance(found), found.name, found.quantizer) for found in weights]
+    _warn("weights", soft)
+    inputs = [
+        _Soft(input_distance(quantizer), name or "(model)", quantizer)
+        for name, _, quantizer in activation_quantizers(model)
+    ]
+    _warn("activations", inputs)
+
+
+class _Soft(NamedTuple):
+    distance: float
+    name: str
+    quantizer: Sharp
+
+
+def _warn(what: str, measured: Sequence[_Soft]) -> None:
+    far = [soft for soft in measured if soft.distance > FAR]
+    if not far:
+        return
+    distance, name, quantizer = max(far, key=lambda soft: soft.distance)
+    mu = f"{quantizer.mu.item():.3g}"
+    if not quantizer.mu_squared.item():
+        mu += ", which no schedule has set"
+    of = "" if what == "weights" else ', of="activations"'
+    notice(
+        f"hardening changes the {what} of {len(far)} of {len(measured)} layers by more than {FAR:.0%} of "
+        f"their scale, most in {name!r}: {distance:.0%}, at mu {mu}. The hardened network will be less "
+        f"accurate than the trained one: train with pc.MuSchedule(model, ..., steps=all training steps{of}) "
+        "and call its step() after each step of the optimizer"
+    )
+
+
+def _is_trained(found: BinarizedWeight) -> bool:
+    """Tell whether a latent differs from the weight that ``binarize_`` found; True where nothing tells."""
+    quantizer = found.quantizer
+    if quantizer.config.scale is None:
+        return True
+    started = quantizer.starting_scales(found.latent)["latent_scale"]
+    return not torch.equal(started, quantizer.latent_scale)
+
+
+def _mean_distance(value: Tensor, levels: tuple[float, ...]) -> float:
+    return float((value - projector(levels)(value, 1.0)).abs().mean())
