@@ -39,8 +39,9 @@ class Subject(NamedTuple):
         lines = [
             f"# {self.title}",
             "",
-            f"{result['machine']}; kernel set {result['kernels']}; medians of {result['rounds']} interleaved "
-            f"rounds, ratios as 95 % intervals. {versions}. Made by `benchmarks/{self.name}.py`.",
+            f"{result['machine']}; kernel set {result['kernels']}; medians of {result['rounds']} "
+            f"interleaved rounds, ratios as 95 % intervals. {versions}. `benchmarks/{self.name}.py` makes "
+            "this page. A column *x peer* says how many times as fast as that peer the kernel is.",
             "",
             " ".join([self.protocol, *skipped]),
             "",

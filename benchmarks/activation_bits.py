@@ -41,11 +41,12 @@ def measure(model: str, data: str) -> dict[str, Any]:
 def page(result: dict[str, Any]) -> str:
     """Write the page of the results."""
     text = (
-        f"{result['data']}, {result['images']:,} validation images; {result['machine']}. Models of the zoo "
-        "with 1-bit weights, as packed and with the float inputs of their binary layers quantized on the "
-        "way: `int8` to 8 bits, `int6` those of linear layers to 6 (of convolutions to 8: without linear "
-        f"layers both are the same). {100 / result['images']:.2g} points are one image. What the kernels "
-        "gain: [products](kernels.md), [networks](models.md). Made by `benchmarks/activation_bits.py`."
+        f"{result['data']}, {result['images']:,} validation images; {result['machine']}. The table shows "
+        "the models of the zoo with 1-bit weights. Their binary layers have float inputs, as packed or "
+        "quantized on the way. `int8` quantizes to 8 bits. `int6` quantizes to 6 bits in linear layers and "
+        "to 8 in convolutions, so it is left out for models without linear layers. One image is "
+        f"{100 / result['images']:.2g} points. [Products](kernels.md) and [networks](models.md) say what "
+        "the kernels gain. `benchmarks/activation_bits.py` makes this page."
     )
     rows = []
     for model, found in result["models"].items():

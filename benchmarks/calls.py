@@ -60,13 +60,15 @@ def page(result: dict[str, Any]) -> str:
     """Write the page of the results."""
     text = (
         f"{result['machine']}, one thread; kernel set {result['kernels']}, PyTorch {result['torch']}; "
-        f"medians of {result['rounds']} interleaved rounds with 95 % intervals. One row or pixel of {INPUTS} "
-        f"inputs, {OUTPUTS} outputs: nearly all is checks of arguments, the output's memory and the way into "
-        "compiled code. Made by `benchmarks/calls.py`."
+        f"medians of {result['rounds']} interleaved rounds with 95 % intervals. Each call has one row or "
+        f"pixel of {INPUTS} inputs, and {OUTPUTS} outputs. Nearly all of its time is spent on checking the "
+        "arguments, on the memory of the output and on the way into compiled code. `benchmarks/calls.py` "
+        "makes this page."
     )
     slow = [
         name for name, (_, _, high) in result["microseconds"].items() if high > BAR and "torch" not in name
     ]
+    which = f"all kernels but {', '.join(slow)}" if slow else "every kernel"
     lines = [
         "# What a call of a kernel costs",
         "",
@@ -80,7 +82,7 @@ def page(result: dict[str, Any]) -> str:
             ),
         ).markdown(),
         "",
-        f"At most {BAR:g} us: {'not ' + ', '.join(slow) if slow else 'every kernel'}.",
+        f"A call takes at most {BAR:g} us with {which}.",
     ]
     return "\n".join(lines) + "\n"
 

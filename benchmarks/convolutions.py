@@ -33,12 +33,12 @@ SUBJECT = Subject(
     title="3x3 convolutions with 1-bit weights",
     shape="image",
     share="of the ceiling",
-    protocol="As many outputs as channels, stride 1, zero padding, batch 1, channels last in and out unless "
-    "the row says NCHW. W1A8 and W1A32 run from float32 to float32, quantization included, int8 peers from 8 "
-    f"bits to 8 bits. OpenVINO's binary convolution is one of a chain of {CHAIN} with one weight, the "
-    f"chain's time, ends included, divided by {CHAIN}. larq-compute-engine runs from float32 "
-    "to float32, with BatchNorm and its indirect BGEMM, the fastest of its kernels here; it pads with +1 and "
-    "is timed in a process of its own, in the same rounds.",
+    protocol="All have as many outputs as channels, stride 1, zero padding and batch 1. Channels are last "
+    "in and out unless the row says NCHW. W1A8 and W1A32 run from float32 to float32, with the "
+    "quantization. int8 peers run from 8 bits to 8 bits. OpenVINO's binary convolution is timed in a chain "
+    f"of {CHAIN} with one weight: the time of the chain, with its ends, is divided by {CHAIN}. "
+    "larq-compute-engine runs from float32 to float32, with BatchNorm and its indirect BGEMM, which is the "
+    "fastest of its kernels here. It pads with +1 and is timed in a process of its own, in the same rounds.",
     bars=(
         Bar(BITS, 1.5, ("OpenVINO binary",)),
         Bar(BITS, 2.2, ("torch int8", "onnxruntime int8")),

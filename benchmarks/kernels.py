@@ -36,8 +36,9 @@ SUBJECT = Subject(
     title="Products with 1-bit weights",
     shape="m x n x k",
     share="floor / time",
-    protocol="Activations are float32, for W1A1 bits; quantizing them is included, in ours and in the peers' "
-    "but for *bare*. The floor is what the instructions or the reading of the weight take at least.",
+    protocol="W1A1 takes bits, and all others take float32. Times include quantizing the activations, "
+    "except for the peer *bare*. The floor is the least time that the instructions, or reading the weight, "
+    "can take.",
     bars=(
         Bar("W1A1", 0.85, shapes=lambda shape: shape[0] != 1),
         Bar("W1A1", 11, ("torch float32",), lambda shape: shape[0] != 1 and shape[2] != 768),

@@ -111,10 +111,13 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"{result['machine']}; kernel set {result['kernels']}, "
         f"PyTorch {result['torch']}; one image; medians of "
-        f"{result['rounds']} interleaved rounds, ratios as 95 % intervals. *Unpacked* is the same file with "
-        '`kernels="reference"`, *torch float32* the network before it is binarized, in PyTorch\'s default '
-        "memory format. First and last layer stay float32; in `bwa` the ResNets have Bi-Real blocks and "
-        "RPReLU, in torch float32 too. Made by `benchmarks/models.py`.",
+        f"{result['rounds']} interleaved rounds, ratios as 95 % intervals. `benchmarks/models.py` makes this "
+        "page.",
+        "",
+        "- *Packed* is the file on its kernels. The first and the last layer stay in float32.",
+        '- *Unpacked* is the same file with `kernels="reference"`.',
+        "- *torch float32* is the network before it is binarized, in PyTorch's default memory format.",
+        "- In `bwa` the ResNets have Bi-Real blocks and RPReLU, in *torch float32* too.",
         "",
         Table(head, map(cells, result["rows"])).markdown(),
     ]

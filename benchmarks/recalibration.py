@@ -66,9 +66,10 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# BatchNorm of hardened networks",
         "",
-        f"{result['data']}, {result['machine']}; validation accuracy of runs of the [reduced protocol]"
-        "(protocol.md), seed 0, hardened, with BatchNorm's statistics as training left them or taken of "
-        f"{BATCHES} batches of training images. Made by `benchmarks/recalibration.py`.",
+        f"{result['data']}, {result['machine']}. The table shows the validation accuracy of hardened "
+        "networks of the [reduced protocol](protocol.md), seed 0. BatchNorm has the statistics that "
+        f"training left, or those of {BATCHES} batches of training images, augmented or plain. "
+        "`benchmarks/recalibration.py` makes this page.",
         "",
         Table(
             ("run", "as trained", *STATISTICS),

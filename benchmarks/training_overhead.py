@@ -52,17 +52,22 @@ CONTROL = "fp again"
 WARM_UP = 6  # rounds; until then memory is still asked of the system
 
 PROTOCOL = """\
-A step is forward, backward, Adam and the schedule of mu, in float32: of ResNet-20 with 128 images of 32x32,
-of DeiT-Tiny with 16 of 224x224. Adam is `torch.optim.Adam(fused=True)` for all: the unfused one takes square
-roots of numbers that are exactly 0 where a backward quantizer is, and these are slow on a CPU. All networks
-of a table run in one process, one step each per round, in random order; *over full precision* is the median
-over the rounds of a step's time over that of `fp` in the same round, with its bootstrap interval. In a table
-with `fp again`, a second network like `fp`, the time of full precision is the mean of the two; how far they
-are from 1 shows how well networks can be compared at all. *Extra memory* is what autograd keeps for the
-backward pass beyond `fp`, without compilation; also in units of what is binarized: weights and, in setting
-`bwa`, the inputs of their layers. In `bwa` the inputs are binarized by `bnn`, and ResNet-20 has Bi-Real
-blocks and RPReLU, `fp` too. An interval is that of one process: where memory comes to lie moves all ratios of
-a table by up to a hundredth or so from one run of the script to the next.
+A step is forward, backward, Adam and the schedule of mu, in float32. ResNet-20 takes 128 images of 32x32,
+and DeiT-Tiny takes 16 of 224x224.
+
+- Adam is `torch.optim.Adam(fused=True)` for all. A backward quantizer that is 0 makes Adam's state exactly
+  0, and the unfused form takes square roots of such numbers, which is slow on a CPU.
+- All networks of a table run in one process, one step each per round, in random order. *Over full
+  precision* is a step's time divided by that of `fp` in the same round: the median over the rounds, with
+  its bootstrap interval.
+- `fp again` is a second network like `fp`. The time of full precision is then the mean of the two. The
+  distance of both from 1 shows how well networks can be compared at all.
+- *Extra memory* is what autograd keeps for the backward pass beyond `fp`, without compilation. The second
+  number is in units of the tensors that are binarized: weights and, in setting `bwa`, the inputs of their
+  layers.
+- In `bwa`, `bnn` binarizes the inputs. ResNet-20 then has Bi-Real blocks and RPReLU, in `fp` too.
+- An interval is that of one process. The place of tensors in memory moves all ratios of a table by up to a
+  hundredth from one run of the script to the next.
 """
 
 
@@ -236,7 +241,7 @@ def page(report: dict[str, Any]) -> str:
         PROTOCOL,
         "{processor}, {cores} cores, {threads} threads, PyTorch {torch}.".format(**found),
         "",
-        "Made by `python benchmarks/training_overhead.py`; the numbers are in `data/training_overhead.json`.",
+        "`python benchmarks/training_overhead.py` makes this page from `data/training_overhead.json`.",
     ]
     for part in report["parts"].values():
         text += ["", f"## {title(part)}", "", f"{part['rounds']} rounds.", "", table(part), ""]

@@ -131,11 +131,11 @@ def caption() -> str:
     slowest, fastest = (f"{value:.1f}" for value in (min(r[0] for r in ratios), max(r[0] for r in ratios)))
     return (
         f"*{result['machine']}, AVX-512, one thread. Times are medians of {result['rounds']} interleaved "
-        "rounds. float32 and int8 are the fastest of PyTorch, ONNX Runtime and OpenVINO. The int8 time "
-        "includes quantizing the inputs of the linear layers, not those of the convolution. Bytes include "
-        "scales. Whole networks keep their first and last layers in float32 and gain less: they are "
-        f"[{slowest} to {fastest} times](docs/results/models.md) as fast as PyTorch in float32. More sizes, "
-        "AVX2 and other 1-bit libraries: [products](docs/results/kernels.md), "
+        "rounds. float32 and int8 are the fastest measured of PyTorch, ONNX Runtime and OpenVINO. The int8 "
+        "time includes quantizing the inputs of the linear layers, not those of the convolution. Bytes "
+        "include scales. Whole networks keep their first and last layers in float32 and gain less: they "
+        f"are [{slowest} to {fastest} times](docs/results/models.md) as fast as PyTorch in float32. More "
+        "sizes, AVX2 and other 1-bit libraries: [products](docs/results/kernels.md), "
         "[convolutions](docs/results/convolutions.md).*"
     )
 
