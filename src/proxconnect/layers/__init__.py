@@ -1,4 +1,4 @@
-"""Binarized layers: from a model of float weights to latents, and from latents to hard levels."""
+"""Binarized layers, which turn float weights into latents and latents into hard levels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers get quantizers of their weights, and lose them again."""
+"""Attaching quantizers to the weights of layers, and removing them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parametrize_(module: nn.Module, quantizers: dict[str, BinaryWeight]) -> None
 
 
 def restore_latents(module: nn.Module) -> None:
-    """Undo the parametrizations of a binarized module: its weights are then its latents."""
+    """Undo the parametrizations of a binarized module; its weights are its latents afterwards."""
     give_own_class(module)
     read_own_state_(module)
     for tensor_name, _ in list(binarized_tensors(module)):

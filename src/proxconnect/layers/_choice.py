@@ -1,4 +1,4 @@
-"""Which layers to binarize and how, and why the others are left as they are."""
+"""The choice of the layers to binarize, with the reasons why other layers stay as they are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Choice = dict[str, BinarizeConfig | str]
 
 
 def choose(model: nn.Module, config: BinarizeConfig | ConfigMap, filter_fn: Filter | None) -> Choice:
-    """What becomes of every layer of ``model`` that can be binarized.
+    """Choose the configuration of every layer of ``model`` that can be binarized.
 
     Raises:
         ProxConnectError: a pattern is wrong or fits no layer, nothing is chosen, or map and filter are both
@@ -64,7 +64,7 @@ def _by_order(model: nn.Module, layers: Mapping[str, nn.Module], config: Binariz
 
 
 def _unfit(module: nn.Module) -> str:
-    """Why the weight of a layer cannot become latents, where that is what someone made of the layer."""
+    """Explain why the weight of a layer cannot become latents, if another library has changed the layer."""
     form = other_form(module, "weight")
     if form is not None:
         return f"{form[0]}; {form[1]} makes it plain"

@@ -1,4 +1,4 @@
-"""The first layer of a model and its last ones: those that usually stay in full precision."""
+"""The first and last layers of a model, which usually stay in full precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEAD = re.compile(r"(?i)(^|_)(heads?|classifiers?|predictors?|predictions|\w*lo
 
 
 def ends(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, str]:
-    """Why layers of ``model`` count as its first or last, by name: ``"first layer"`` or ``"last layer"``.
+    """Find the first and last layers of ``model``: ``"first layer"`` or ``"last layer"`` by name.
 
     The first layer is the first in registration order, be it an ``Embedding``. Last are, among the ``Linear``
     layers and convolutions, all heads:
@@ -44,7 +44,7 @@ def ends(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, str]:
 
 
 def _sizes(layer: nn.Module) -> tuple[int, int]:
-    """Inputs and outputs, in channels, of a linear layer or convolution."""
+    """Return the numbers of input and output channels of a linear layer or convolution."""
     if isinstance(layer, nn.Linear):
         return layer.in_features, layer.out_features
     if hasattr(layer, "in_channels"):

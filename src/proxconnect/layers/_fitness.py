@@ -1,4 +1,4 @@
-"""Whether a tensor of a layer can become a latent weight, and what to do where it cannot."""
+"""Checks that a tensor of a layer can become a latent weight, with the way out if it cannot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHARDED = {"FullyShardedDataParallel", "FSDPModule", "DTensor"}
 
 
 def other_form(module: nn.Module, tensor_name: str) -> tuple[str, str] | None:
-    """What computes a tensor of ``module`` that is no plain float parameter, and the way out; None for one.
+    """Describe a tensor of ``module`` that is no plain float parameter, and the way out; None if it is one.
 
     >>> other_form(prune.l1_unstructured(nn.Linear(4, 4), "weight", 0.5), "weight")
     ('pruned', "torch.nn.utils.prune.remove(layer, 'weight')")
@@ -43,13 +43,13 @@ def other_form(module: nn.Module, tensor_name: str) -> tuple[str, str] | None:
 
 
 def is_float_parameter(module: nn.Module, tensor_name: str) -> bool:
-    """Whether the tensor is a parameter of a floating-point dtype, be it lazy."""
+    """Tell whether the tensor is a parameter of a floating-point dtype, lazy ones included."""
     weight = module._parameters.get(tensor_name)
     return weight is not None and (is_lazy(weight) or weight.is_floating_point())
 
 
 def refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
-    """Raise :class:`ProxConnectError` unless a tensor of the layer called ``name`` can become latents."""
+    """Refuse a layer called ``name`` if one of its tensors cannot become latents."""
     if binary_weight(module, tensor_name) is not None:
         raise ProxConnectError(
             f"layer {name!r} is binarized already; to binarize it otherwise, call harden_ first"
@@ -76,7 +76,7 @@ def refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
 
 
 def refuse_sharded(model: nn.Module, way_out: str) -> None:
-    """Raise :class:`ProxConnectError` if this process holds only parts of the weights."""
+    """Refuse a model if this process holds only parts of its weights."""
     for name, item in (*model.named_modules(), *model.named_parameters()):
         if sharded := _SHARDED & {base.__name__ for base in type(item).__mro__}:
             where = f"{name!r} of the model" if name else "the model"

@@ -1,4 +1,4 @@
-"""State dictionaries of float and hardened models, read by binarized ones."""
+"""Loading of state dictionaries of float and hardened models into binarized models."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from proxconnect.layers.activations import BinaryActivation
 
 
 def read_foreign_state_(module: nn.Module) -> None:
-    """Let a binarized module load the state of a float or hardened one: its weights become the latents.
+    """Let a binarized module load the state of a float or hardened module, whose weights become the latents.
 
-    As in :func:`proxconnect.binarize_`, ``s`` and a learned scale are then those of the loaded weight. What
-    such a state does not have (``mu``, thresholds of a float model) stays as it is.
+    As in :func:`proxconnect.binarize_`, ``s`` and a learned scale are then those of the loaded weight.
+    Tensors that such a state does not have (``mu``, thresholds of a float model) stay as they are.
     """
     module.register_load_state_dict_pre_hook(_weights_to_latents)
 

@@ -1,4 +1,4 @@
-"""Hardened weights: what a layer remembers of them, and how they are found."""
+"""Hardened weights: the notes that a layer keeps about them, and the search for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxconnect.layers._tensors import full_name
 
 @dataclass(frozen=True)
 class BinarizationInfo:
-    """How a model was binarized: the names of its method and setting."""
+    """The names of the method and the setting with which a model was binarized."""
 
     method: str
     setting: str
@@ -22,7 +22,7 @@ class BinarizationInfo:
 
 @dataclass(frozen=True)
 class Hardened:
-    """What a layer remembers of one hardened tensor: ``module.binarization[tensor_name]``."""
+    """The note of a layer about one hardened tensor: ``module.binarization[tensor_name]``."""
 
     info: BinarizationInfo
     levels: tuple[float, ...]
@@ -30,7 +30,7 @@ class Hardened:
 
 
 class HardenedWeight(NamedTuple):
-    """One hardened tensor of a model: ``module.tensor_name``, where the module is called ``fqn``."""
+    """One hardened tensor of a model: ``module.tensor_name`` of the module with the name ``fqn``."""
 
     fqn: str
     module: nn.Module
@@ -44,7 +44,7 @@ class HardenedWeight(NamedTuple):
 
     @property
     def weight(self) -> nn.Parameter:
-        """A level times a scale, each."""
+        """The weight; each element is a level times a scale."""
         return cast(nn.Parameter, getattr(self.module, self.tensor_name))
 
     @property
@@ -54,7 +54,7 @@ class HardenedWeight(NamedTuple):
 
 
 def hardened_weights(model: nn.Module) -> Iterator[HardenedWeight]:
-    """Every hardened tensor of ``model``, in registration order."""
+    """Iterate over the hardened tensors of ``model``, in registration order."""
     for fqn, module in model.named_modules():
         for tensor_name, form in remembered(module).items():
             if scale_name(tensor_name) in module._buffers:
@@ -62,17 +62,17 @@ def hardened_weights(model: nn.Module) -> Iterator[HardenedWeight]:
 
 
 def scale_name(tensor_name: str) -> str:
-    """The name of the buffer with the scales of a hardened tensor."""
+    """Return the name of the buffer with the scales of a hardened tensor."""
     return f"{tensor_name}_scale"
 
 
 def remember(module: nn.Module, tensor_name: str, form: Hardened) -> None:
-    """Note in ``module.binarization`` how one of its tensors was binarized."""
+    """Note the binarization of a tensor of ``module`` in ``module.binarization``."""
     module.binarization = {**remembered(module), tensor_name: form}  # type: ignore[assignment]
 
 
 def remembered(module: nn.Module) -> dict[str, Hardened]:
-    """How the tensors of a hardened or packed module were binarized, by name."""
+    """Return the notes about the tensors of a hardened or packed module, by name."""
     found: dict[str, Hardened] = module.__dict__.get("binarization", {})
     return found
 

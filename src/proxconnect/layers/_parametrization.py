@@ -1,4 +1,4 @@
-"""The parametrization that makes a layer's weight the quantized weight of a latent one."""
+"""The parametrization that makes a layer's weight the quantized weight of a latent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from proxconnect.layers.config import BinarizeConfig
 
 
 class BinaryWeight(Sharp):
-    """``w = alpha F_mu(w*/s)``: see :class:`BinarizeConfig`.
+    """The quantizer ``w = alpha F_mu(w*/s)`` of a weight, see :class:`BinarizeConfig`.
 
     Buffers: those of :class:`Sharp`, and ``latent_scale`` (``s``), which broadcasts against ``w*``. A learned
     ``alpha`` is the absolute value of the parameter ``learned_scale``.
@@ -46,9 +46,10 @@ class BinaryWeight(Sharp):
         self.learned_scale = nn.Parameter(scales["learned_scale"]) if config.learn_scale else None
 
     def forward(self, latent: Tensor, in_parts: bool = False) -> Tensor | WeightParts:
-        """The weight that the layer computes with; under pq, and in training under fp and rpc, the latent.
+        """Return the weight that the layer computes with.
 
-        With ``in_parts`` it comes with what it is the product of.
+        It is the latent under the rule ``pq``, and in training under ``fp`` and ``rpc``. With ``in_parts``
+        the factors of the weight are returned too.
         """
         if in_parts:
             return self._parts(latent)
@@ -70,24 +71,24 @@ class BinaryWeight(Sharp):
         )
 
     def scale(self, latent: Tensor) -> Tensor:
-        """``alpha``, as it broadcasts against ``w*``; a constant for the gradient unless it is learned."""
+        """Return ``alpha``, which broadcasts against ``w*`` and has a gradient only if it is learned."""
         return self.rows.spread(self.exact_scale(latent))
 
     def exact_scale(self, latent: Tensor) -> Tensor:
-        """``alpha``, one number for each row, for each group of its inputs, or for all of them."""
+        """Return ``alpha``: one number for each row, for each group of inputs, or for the whole weight."""
         if self.learned_scale is not None:
             return self.learned_scale.abs()
         return self.present_scale(latent, self.latent_scale)
 
     def hard_scale(self, latent: Tensor) -> Tensor:
-        """:meth:`exact_scale` in the dtype that is stored."""
+        """Return :meth:`exact_scale` in the dtype that is stored."""
         return self.exact_scale(latent).detach().to(self.config.scale_dtype)
 
     def starting_scales(self, weight: Tensor) -> dict[str, Tensor]:
-        """The buffer ``latent_scale`` for a weight that becomes the latents, and the parameter, if learned.
+        """Compute the buffer ``latent_scale`` of a weight that becomes the latents, and a learned scale.
 
-        ``s`` is the weight's mean ``|w|``, or its scale where it is a level times a scale already; 1 without
-        scales, and where all ``w`` are 0, which have no size to normalise by.
+        ``s`` is the mean ``|w|`` of the weight, or its scale if it is a level times a scale already. ``s`` is
+        1 without scales, and where all ``w`` are 0.
         """
         weight, config, shape = weight.detach(), self.config, self.scale_shape
         if config.scale is None:
@@ -101,9 +102,9 @@ class BinaryWeight(Sharp):
         return {"latent_scale": s, **learned}
 
     def present_scale(self, latent: Tensor, s: Tensor) -> Tensor:
-        """The least-squares scale ``<w*, q>/<q, q>`` of the nearest levels; the mean ``|w*|`` for -1 and 1.
+        """Compute the least-squares scale ``<w*, q>/<q, q>`` of the nearest levels ``q = P_Q(w*/s)``.
 
-        Argmin over ``alpha`` of ``|w* - alpha q|^2``, where ``q = P_Q(w*/s)``.
+        It is the argmin over ``alpha`` of ``|w* - alpha q|^2``, and the mean ``|w*|`` for -1 and 1.
         """
         latent, levels = latent.detach(), self.config.levels
         if self.config.scale is None:
@@ -113,21 +114,21 @@ class BinaryWeight(Sharp):
         return least_squares_scale(latent, s, levels, self.rows, self.scale_shape)
 
     def normalized(self, latent: Tensor) -> Tensor:
-        """The argument ``w*/s`` of F and B, detached."""
+        """Return the argument ``w*/s`` of F and B, detached."""
         return latent.detach() / self.latent_scale
 
     def _takes_latent(self) -> bool:
         return not self.enabled or self.rule == "pq" or (self.rule in ("fp", "rpc") and self.training)
 
     def _scale_to_give(self, latent: Tensor) -> Tensor | None:
-        """:meth:`exact_scale`; None for the means of rows, which the quantizing pass takes."""
+        """Return :meth:`exact_scale`, or None for the means of rows, which the quantizing pass computes."""
         if self.config.scale == "channel" and self.learned_scale is None and self.config.levels == BINARY:
             return None
         return self.exact_scale(latent)
 
 
 class WeightParts(NamedTuple):
-    """A quantized weight ``alpha F_mu(w*/s)``; ``F_mu(w*/s)``, a constant for the gradient; and ``alpha``."""
+    """A quantized weight ``alpha F_mu(w*/s)`` with its ``F_mu(w*/s)``, without gradient, and ``alpha``."""
 
     weight: Tensor
     codes: Tensor
@@ -135,7 +136,7 @@ class WeightParts(NamedTuple):
 
 
 class BinarizedWeight(NamedTuple):
-    """One binarized tensor of a model: ``module.tensor_name``, where the module is called ``fqn``."""
+    """One binarized tensor of a model: ``module.tensor_name`` of the module with the name ``fqn``."""
 
     fqn: str
     module: nn.Module
@@ -154,14 +155,17 @@ class BinarizedWeight(NamedTuple):
 
 
 def binarized_weights(model: nn.Module) -> Iterator[BinarizedWeight]:
-    """Every binarized tensor of ``model``, in registration order; tied ones share latent and quantizer."""
+    """Iterate over the binarized tensors of ``model``, in registration order.
+
+    Tied tensors share their latent and quantizer.
+    """
     for fqn, module in model.named_modules():
         for tensor_name, quantizer in binarized_tensors(module):
             yield BinarizedWeight(fqn, module, tensor_name, quantizer)
 
 
 def binarized_tensors(module: nn.Module) -> Iterator[tuple[str, BinaryWeight]]:
-    """The binarized tensors of one module, with what quantizes them."""
+    """Return the binarized tensors of one module with their quantizers."""
     for tensor_name in _parametrized(module):
         quantizer = binary_weight(module, tensor_name)
         if quantizer is not None:
@@ -169,7 +173,7 @@ def binarized_tensors(module: nn.Module) -> Iterator[tuple[str, BinaryWeight]]:
 
 
 def binary_weight(module: nn.Module, tensor_name: str = "weight") -> BinaryWeight | None:
-    """The :class:`BinaryWeight` of one tensor of ``module``, or None where it is not binarized."""
+    """Return the :class:`BinaryWeight` of a tensor of ``module``, or None if the tensor is not binarized."""
     if tensor_name not in _parametrized(module):
         return None
     first = cast(nn.ModuleList, cast(nn.ModuleDict, module.parametrizations)[tensor_name])[0]
@@ -177,7 +181,7 @@ def binary_weight(module: nn.Module, tensor_name: str = "weight") -> BinaryWeigh
 
 
 def latent_weight(module: nn.Module, tensor_name: str = "weight") -> nn.Parameter:
-    """The latent weight ``w*`` of a binarized tensor."""
+    """Return the latent weight ``w*`` of a binarized tensor."""
     parametrizations = cast(nn.ModuleDict, module.parametrizations)[tensor_name]
     return cast(nn.Parameter, parametrizations.original)
 

@@ -1,4 +1,4 @@
-"""Quantized activations as one node of the autograd graph that keeps no more than it must."""
+"""Quantized activations as one node of the autograd graph that keeps as little as possible."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from proxconnect.quantizers.pair import safe_argument
 
 
 def quantize_activation(x: Tensor, mu: Tensor, pair: CompiledPair) -> Tensor:
-    """``F_mu(x)``; ``dl/dx = B_mu(x) g``.
+    """Compute ``F_mu(x)``; the gradient is ``dl/dx = B_mu(x) g``.
 
-    Where ``B`` has but the values 0 and one other, as those of ``bnn`` and ``hardtanh``, a bit for each
-    activation is all that is kept for the backward pass; else ``x`` is.
+    If ``B`` has only two values, one of them 0, as for ``bnn`` and ``hardtanh``, the backward pass keeps a
+    bit for each activation; otherwise it keeps ``x``.
 
     Args:
         x: activations.

@@ -17,19 +17,20 @@ from proxconnect.quantizers.pair import present_sharpness
 def quantize_weight(
     latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
 ) -> Tensor:
-    """``w = alpha F_mu(w*/s)``; ``dl/dw* = B_mu(w*/s) (alpha/s) g``, ``dl/dalpha = sum F_mu(w*/s) g``.
+    """Compute ``w = alpha F_mu(w*/s)``.
 
-    For the backward pass it keeps ``latent``, which is a parameter, and one number for each scale: the
-    quantized weight, which the layer's product keeps, is all that binarization adds to what autograd keeps.
+    The gradients are ``dl/dw* = B_mu(w*/s) (alpha/s) g`` and ``dl/dalpha = sum F_mu(w*/s) g``. The backward
+    pass keeps ``latent``, which is a parameter, and one number for each scale. The product of the layer keeps
+    the quantized weight; binarization adds nothing else to the memory of autograd.
 
     Args:
         latent: ``w*``.
         alpha: one number for each scale, of one of the ``scale_shapes`` of ``rows``; None takes the mean of
             ``|w*|`` of each row, a constant for the gradient, in the same pass.
-        s: what latents are normalised by; broadcasts against ``latent``.
+        s: the normalisation of the latents; broadcasts against ``latent``.
         mu: sharpness, zero-dimensional.
         pair: ``F`` and ``B``.
-        rows: which elements share a scale.
+        rows: the elements that share a scale.
     """
     if transformed() or differentiated_forwards():
         return _by_formula(latent, alpha, s, mu, pair, rows)[0]
@@ -41,7 +42,7 @@ def quantize_weight(
 def quantize_weight_and_codes(
     latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same, and ``F_mu(w*/s)``, a constant for the gradient, and ``alpha``."""
+    """Compute :func:`quantize_weight`, and return ``F_mu(w*/s)``, without gradient, and ``alpha`` too."""
     if transformed() or differentiated_forwards():
         return _by_formula(latent, alpha, s, mu, pair, rows)
     weight, codes, mean = _QuantizeWeight.apply(latent, alpha, s, mu, pair, rows, True)  # type: ignore[no-untyped-call]
@@ -51,7 +52,7 @@ def quantize_weight_and_codes(
 def _by_formula(
     latent: Tensor, alpha: Tensor | None, s: Tensor, mu: Tensor, pair: CompiledPair, rows: Rows
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weight, codes and ``alpha`` as the formula is written, for transforms of functions and forward mode."""
+    """Compute weight, codes and ``alpha`` by the formula, for transforms of functions and forward mode."""
     scale = mean_magnitudes(rows.turned(latent.detach())) if alpha is None else alpha
     codes = pair.pair(latent / s, mu)
     return rows.spread(scale) * codes, codes.detach(), scale

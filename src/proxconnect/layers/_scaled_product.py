@@ -17,25 +17,25 @@ from proxconnect.layers._compiled import dense
 
 
 class LinearMap(Protocol):
-    """A layer's linear map of its input, with a weight and no bias."""
+    """The linear map of a layer, with a weight and without bias."""
 
     def __call__(self, input: Tensor, weight: Tensor) -> Tensor:
-        """The map itself; channels of the output lie along dimension -1 or 1."""
+        """Apply the map; channels of the output lie along dimension -1 or 1."""
 
     def gradients(self, g: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of input and weight from that of the output."""
+        """Compute the gradients of input and weight from the gradient of the output."""
 
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """``input @ weight.T``."""
+    """The linear map ``input @ weight.T``."""
 
     def __call__(self, input: Tensor, weight: Tensor) -> Tensor:
-        """``(..., in), (out, in) -> (..., out)``."""
+        """Map ``(..., in), (out, in)`` to ``(..., out)``."""
         return functional.linear(input, weight)
 
     def gradients(self, g: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """``g @ weight`` and ``g.T @ input``."""
+        """Compute ``g @ weight`` and ``g.T @ input``."""
         return g @ weight, g.reshape(-1, g.shape[-1]).T @ input.reshape(-1, input.shape[-1])
 
 
@@ -50,7 +50,7 @@ class Convolution:
     output_padding: tuple[int, ...] | None = None
 
     def __call__(self, input: Tensor, weight: Tensor) -> Tensor:
-        """``-> (N, out, ...)``."""
+        """Convolve to ``(N, out, ...)``."""
         spatial = input.ndim - 2
         if self.output_padding is None:
             return _CONVOLUTIONS[spatial](
@@ -61,7 +61,7 @@ class Convolution:
         )
 
     def gradients(self, g: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """What the convolution passes back."""
+        """Compute the gradients of the convolution."""
         transposed = self.output_padding is not None
         of_input, of_weight, _ = torch.ops.aten.convolution_backward(
             *(g, input, weight, None, self.stride, self.padding, self.dilation),
@@ -85,10 +85,10 @@ _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
 def scaled_product(
     input: Tensor, weight: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, product: LinearMap
 ) -> Tensor:
-    """``alpha product(x, q) + b``; gradients are those of ``product(x, w) + b``.
+    """Compute ``alpha product(x, q) + b`` with the gradients of ``product(x, w) + b``.
 
-    The two are equal up to rounding, ``w = alpha q`` being the weight, but the first has exact sums where
-    ``x`` and ``q`` are codes, and the gradients of the second take no pass over the outputs.
+    The two are equal up to rounding, since ``w = alpha q`` is the weight. The first has exact sums if ``x``
+    and ``q`` are codes, and the gradients of the second take no pass over the outputs.
 
     Args:
         input: ``x``.
@@ -130,7 +130,7 @@ def _channels(product: LinearMap) -> int:
 
 
 def scale_outputs_(y: Tensor, scale: Tensor, bias: Tensor | None, channels: int) -> Tensor:
-    """``y * scale + bias`` in place, where nobody else holds ``y``; rounded at each step.
+    """Compute ``y * scale + bias`` in place if nothing else refers to ``y``, rounding at each step.
 
     Args:
         y: any shape.

@@ -1,7 +1,7 @@
-"""The scales of a weight: what its latents are normalised by, and what its levels are multiplied with.
+"""The scales of a weight: its latents are divided by one, its levels are multiplied by the other.
 
-A weight that is a level times a scale already, each, keeps that scale to the bit: projecting it anew changes
-nothing, whatever its levels, dtype and the sharing of its scales.
+A weight whose elements are levels times scales already keeps these scales to the bit: projecting it again
+changes nothing, for all levels, dtypes and ways to share scales.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ BINARY: tuple[float, ...] = (-1, 1)
 
 
 def scale_shape(rows: Rows, scale: str | int | None) -> tuple[int, ...]:
-    """The shape of the scales that ``BinarizeConfig(scale=...)`` asks for."""
+    """Return the shape of the scales of ``BinarizeConfig(scale=...)``."""
     return rows.scale_shapes[-1 if scale in ("tensor", None) else 0]
 
 
 def mean_scale(weight: Tensor, rows: Rows, shape: Sequence[int]) -> Tensor:
-    """The mean of ``|w|`` for each scale; exactly ``c`` where all are ``-c`` and ``c``.
+    """Compute the mean of ``|w|`` for each scale; it is exactly ``c`` if all elements are ``-c`` and ``c``.
 
     Args:
-        weight: of the shape that ``rows`` has.
-        rows: which elements share a scale.
+        weight: a tensor of the shape of ``rows``.
+        rows: the elements that share a scale.
         shape: one of the ``scale_shapes`` of ``rows``.
     """
     if rows.group is None:
@@ -51,16 +51,16 @@ def mean_scale(weight: Tensor, rows: Rows, shape: Sequence[int]) -> Tensor:
 def least_squares_scale(
     latent: Tensor, spread: Tensor, levels: tuple[float, ...], rows: Rows, shape: Sequence[int]
 ) -> Tensor:
-    """``alpha = <w*, q> / <q, q>`` of the nearest levels ``q = P_Q(w*/s)``, not negative.
+    """Compute ``alpha = <w*, q> / <q, q>`` of the nearest levels ``q = P_Q(w*/s)``; it is not negative.
 
-    Argmin of ``|w* - alpha q|^2``. Computed as ``s + <w* - s q, q> / <q, q>``, which is exactly ``s`` where
-    the latents are their levels times ``s``, and where all levels are 0.
+    ``alpha`` is the argmin of ``|w* - alpha q|^2``. It is computed as ``s + <w* - s q, q> / <q, q>``, which
+    is exactly ``s`` where the latents are their levels times ``s``, and where all levels are 0.
 
     Args:
         latent: ``w*``.
-        spread: ``s``, as it broadcasts against ``w*``.
+        spread: ``s``, which broadcasts against ``w*``.
         levels: the set ``Q``.
-        rows: which elements share a scale.
+        rows: the elements that share a scale.
         shape: one of the ``scale_shapes`` of ``rows``.
     """
     s = rows.members(spread.expand(rows.shape), shape)[..., 0].reshape(tuple(shape))
@@ -76,18 +76,18 @@ def least_squares_scale(
 def exact_scale(
     weight: Tensor, levels: tuple[float, ...], rows: Rows, shape: Sequence[int], stored: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """The scales ``c`` of a weight that is a level times a scale already, and for which of them it is.
+    """Find the scales ``c`` of a weight whose elements are levels times scales already.
 
     Args:
-        weight: of the shape that ``rows`` has.
+        weight: a tensor of the shape of ``rows``.
         levels: the set ``Q``.
-        rows: which elements share a scale.
+        rows: the elements that share a scale.
         shape: one of the ``scale_shapes`` of ``rows``.
-        stored: of several such scales, one is taken that this dtype holds.
+        stored: if several scales are possible, one is taken that this dtype holds.
 
     Returns:
-        ``c``, of ``shape``, and as many booleans: whether ``w`` equals ``c P_Q(w/c)`` bit for bit. ``c`` is
-        meaningless where it is not; it is 0 where all elements are.
+        ``c``, of ``shape``, and as many booleans, which are True where ``w`` equals ``c P_Q(w/c)`` bit for
+        bit. ``c`` is meaningless where the boolean is False; it is 0 where all elements are 0.
 
     >>> ternary = torch.tensor([[0.25, 0.0, -0.25], [0.5, 0.0, -0.25]])
     >>> exact_scale(ternary, (-1, 0, 1), Rows((2, 3)), (2, 1), torch.float16)
@@ -106,7 +106,7 @@ def exact_scale(
 
 
 def _candidates(largest: Tensor, levels: tuple[float, ...], stored: torch.dtype) -> Iterator[Tensor]:
-    """What the scale may be, as the largest magnitude is one of the levels' times the scale."""
+    """List the possible scales: the largest magnitude is the magnitude of a level times the scale."""
     sizes = sorted({abs(level) for level in levels if level})
     for size in sizes:
         yield (largest / size).to(stored).to(largest.dtype)
@@ -117,7 +117,7 @@ def _candidates(largest: Tensor, levels: tuple[float, ...], stored: torch.dtype)
 
 
 def is_level_times(weight: Tensor, scale: Tensor, levels: tuple[float, ...], rows: Rows) -> bool:
-    """Whether ``w`` equals ``c P_Q(w/c)`` everywhere, bit for bit but for the signs of zeros."""
+    """Tell whether ``w`` equals ``c P_Q(w/c)`` everywhere, bit for bit except for the signs of zeros."""
     return bool(_reproduces(weight, scale.to(weight.dtype), levels, rows).all())
 
 
@@ -128,6 +128,6 @@ def _reproduces(weight: Tensor, scale: Tensor, levels: tuple[float, ...], rows: 
 
 
 def _neighbour(values: Tensor, step: int) -> Tensor:
-    """The next float above or below each positive value: floats are ordered as the integers of their bits."""
+    """Return the next float above or below each positive value: floats are ordered as their bits are."""
     integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
     return (values.contiguous().view(integer) + step).clamp(min=0).view(values.dtype)

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 
 class Sharp(nn.Module):
-    """A module with the buffer ``mu``: float32 whatever dtype the model moves to; only its device follows.
+    """A module with the buffer ``mu``, which follows the device of the model but is always float32.
 
-    The buffer ``mu_squared`` stands beside it, so that an average is found out: the mean of squares is not
-    the square of the mean. It is 0 until :meth:`set_mu` is called.
+    The buffer ``mu_squared`` stands beside it and shows whether ``mu`` is an average: the mean of squares is
+    not the square of the mean. It is 0 until :meth:`set_mu` is called.
     """
 
     mu: Tensor
     mu_squared: Tensor
 
     def register_mu(self, device: torch.device) -> None:
-        """Add the buffers, ``mu`` 1 at first."""
+        """Add the buffers; ``mu`` starts at 1."""
         self.register_buffer("mu", torch.ones((), dtype=torch.float32, device=device))
         self.register_buffer("mu_squared", torch.zeros((), dtype=torch.float32, device=device))
 
@@ -30,7 +30,7 @@ class Sharp(nn.Module):
         self.mu_squared.fill_(mu * mu)
 
     def has_averaged_mu(self) -> bool:
-        """Whether ``mu`` is an average of several that were set, as where a model's buffers are averaged."""
+        """Tell whether ``mu`` is an average of several values, as when the buffers of models are averaged."""
         mu, squared = self.mu.item(), self.mu_squared.item()
         return squared > 0 and abs(squared - mu * mu) > 1e-3 * max(squared, mu * mu)
 

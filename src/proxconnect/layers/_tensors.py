@@ -1,4 +1,4 @@
-"""Which tensors of which layers can be binarized."""
+"""The tensors of layers that can be binarized."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight
 
 
 def weight_names(module: nn.Module) -> tuple[str, ...]:
-    """Names of the module's tensors that can be binarized, whatever form they have at present.
+    """List the names of the module's tensors that can be binarized, in any form that they have now.
 
     >>> weight_names(nn.LSTM(2, 3))
     ('weight_ih_l0', 'weight_hh_l0')
@@ -44,22 +44,22 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
 
 
 def is_linear_or_conv(module: nn.Module) -> bool:
-    """Whether a module is one of :data:`LINEAR_AND_CONV` or the ``Conv1D`` of transformers."""
+    """Tell whether a module is one of :data:`LINEAR_AND_CONV` or the ``Conv1D`` of transformers."""
     return isinstance(module, LINEAR_AND_CONV) or is_transposed_linear(module)
 
 
 def is_transposed_linear(module: nn.Module) -> bool:
-    """Whether a module is the ``Conv1D`` of the library transformers: ``x @ weight + bias``.
+    """Tell whether a module is the ``Conv1D`` of the library transformers: ``x @ weight + bias``.
 
-    It is a linear layer with ``nx`` inputs and ``nf`` outputs whose weight has the shape ``(nx, nf)``, known
-    by the name of its class, so that transformers need not be imported.
+    It is a linear layer with ``nx`` inputs and ``nf`` outputs whose weight has the shape ``(nx, nf)``. It is
+    recognised by the name of its class, so that transformers need not be imported.
     """
     named = any(kind.__name__ == "Conv1D" for kind in type(module).__mro__)
     return named and hasattr(module, "nx") and hasattr(module, "nf")
 
 
 def full_name(fqn: str, tensor_name: str) -> str:
-    """The fully qualified name of a tensor of the module called ``fqn``, which is empty for the model itself.
+    """Return the full name of a tensor of the module called ``fqn``, which is empty for the model itself.
 
     >>> full_name("blocks.0", "weight"), full_name("", "weight")
     ('blocks.0.weight', 'weight')
@@ -68,7 +68,7 @@ def full_name(fqn: str, tensor_name: str) -> str:
 
 
 def rows_of(module: nn.Module, shape: Sequence[int], group: int | None = None) -> Rows:
-    """How the output channels of a layer lie in its weight of this shape."""
+    """Return the rows of a layer's weight of this shape, one for each output channel."""
     transposed = (
         module.groups if isinstance(module, _TRANSPOSED) else 1 if is_transposed_linear(module) else None
     )
@@ -82,7 +82,7 @@ def rows_of(module: nn.Module, shape: Sequence[int], group: int | None = None) -
 def read_weights_anew(kind: type[nn.RNNBase]) -> None:
     """Make a class of recurrent layers read its weights by name in each forward.
 
-    PyTorch's own keep a list of the parameters of old, which knows nothing of weights that are computed.
+    PyTorch's own layers keep a list of their first parameters, which misses weights that are computed.
     """
 
     def flat_weights(module: nn.RNNBase) -> list[Tensor]:

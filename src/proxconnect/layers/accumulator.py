@@ -1,4 +1,4 @@
-"""Accumulators of a few bits: what becomes of an integer sum that does not fit."""
+"""Accumulators of a few bits, and their treatment of integer sums that do not fit."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ ACCUMULATOR_BITS = (*range(4, 17), 32)
 
 
 class Accumulator(nn.Module):
-    """A sum ``s`` as an accumulator of ``bits`` bits keeps it.
+    """An accumulator of ``bits`` bits, applied to exact sums ``s``.
 
-    ``"wrap"``: ``((s + 2^(b-1)) mod 2^b) - 2^(b-1)``, two's complement, whatever the order of the terms;
-    gradient 1. ``"saturate"``: one clamp of the exact sum to ``[-2^(b-1), 2^(b-1) - 1]``; gradient 1 inside,
-    bounds included, 0 beyond. Without state: a hook on this module sees the exact sum.
+    - ``"wrap"``: ``((s + 2^(b-1)) mod 2^b) - 2^(b-1)``, two's complement, which does not depend on the order
+      of the terms. The gradient is 1.
+    - ``"saturate"``: one clamp of the exact sum to ``[-2^(b-1), 2^(b-1) - 1]``. The gradient is 1 inside,
+      bounds included, and 0 beyond.
+
+    The module has no state; a hook on it sees the exact sum.
 
     Args:
         bits: ``b``.
@@ -37,33 +40,33 @@ class Accumulator(nn.Module):
         self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
     def forward(self, sums: Tensor) -> Tensor:
-        """What the accumulator holds in the end; like ``sums``."""
+        """Return the final content of the accumulator, of the shape and dtype of ``sums``."""
         if self.overflow == "saturate":
             return sums.clamp(self.low, self.high)
         wrapped: Tensor = (sums - self.low).remainder(2**self.bits) + self.low
         return wrapped
 
     def extra_repr(self) -> str:
-        """Width and overflow, for ``print(model)``."""
+        """Describe width and overflow, for ``print(model)``."""
         return f"bits={self.bits}, overflow={self.overflow!r}"
 
 
 class AccumulatorSums:
-    """What :func:`collect_accumulators` has seen of each accumulator's exact sums, call by call."""
+    """The exact sums of each accumulator, call by call, from :func:`collect_accumulators`."""
 
     def __init__(self) -> None:
         self._excess: dict[str, list[Tensor]] = {}
         self._overflows: dict[str, list[Tensor]] = {}
 
     def add(self, name: str, accumulator: Accumulator, sums: Tensor) -> None:
-        """Take note of the sums of one call."""
+        """Add the sums of one call."""
         excess = (sums.abs() - accumulator.high).relu().mean()
         outside = (sums < accumulator.low) | (sums > accumulator.high)
         self._excess.setdefault(name, []).append(excess)
         self._overflows.setdefault(name, []).append(outside.detach().float().mean())
 
     def penalty(self) -> Tensor:
-        """``mean relu(|s| - (2^(b-1) - 1))``, averaged over the layers: a scalar with a gradient.
+        """Compute ``mean relu(|s| - (2^(b-1) - 1))``, averaged over the layers: a scalar with a gradient.
 
         Raises:
             ProxConnectError: no accumulator has run.
@@ -75,19 +78,19 @@ class AccumulatorSums:
         return torch.stack([torch.stack(calls).mean() for calls in self._excess.values()]).mean()
 
     def overflow_rates(self) -> dict[str, float]:
-        """By layer, the share of sums that do not fit the accumulator."""
+        """Compute the share of sums that do not fit the accumulator, by layer."""
         return {name: torch.stack(calls).mean().item() for name, calls in self._overflows.items()}
 
 
 @contextmanager
 def collect_accumulators(model: nn.Module) -> Iterator[AccumulatorSums]:
-    """Watch the accumulators of ``model`` for as long as the context lasts; the model stays as it is.
+    """Collect the sums of the accumulators of ``model`` within the context; the model stays as it is.
 
     Args:
         model: a model with layers of fewer than 32 accumulator bits.
 
     Raises:
-        ProxConnectError: there is none.
+        ProxConnectError: the model has no such layer.
 
     >>> import torch, proxconnect as pc
     >>> layer, config = torch.nn.Linear(300, 8), pc.BinarizeConfig.from_setting("bwaa", method="bc")

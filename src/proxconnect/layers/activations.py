@@ -1,4 +1,4 @@
-"""Quantizers of activations: what a layer with binary activations sees is exactly -1 and +1."""
+"""Quantizers of activations: the input of a layer with binary activations is exactly -1 and +1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxconnect.quantizers import ForwardBackward, sign
 
 
 class SignActivation(nn.Module):
-    """``sign(x - t)``: what :func:`proxconnect.harden_` makes of a :class:`BinaryActivation`. No gradient.
+    """The map ``sign(x - t)`` without gradient, by which hardening replaces a :class:`BinaryActivation`.
 
     Args:
         thresholds: ``t``, one per channel, of a shape that broadcasts against the input; None for 0.
@@ -27,27 +27,28 @@ class SignActivation(nn.Module):
         self.register_parameter("thresholds", thresholds)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``+1`` where ``x >= t``, else ``-1``; like ``x``."""
+        """Return ``+1`` where ``x >= t``, else ``-1``, of the shape and dtype of ``x``."""
         return sign(self.shifted(x), 1.0)
 
     def shifted(self, x: Tensor) -> Tensor:
-        """``x - t``."""
+        """Return ``x - t``."""
         return x if self.thresholds is None else x - self.thresholds
 
 
 class BinaryActivation(Sharp, SignActivation):
-    """``F_mu(x - t)``, with ``B_mu(x - t)`` multiplying the gradient: a pair for activations.
+    """A pair for activations: ``F_mu(x - t)``, where ``B_mu(x - t)`` multiplies the gradient.
 
-    Where ``F`` is the sign, the output is exactly ``-1`` and ``+1``; other forwards tend to that as the
-    float32 buffer ``mu`` grows. Activations are not normalised as latent weights are: a normalisation layer
-    before does that. Sources: BNN (arXiv 1602.02830); ReActNet (arXiv 2003.03488), whose RSign has ``t``.
+    If ``F`` is the sign, the output is exactly ``-1`` and ``+1``; other forwards tend to the sign as the
+    float32 buffer ``mu`` grows. Activations are not normalised as latent weights are: the normalisation layer
+    in front does that. A training stage may switch the quantizer off (``enabled = False``): activations then
+    stay as they are.
+
+    Sources: BNN (arXiv 1602.02830); ReActNet (arXiv 2003.03488), whose RSign has ``t``.
 
     Args:
         pair: the forward-backward pair.
         thresholds: ``t``, as for :class:`SignActivation`.
-        device: where ``mu`` lies.
-
-    A training stage may switch it off (``enabled = False``): activations then stay as they are.
+        device: the device of ``mu``.
 
     >>> import torch, proxconnect as pc
     >>> x = torch.tensor([-2.0, -0.5, 0.0, 3.0], requires_grad=True)
@@ -71,22 +72,23 @@ class BinaryActivation(Sharp, SignActivation):
         self.register_mu(torch.device(device))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The quantized activations; like ``x``."""
+        """Quantize activations, of the shape and dtype of ``x``."""
         return quantize_activation(self.shifted(x), self.mu, self.compiled) if self.enabled else x
 
     def hardened(self) -> SignActivation:
-        """The sign with the same thresholds."""
+        """Return the sign with the same thresholds."""
         return SignActivation(self.thresholds)
 
     def extra_repr(self) -> str:
-        """The pair's name, for ``print(model)``."""
+        """Name the pair, for ``print(model)``."""
         return self.pair.name
 
 
 def activation_quantizers(model: nn.Module) -> Iterator[tuple[str, nn.Module, BinaryActivation]]:
-    """Name, layer and :class:`BinaryActivation` of every layer with binary activations that is not hardened.
+    """Iterate over the layers with binary activations that are not hardened.
 
-    The name is the layer's; the order that of registration.
+    Yields:
+        The name of the layer, the layer and its :class:`BinaryActivation`, in registration order.
     """
     for name, module in model.named_modules():
         quantizer = getattr(module, "input_quantizer", None)

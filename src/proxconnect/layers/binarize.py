@@ -1,4 +1,4 @@
-"""Turn the layers of a model into 1-bit layers, in place."""
+"""Binarization of the layers of a model, in place."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     input projections; its output projection is a ``Linear`` of its own), ``LSTM``, ``GRU``, ``RNN`` and their
     cells (all weight matrices). Layers that share a weight share its latent and its quantized value.
 
-    A hardened layer is binarized anew, to train it further: its weights become the latents, and as they are
-    levels times scales already, nothing else changes (``scale_dtype`` must hold the scales). Its learned
+    A hardened layer can be binarized again, to train it further. Its weights become the latents; they are
+    levels times scales already, so nothing else changes (``scale_dtype`` must hold the scales). Its learned
     thresholds stay.
 
     Args:
         model: any module with such layers.
-        config: method, scale and so on of all chosen layers; or an ordered map
+        config: the configuration of all chosen layers; or an ordered map
             ``{name or "re:pattern": BinarizeConfig or None}``, in which the first entry that fits a layer's
-            whole name decides. None, and no entry that fits, leave a layer as it is.
+            whole name decides. A layer with None, or without an entry that fits, stays as it is.
         filter_fn: ``filter_fn(module, fqn) -> bool`` chooses among the layers above; by default every
             ``Linear``, ``Conv`` and ``ConvTranspose`` but the first layer in registration order, which may be
             an ``Embedding``, and the heads: the last such layer, those beside it, those that share an
@@ -79,7 +79,7 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
 
 
 def _quantizers(model: nn.Module, choice: Choice) -> dict[str, dict[str, BinaryWeight]]:
-    """The quantizers of the chosen layers, by layer and tensor; of one weight, one quantizer."""
+    """Make the quantizers of the chosen layers, by layer and tensor; a shared weight has one quantizer."""
     shared: dict[int, BinaryWeight] = {}
     quantizers: dict[str, dict[str, BinaryWeight]] = {}
     for name, config in choice.items():

@@ -18,12 +18,12 @@ from proxconnect.layers.config import BinarizeConfig
 
 
 class BinaryInput(nn.Module):
-    """What layers with binary input share: ``y = alpha A(sum_k x_k q_k) + bias``.
+    """The base of layers with binary input: ``y = alpha A(sum_k x_k q_k) + bias``.
 
-    ``x`` are the codes that ``input_quantizer`` makes of the input in a hook before the forward, ``q`` those
-    of the weight, ``alpha`` its scale per output channel or tensor, and ``A`` the ``accumulator``, if there
-    is one. All this runs outside autocast and in float32 at least, which holds integers up to ``2^24``. Zero
-    padding is neither -1 nor +1: it adds nothing to a sum.
+    ``x`` are the codes that ``input_quantizer`` makes of the input in a hook before the forward, ``q`` are
+    the codes of the weight, ``alpha`` is its scale per output channel or tensor, and ``A`` is the
+    ``accumulator``, if there is one. The computation runs outside autocast and in float32 at least, which
+    holds integers up to ``2^24``. Zero padding is neither -1 nor +1: it adds nothing to a sum.
     """
 
     spatial: ClassVar[int]  # dimensions of the output behind its channels
@@ -32,7 +32,7 @@ class BinaryInput(nn.Module):
     accumulator: Accumulator | None
 
     def output(self, input: Tensor, product: LinearMap) -> Tensor:
-        """The layer's output, in the dtype of its weight, with its linear map ``product``."""
+        """Compute the layer's output by its linear map ``product``, in the dtype of its weight."""
         if input.ndim == self.spatial + 1 > 1:
             return self.output(input.unsqueeze(0), product).squeeze(0)
         quantizer = binary_weight(self)
@@ -73,12 +73,12 @@ class BinaryInput(nn.Module):
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x.to(dtype)``, which leaves an operator in an exported graph even where it does nothing."""
+    """Convert to ``dtype``; an exported graph has the operator even if it changes nothing."""
     return x if x.dtype == dtype else x.to(dtype)
 
 
 def _rounded(sums: Tensor, input: Tensor, codes: Tensor) -> Tensor:
-    """Sums of integers as exact integers, with gradient 1; other sums as they are.
+    """Round sums of integers to exact integers, with gradient 1; other sums stay as they are.
 
     In float32 such sums are exact already, unless the convolution's algorithm transforms its operands first.
     """
@@ -87,13 +87,13 @@ def _rounded(sums: Tensor, input: Tensor, codes: Tensor) -> Tensor:
 
 
 class BinaryInputLinear(BinaryInput, nn.Linear):
-    """``nn.Linear`` with binary input."""
+    """A layer ``nn.Linear`` with binary input."""
 
     spatial = 0
     input_channels = "in_features"
 
     def forward(self, input: Tensor) -> Tensor:
-        """``(..., in) -> (..., out)``."""
+        """Map ``(..., in)`` to ``(..., out)``."""
         return self.output(input, MatrixProduct())
 
 
@@ -101,7 +101,7 @@ class _BinaryInputConv(BinaryInput):
     input_channels = "in_channels"
 
     def forward(self, input: Tensor) -> Tensor:
-        """``(N, in, ...) -> (N, out, ...)``, with or without ``N``."""
+        """Map ``(N, in, ...)`` to ``(N, out, ...)``, with or without ``N``."""
         layer = cast(nn.Conv2d, self)
         before, after = (tuple(layer._reversed_padding_repeated_twice[end::2]) for end in (0, 1))
         padding = before[::-1]
@@ -113,19 +113,19 @@ class _BinaryInputConv(BinaryInput):
 
 
 class BinaryInputConv1d(_BinaryInputConv, nn.Conv1d):
-    """``nn.Conv1d`` with binary input."""
+    """A layer ``nn.Conv1d`` with binary input."""
 
     spatial = 1
 
 
 class BinaryInputConv2d(_BinaryInputConv, nn.Conv2d):
-    """``nn.Conv2d`` with binary input."""
+    """A layer ``nn.Conv2d`` with binary input."""
 
     spatial = 2
 
 
 class BinaryInputConv3d(_BinaryInputConv, nn.Conv3d):
-    """``nn.Conv3d`` with binary input."""
+    """A layer ``nn.Conv3d`` with binary input."""
 
     spatial = 3
 
@@ -134,7 +134,7 @@ class _BinaryInputConvTranspose(BinaryInput):
     input_channels = "in_channels"
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """``(N, in, ...) -> (N, out, ...)``, with or without ``N``; ``output_size`` as the layer takes it."""
+        """Map ``(N, in, ...)`` to ``(N, out, ...)``, with or without ``N``; ``output_size`` as in PyTorch."""
         layer = cast(Any, self)
         shape = layer.stride, layer.padding, layer.kernel_size, self.spatial, layer.dilation
         output_padding = tuple(layer._output_padding(input, output_size, *shape))
@@ -148,19 +148,19 @@ class _BinaryInputConvTranspose(BinaryInput):
 
 
 class BinaryInputConvTranspose1d(_BinaryInputConvTranspose, nn.ConvTranspose1d):
-    """``nn.ConvTranspose1d`` with binary input."""
+    """A layer ``nn.ConvTranspose1d`` with binary input."""
 
     spatial = 1
 
 
 class BinaryInputConvTranspose2d(_BinaryInputConvTranspose, nn.ConvTranspose2d):
-    """``nn.ConvTranspose2d`` with binary input."""
+    """A layer ``nn.ConvTranspose2d`` with binary input."""
 
     spatial = 2
 
 
 class BinaryInputConvTranspose3d(_BinaryInputConvTranspose, nn.ConvTranspose3d):
-    """``nn.ConvTranspose3d`` with binary input."""
+    """A layer ``nn.ConvTranspose3d`` with binary input."""
 
     spatial = 3
 
@@ -180,7 +180,7 @@ _PLAIN_INPUT = {binary: plain for plain, binary in _BINARY_INPUT.items()}
 
 
 def takes_binary_input(module: nn.Module) -> bool:
-    """Whether the module's activations can be binarized: ``Linear`` and all convolutions.
+    """Tell whether the module's activations can be binarized: ``Linear`` and all convolutions.
 
     The output projection of ``nn.MultiheadAttention`` is a ``Linear`` whose forward is never called.
     """
@@ -189,7 +189,7 @@ def takes_binary_input(module: nn.Module) -> bool:
 
 
 def refuse_unfit_for_binary_input(name: str, module: nn.Module) -> None:
-    """Raise :class:`ProxConnectError` for a subclass, whose own forward would be lost."""
+    """Refuse a subclass, whose own forward would be lost."""
     known = type(module) in _BINARY_INPUT or isinstance(module, BinaryInput)
     if takes_binary_input(module) and not known:
         kinds = ", ".join(kind.__name__ for kind in _BINARY_INPUT)
@@ -200,7 +200,7 @@ def refuse_unfit_for_binary_input(name: str, module: nn.Module) -> None:
 
 
 def binarize_input_(module: nn.Module, config: BinarizeConfig) -> None:
-    """Give a layer binary input as ``config`` says, or none, in place: another class, a quantizer, a hook.
+    """Give a layer binary input if ``config`` has it, in place: another class, a quantizer and a hook.
 
     The layer stays an instance of its former class; hooks, deepcopy and ``state_dict`` work as before. A
     hardened layer's learned thresholds stay.
@@ -224,7 +224,7 @@ def binarize_input_(module: nn.Module, config: BinarizeConfig) -> None:
 
 
 def _plain_input_(module: nn.Module) -> nn.Parameter | None:
-    """Undo :func:`binarize_input_`, in place; the layer's thresholds."""
+    """Undo :func:`binarize_input_` in place, and return the thresholds of the layer."""
     if not isinstance(module, BinaryInput):
         return None
     thresholds = module.input_quantizer.thresholds
@@ -250,7 +250,7 @@ def harden_input_(module: nn.Module) -> None:
 
 
 def setting_of(module: nn.Module) -> str:
-    """The setting of a binarized layer: ``"bw"``, ``"bwa"`` or ``"bwaa"``."""
+    """Return the setting of a binarized layer: ``"bw"``, ``"bwa"`` or ``"bwaa"``."""
     if not isinstance(module, BinaryInput):
         return "bw"
     return "bwa" if module.accumulator is None else "bwaa"

@@ -1,4 +1,4 @@
-"""What to binarize a layer to."""
+"""The configuration of a binarized layer."""
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ SCALE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 @dataclass(frozen=True)
 class BinarizeConfig:
-    """How a layer's weights become binary or take one of a few levels, ``w = alpha F(w*/s)``, and its input.
+    """The configuration of a binarized layer: of its weights ``w = alpha F(w*/s)`` and of its input.
 
     Args:
         method: a name from :func:`proxconnect.methods` or a :class:`ForwardBackward` of one's own.
         method_args: keyword parameters of the named method.
-        levels: the quantization set ``Q``, in increasing order, for methods that have one; a pair of one's
-            own is taken to tend to these levels. Hardening takes the nearest. Packed files hold ``(-1, 1)``
+        levels: the quantization set ``Q``, in increasing order, for methods that have one. A pair of one's
+            own has to tend to these levels. Hardening takes the nearest level. Packed files hold ``(-1, 1)``
             and ``(-1, 0, 1)``.
         scale: ``alpha`` is the least-squares scale ``<w*, q>/<q, q>`` of the nearest levels ``q``, for
             ``(-1, 1)`` the mean of ``|w*|``, per output channel (``"channel"``), per group of ``N`` inputs
             of an output channel (the number ``N``; inputs are counted along all dimensions but the
             channel's, and the last group of a channel may be smaller), of the whole tensor (``"tensor"``),
             or 1 (``None``). The fixed ``s`` is the mean of ``|w*|`` when the layer is binarized, so that
-            ``mu`` means the same in every layer. Weights that are levels times a scale already keep it: it
-            is their ``s`` and ``alpha``.
-        learn_scale: whether ``alpha`` is a parameter that starts at that scale and is learned, instead of the
-            present one.
-        scale_dtype: what ``alpha`` is rounded to by :func:`proxconnect.harden_` and stored as.
+            ``mu`` means the same in every layer. Weights that are levels times a scale already keep this
+            scale: it is their ``s`` and ``alpha``.
+        learn_scale: True makes ``alpha`` a parameter, which starts at that scale and is learned.
+        scale_dtype: the dtype to which :func:`proxconnect.harden_` rounds ``alpha``, for storage too.
         activations: the pair for the input of each ``Linear`` and ``Conv``, a name or a
             :class:`ForwardBackward`, see :class:`proxconnect.layers.BinaryActivation`; None for full
             precision.
         accumulator_bits: width of the accumulators of layers with binary input: 4 to 16, or 32, which holds
             every sum.
-        overflow: what becomes of a sum beyond a narrower accumulator: ``"wrap"`` or ``"saturate"``, see
-            :class:`proxconnect.layers.Accumulator`.
-        learn_thresholds: whether each channel of the input has a learned threshold in place of 0.
+        overflow: the treatment of a sum that does not fit a narrower accumulator: ``"wrap"`` or
+            ``"saturate"``, see :class:`proxconnect.layers.Accumulator`.
+        learn_thresholds: True gives each channel of the input a learned threshold in place of 0.
 
     Raises:
         ProxConnectError: a value is unknown or not available.
@@ -129,7 +128,7 @@ class BinarizeConfig:
 
     @property
     def pair(self) -> ForwardBackward:
-        """The forward-backward pair that ``method`` stands for."""
+        """The forward-backward pair of ``method``."""
         if not isinstance(self.method, str):
             return _pair("method", self.method)
         if "levels" in self.method_args:
@@ -146,30 +145,30 @@ class BinarizeConfig:
 
     @property
     def group(self) -> int | None:
-        """How many inputs share a scale; None where a scale is a channel's or the whole tensor's."""
+        """The number of inputs that share a scale; None if a channel or the whole tensor shares one."""
         return self.scale if isinstance(self.scale, int) else None
 
     @property
     def activation_pair(self) -> ForwardBackward | None:
-        """The pair that ``activations`` stands for; None for full precision."""
+        """The pair of ``activations``; None for full precision."""
         return None if self.activations is None else _pair("activations", self.activations)
 
     @property
     def setting(self) -> str:
-        """``"bw"``, ``"bwa"`` or ``"bwaa"``: what is binarized."""
+        """The setting: ``"bw"``, ``"bwa"`` or ``"bwaa"``."""
         if self.activations is None:
             return "bw"
         return "bwa" if self.accumulator_bits == 32 else "bwaa"
 
     @classmethod
     def from_setting(cls, setting: str, **values: Any) -> BinarizeConfig:
-        """The configuration of a setting.
+        """Make the configuration of a setting.
 
-        ``"bw"``: 1-bit weights. ``"bwa"``: activations as well, by default with ``"bnn"``. ``"bwaa"``:
-        accumulators as well, by default of 8 bits.
+        ``"bw"`` has 1-bit weights. ``"bwa"`` has 1-bit activations too, by default with ``"bnn"``. ``"bwaa"``
+        has narrow accumulators too, by default of 8 bits.
 
         Raises:
-            ProxConnectError: an unknown setting, or values that make another one.
+            ProxConnectError: the setting is unknown, or the values make another setting.
 
         >>> BinarizeConfig.from_setting("bwa", method="bnn+").activations
         'bnn'
@@ -186,7 +185,7 @@ class BinarizeConfig:
 
 
 def _tends_to_sign(forward: ElementwiseMap) -> bool:
-    """False for a step function with other levels than -1 and +1; others are taken at their word."""
+    """Tell whether a pair may tend to the sign; only a step function with other levels is known not to."""
     pieces = () if forward.pieces is None else forward.pieces(1.0)
     if not pieces or any(piece.trend != "flat" for piece in pieces):
         return True

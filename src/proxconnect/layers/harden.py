@@ -1,4 +1,4 @@
-"""From latent weights to weights that are exactly a level times a scale."""
+"""Hardening, which turns latent weights into weights that are exactly a level times a scale."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def harden_(model: Model) -> Model:
 
     ``P_Q`` takes the nearest level, for ``Q = {-1, 1}`` the sign. ``alpha`` is rounded to the configuration's
     ``scale_dtype`` and kept in the buffer ``weight_scale`` beside the weight (``in_proj_weight_scale`` beside
-    ``in_proj_weight``, and so on). The latent weights are gone afterwards: the model holds what will be
-    packed and nothing else. Binary activations become exactly ``sign(x - t)``, which passes no gradient.
+    ``in_proj_weight``, and so on). The latent weights are gone afterwards: the model holds only what will be
+    packed. Binary activations become exactly ``sign(x - t)``, which passes no gradient.
 
-    A weight that is hardened already stays as it is while it is levels times scales: where a BatchNorm was
-    folded into it, its scales become those that it has now (in float32 where their dtype does not hold them).
-    One that has become something else is projected anew.
+    A weight that is hardened already stays as it is if it is levels times scales. If a BatchNorm was folded
+    into it, its scales become the present ones (in float32 if their dtype does not hold them). A hardened
+    weight that is no longer levels times scales is projected again.
 
     Warns where weights or binary activations of a trained model are still far from their levels, because the
     sharpness ``mu`` did not grow: the hardened network then computes something else.
@@ -92,7 +92,7 @@ def harden_(model: Model) -> Model:
 
 
 def _notice_averaged_mu(model: nn.Module) -> None:
-    """Warn where the model computed with a sharpness between those of training."""
+    """Warn if the model computed with an average of the sharpnesses of training."""
     averaged = [(name, module) for name, module in model.named_modules() if isinstance(module, Sharp)]
     averaged = [(name, module) for name, module in averaged if module.has_averaged_mu()]
     if averaged:
@@ -107,7 +107,7 @@ def _notice_averaged_mu(model: nn.Module) -> None:
 
 
 def settle_scales_(model: nn.Module) -> None:
-    """Make the stored scales of hardened weights those that they have now, in place.
+    """Update the stored scales of hardened weights to their present scales, in place.
 
     Raises:
         ProxConnectError: a hardened weight is no longer levels times scales. The model is then unchanged.
@@ -125,9 +125,9 @@ def settle_scales_(model: nn.Module) -> None:
 
 @torch.no_grad()
 def present_scale(found: HardenedWeight) -> Tensor | None:
-    """The scales of a hardened weight as it is now; None where it is no longer levels times scales.
+    """Compute the present scales of a hardened weight; None if it is no longer levels times scales.
 
-    They are the stored ones, in their dtype, unless the weight was changed since.
+    They are the stored scales, in their dtype, unless the weight has changed.
     """
     weight, levels, rows = found.weight.detach(), found.form.levels, found.form.rows
     if is_level_times(weight, found.scale, levels, rows):
@@ -176,7 +176,7 @@ def _projected(
     rows: Rows,
     stored: torch.dtype,
 ) -> _Hard:
-    """``alpha P_Q(w*/s)`` with ``alpha`` as it is stored, and that."""
+    """Compute ``alpha P_Q(w*/s)`` with the stored ``alpha``, and return ``alpha`` too."""
     scale = alpha.to(stored)
     if not torch.isfinite(latent).all() or not torch.isfinite(alpha).all():
         raise ProxConnectError(
@@ -194,7 +194,7 @@ def _projected(
 
 
 def binarization_of(model: nn.Module) -> BinarizationInfo | None:
-    """Method and setting of a binarized, hardened or packed model; None where no layer is binarized.
+    """Find method and setting of a binarized, hardened or packed model; None if no layer is binarized.
 
     Layers of several methods or settings are named together, in alphabetical order.
     """

@@ -1,4 +1,4 @@
-"""BatchNorm statistics of the network as it will be deployed."""
+"""Recalibration: BatchNorm statistics of the network that will be deployed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from proxconnect.layers.binarize import Model
 def recalibrate_(model: Model, batches: Iterable[Tensor]) -> Model:
     """Recompute every BatchNorm's running mean and variance from ``batches``, in place.
 
-    Hardening changes the weights a little, and with them what BatchNorm sees. The new statistics are the
-    plain average over the batches; parameters and the training mode of every module stay as they are.
+    Hardening changes the weights a little, and so the inputs of BatchNorm. The new statistics are the plain
+    average over the batches. Parameters and the training mode of every module stay as they are.
 
     Args:
         model: a model, usually after :func:`harden_`.
-        batches: input tensors, as the model takes them.
+        batches: input tensors of the model.
 
     Raises:
         ProxConnectError: there is no batch, the model has no BatchNorm with running statistics, or a batch
-            has NaN or makes a statistic that is not finite. The model is left as it was.
+            has NaN or makes a statistic that is not finite. The model is then unchanged.
 
     >>> import torch, proxconnect as pc
     >>> model = torch.nn.Sequential(torch.nn.BatchNorm1d(2))

@@ -1,4 +1,4 @@
-"""From a trained model to a packed one, from there to a file, and back."""
+"""Packing of trained models, in place or into a file, and loading of packed files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load packed files: as networks, or into a model of the user's own."""
+"""Loading of packed files, as networks or into a model of the user's own."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ def load(
     model: nn.Module | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> nn.Module:
-    """The network of a packed file, or its weights in a model of yours; in eval mode.
+    """Load the network of a packed file, or load its weights into your own model; in eval mode.
 
     Args:
         path: a file that :func:`save` wrote.
-        kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit (but for
-            the fused attention of torch's own modules, see the guide);
-            ``"fast"`` uses compiled code: sums and decisions of layers with binary input are the same,
-            floats agree up to rounding, within 1e-5 of the largest output.
-        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits, each row of a linear layer
-            and each image of a convolution with a step of its own; ``"int6"`` those of linear layers to 6
-            bits, which is faster still; None leaves them.
-        model: a model with the file's parameters and buffers, of the same names, shapes and dtypes: plain,
-            binarized, hardened or packed. Its binary layers become packed ones, in place; tensors on the meta
-            device get memory on the CPU.
-        max_bytes: most bytes that the values of the file's network may take at once for each sample of a
-            batch, 4 GiB if not given; 16,384 operations for each of them are allowed as well. What asks for
-            more is refused, when it is loaded or at the call whose inputs are too large.
+        kernels: ``"reference"`` unpacks weights in torch and equals the hardened model bit for bit (except
+            for the fused attention of torch's own modules, see the guide). ``"fast"`` uses compiled code:
+            sums and decisions of layers with binary input are identical, floats agree within 1e-5 of the
+            largest output.
+        activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits, with a step for each row of
+            a linear layer and for each image of a convolution. ``"int6"`` quantizes the inputs of linear
+            layers to 6 bits, which is faster still. None leaves the inputs as they are.
+        model: a plain, binarized, hardened or packed model whose parameters and buffers have the names,
+            shapes and dtypes of the file. Its binary layers become packed layers, in place; tensors on the
+            meta device get memory on the CPU.
+        max_bytes: the largest number of bytes that the values of the file's network may take at once, for
+            each sample of a batch; 4 GiB by default. 16,384 operations are allowed for each byte. A network
+            that needs more is refused when it is loaded, or at the call whose inputs are too large.
 
     Returns:
         ``model``, or a :class:`proxconnect.engine.Network` with ``classes``, ``preprocessing``,
         ``metrics`` and ``header``.
 
     Raises:
-        FormatError: the file is damaged, not one of ours, of another version, asks for more than
+        FormatError: the file is damaged, is not a packed file, is of another version, needs more than
             ``max_bytes``, or does not fit ``model``, which is then unchanged.
         ProxConnectError: an argument is wrong.
 
@@ -103,7 +103,7 @@ def inspect(path: str | os.PathLike[str]) -> Contents:
     """Read the header and the tensor table of a packed file, without its tensors; ``print`` shows them.
 
     Raises:
-        FormatError: the header is not one that this release reads.
+        FormatError: this release does not read the header.
 
     >>> import tempfile, torch, proxconnect as pc
     >>> with tempfile.TemporaryDirectory() as folder:

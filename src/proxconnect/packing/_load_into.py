@@ -1,4 +1,4 @@
-"""From a packed file into a model of the user's own."""
+"""Loading of a packed file into a model of the user's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: s
     """Put the binary weights of ``packed`` into ``model`` as packed layers, and copy the rest, in place.
 
     Raises:
-        FormatError: names, shapes or dtypes differ; the message has them, and the model is unchanged.
+        FormatError: names, shapes or dtypes differ; the message names them, and the model is unchanged.
     """
     refuse_sharded(model, "load the file before the model is sharded")
     model = unwrapped(model)
@@ -65,13 +65,13 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: s
 
 
 def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that a tensor belongs to, and the tensor's name there."""
+    """Return the module of a tensor, and the name of the tensor in the module."""
     owner, _, tensor_name = name.rpartition(".")
     return model.get_submodule(owner), tensor_name
 
 
 def _make_plain_(model: nn.Module) -> None:
-    """Binarized, hardened and packed layers become layers with a float weight, in place; normed ones too."""
+    """Turn binarized, hardened, packed and normed layers into layers with a float weight, in place."""
     unpack_layers_(model)
     for module in {found.module for found in binarized_weights(model)}:
         restore_latents(module)
@@ -84,7 +84,7 @@ def _make_plain_(model: nn.Module) -> None:
 
 
 def _refuse_unfilled(model: nn.Module) -> None:
-    """Buffers without values that no file holds would stay without."""
+    """Refuse buffers without values that are not in the file either."""
     stored = model.state_dict().keys()
     for name, buffer in model.named_buffers():
         if buffer.is_meta and name not in stored:
@@ -95,7 +95,7 @@ def _refuse_unfilled(model: nn.Module) -> None:
 
 
 def _materialize_(model: nn.Module) -> None:
-    """Give tensors on the meta device memory on the CPU, in place; shared ones stay shared."""
+    """Give tensors on the meta device memory on the CPU, in place; shared tensors stay shared."""
     made: dict[int, Tensor] = {}
     for module in model.modules():
         for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
@@ -109,7 +109,7 @@ def _materialize_(model: nn.Module) -> None:
 
 
 def _refuse_other_setting(packed: PackedFile, model: nn.Module) -> None:
-    """Binary activations and accumulators are in the model's layers, not in the weights of the file."""
+    """Refuse a model of another setting: its layers have the binary activations and accumulators."""
     expected = packed.header.setting
     found = binarization_of(model)
     setting = "bw" if found is None else found.setting

@@ -1,4 +1,4 @@
-"""Swap the binarized layers of a model for packed ones."""
+"""Packing of the binarized layers of a model, in place."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -> Model:
-    """Swap the binarized layers of ``model`` for packed ones, in place, and return it.
+    """Replace the binarized layers of ``model`` by packed layers, in place, and return the model.
 
-    Works with any control flow: the forward stays the user's own. Linear layers and 1d and 2d convolutions
-    run on kernels, for float32 on the CPU where no gradient is wanted (so under ``torch.no_grad()`` if their
-    bias or input requires one); other weights, and those of a model in another dtype such as bfloat16, are
-    unpacked in its dtype when they are used. Layers that are not hardened yet are hardened first.
+    The forward stays the user's own, so any control flow works. Linear layers and 1d and 2d convolutions run
+    on kernels for float32 on the CPU if no gradient is needed (use ``torch.no_grad()`` if their bias or input
+    requires one). Other weights, and those of a model in another dtype such as bfloat16, are unpacked to this
+    dtype at each use. Layers that are not hardened yet are hardened first.
 
     Args:
         model: a model with binarized or hardened layers.

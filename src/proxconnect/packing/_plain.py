@@ -1,4 +1,4 @@
-"""The model itself, behind what training wraps around it."""
+"""The plain model inside of the wrappers of a training loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WRAPPERS = {
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside of DistributedDataParallel, DataParallel and what torch.compile returns.
+    """Return the model inside of DistributedDataParallel, DataParallel and the result of torch.compile.
 
     >>> layer = nn.Linear(2, 2)
     >>> unwrapped(nn.DataParallel(layer)) is layer
@@ -36,12 +36,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model inside of the wrappers around it.
+    """Copy the model inside of the wrappers around it.
 
     Raises:
         ProxConnectError: the model cannot be copied.
     """
-    # Weights that a hook computes in each forward are no leaves, which deepcopy refuses.
+    # Weights that a hook computes in each forward are no leaves of autograd, and deepcopy refuses them.
     computed = {
         id(value): value.detach().clone()
         for module in model.modules()
@@ -56,16 +56,16 @@ def plain_copy(model: nn.Module) -> nn.Module:
 
 
 def unwrap_parts_(model: nn.Module) -> None:
-    """Put the model inside of a wrapper in the wrapper's place for every part of ``model``, in place."""
+    """Replace every wrapped part of ``model`` by the module inside of the wrapper, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             setattr(module, name, unwrapped(child))
 
 
 def compute_weights_(model: nn.Module) -> None:
-    """Put weights that are computed from other tensors in each forward in the place of those, in place.
+    """Replace the tensors from which a weight is computed in each forward by the weight, in place.
 
-    These are parametrizations, ``weight_norm`` and ``spectral_norm`` of both forms, and pruned weights.
+    This applies to parametrizations, both forms of ``weight_norm`` and ``spectral_norm``, and pruned weights.
     """
     with torch.no_grad():
         for module in list(model.modules()):

@@ -1,4 +1,4 @@
-"""Save a model as one packed file."""
+"""Saving of a model as one packed file."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ def save(
     """Write ``model`` as one packed file, whole or not at all, and return its path.
 
     Args:
-        model: a float32 model: binarized (a copy is hardened), hardened, packed, or with no binary layer at
-            all. It stays as it is. DistributedDataParallel, DataParallel and torch.compile around it are
-            left out, and weights that are computed from others (``weight_norm``, pruning) are stored as they
-            are.
-        path: the file to write; an existing one is replaced.
-        example_inputs: one input, a tuple of them, or a dict of them by name, batch first. The file then
-            holds the network itself, for eval mode, and loads without the model's code. Without them it holds
-            the weights alone. Inputs that the model answers without may be left out when the network is
-            called.
+        model: a float32 model: binarized (a copy is hardened), hardened, packed, or without binary layers. It
+            stays as it is. DistributedDataParallel, DataParallel and torch.compile around it are left out.
+            Weights that are computed from other tensors (``weight_norm``, pruning) are stored as computed.
+        path: the file to write; an existing file is replaced.
+        example_inputs: one input, a tuple of inputs, or a dict of inputs by name, batch first. The file then
+            holds the network itself, for eval mode, and loads without the model's code. Without example
+            inputs the file holds only the weights. Inputs that the model runs without may be left out when
+            the network is called.
         dynamic: names of further sizes that may vary, for all inputs, ``{dimension: "name"}``, or for one,
             ``{input index or name: {dimension: "name"}}``. A name may come with its least and greatest size,
-            ``("height", 32, 512)``; without, or where they are None, they are what the model takes.
-        rest: how float32 parameters of two or more dimensions that are not binary are stored: ``"float32"``,
-            ``"float16"``, or ``"int8"`` with one scale per output channel.
+            ``("height", 32, 512)``; where they are missing or None, they are the sizes that the model takes.
+        rest: format of float32 parameters that are not binary and have two or more dimensions:
+            ``"float32"``, ``"float16"``, or ``"int8"`` with one scale per output channel.
         classes: names of the classes, in the order of the outputs.
-        preprocessing: what turns an image into an input; anything that JSON holds.
+        preprocessing: description of how an image becomes an input; anything that JSON holds.
         metrics: numbers to keep with the model.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From a model to what a packed file holds."""
+"""The content of a packed file, made from a model."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _GATHER = (
 
 
 def hardened_copy(model: nn.Module) -> nn.Module:
-    """A copy in eval mode on the CPU whose binary layers are hardened, and without wrappers.
+    """Copy a model to the CPU, in eval mode, without wrappers and with hardened binary layers.
 
-    Weights that other layers compute from several tensors, such as normed ones, become plain ones.
+    Weights that layers compute from several tensors, such as normed weights, become plain weights.
 
     Raises:
         ProxConnectError: the model cannot be copied, is sharded, was loaded from a file, or is not float32
@@ -84,7 +84,7 @@ def store(
     preprocessing: Mapping[str, Any] | None,
     metrics: Mapping[str, float] | None,
 ) -> PackedFile:
-    """The packed file of a hardened model and its graph."""
+    """Make the packed file of a hardened model and its graph."""
     if rest not in REST:
         raise ProxConnectError(unknown_name("rest", rest, REST))
     info = binarization_of(model) or BinarizationInfo("fp", "fp")
@@ -125,7 +125,7 @@ def store(
 
 
 def packed_form(name: str, levels: tuple[float, ...], rows: Rows) -> BinaryTensor:
-    """How a packed file describes a weight of these levels.
+    """Describe a weight of these levels as a packed file does.
 
     Raises:
         ProxConnectError: a packed file has no bits for such levels.
@@ -139,7 +139,7 @@ def packed_form(name: str, levels: tuple[float, ...], rows: Rows) -> BinaryTenso
 
 
 def accumulator_of(module: nn.Module) -> str | None:
-    """What a packed file says of the accumulators of a layer; None where its input is not binary."""
+    """Describe the accumulators of a layer as a packed file does; None if its input is not binary."""
     if not isinstance(module, BinaryInput):
         return None
     accumulator = module.accumulator
@@ -147,7 +147,7 @@ def accumulator_of(module: nn.Module) -> str | None:
 
 
 def distinct_weights(model: nn.Module) -> dict[str, HardenedWeight]:
-    """The hardened weights by name; of a weight that layers share, the first."""
+    """Return the hardened weights by name; a weight that layers share has its first name."""
     canonical = canonical_names(model)
     weights: dict[str, HardenedWeight] = {}
     for found in hardened_weights(model):
@@ -156,7 +156,7 @@ def distinct_weights(model: nn.Module) -> dict[str, HardenedWeight]:
 
 
 def dense_tensors(model: nn.Module, binary: Container[str]) -> dict[str, tuple[Tensor, str]]:
-    """The parameters and persistent buffers that are not binary, with their roles; tied ones once."""
+    """Return the parameters and persistent buffers that are not binary, with their roles; tied ones once."""
     persistent = model.state_dict(keep_vars=True).keys()
     scales = {id(found.scale) for found in hardened_weights(model)}
     dense: dict[str, tuple[Tensor, str]] = {
@@ -169,7 +169,7 @@ def dense_tensors(model: nn.Module, binary: Container[str]) -> dict[str, tuple[T
 
 
 def describe(tensor: Tensor, role: str) -> DenseTensor:
-    """What a header says of a dense tensor."""
+    """Describe a dense tensor as a header does."""
     return DenseTensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), role)
 
 

@@ -1,4 +1,4 @@
-"""Tables of the layers of a model or packed file: what is binary, what is not, and what that saves."""
+"""Tables of the layers of a model or packed file, with their precision, size and operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the graph of a network tells of its layers with binary input."""
+"""The search for layers with binary input in a network's graph."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from dataclasses import dataclass
 
 from proxconnect.graph import Graph, Node, TensorName, Value
 
-_CODES = "aten.sign.default"  # of a binary weight: what a layer with binary input multiplies by
+_CODES = (
+    "aten.sign.default"  # makes the codes of a binary weight, by which a layer with binary input multiplies
+)
 
 
 @dataclass
 class BinaryUse:
-    """How a layer with binary input uses its weight."""
+    """The use of a weight by a layer with binary input: the kind of layer and its accumulators."""
 
     kind: str
     accumulator_bits: int = 32
 
 
 def binary_uses(graph: Graph, weights: Container[str]) -> tuple[dict[Value, str], dict[str, BinaryUse]]:
-    """Values that are the codes of a weight, by its name, and the use of each such weight."""
+    """Find the layers with binary input in a network's graph.
+
+    Returns:
+        The values that are the codes of a weight, with the weight's name, and the use of each such weight.
+    """
     codes: dict[Value, str] = {}
     sums: dict[Value, str] = {}
     uses: dict[str, BinaryUse] = {}

@@ -1,4 +1,4 @@
-"""Count each layer's parameters, bytes and multiply-accumulates."""
+"""Counting of each layer's parameters, bytes and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from proxconnect.summaries._macs import model_macs, node_macs
 
 @dataclass
 class Counted:
-    """What one layer has."""
+    """The counts of one layer: parameters, bytes, multiply-accumulates and bits."""
 
     kind: str
     kernel: str = "torch"
@@ -72,7 +72,7 @@ class Counted:
 
 
 def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Counted]:
-    """Layers of a model in registration order, by name; a tensor that several share counts once."""
+    """Count the layers of a model, in registration order; a tensor that several layers share counts once."""
     if isinstance(model, Network):
         stored = {name: tensor.nbytes for name, tensor in _dense_of(model).items()}
         return _of_network(model, stored, inputs)
@@ -81,7 +81,7 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
     inside = {
         id(child) for module in parametrized for child in cast(nn.Module, module.parametrizations).modules()
     }
-    seen: set[int] = set()
+    counted: set[int] = set()
     layers: dict[str, Counted] = {}
     for name, module in model.named_modules():
         if isinstance(module, PackedWeight) or id(module) in inside:
@@ -96,15 +96,15 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
         for found in binary.get(module, []):
             own.pop(found.name, None)
             own.pop(scale_name(found.name), None)
-            layer.add_binary(found.form, found.scale_bytes, found.kernel, found.identity in seen)
-            seen.add(found.identity)
+            layer.add_binary(found.form, found.scale_bytes, found.kernel, found.identity in counted)
+            counted.add(found.identity)
         for key, tensor in own.items():
             if (
                 tensor is not None
-                and id(tensor) not in seen
+                and id(tensor) not in counted
                 and key not in module._non_persistent_buffers_set
             ):
-                seen.add(id(tensor))
+                counted.add(id(tensor))
                 layer.add_dense(key, tensor.shape, tensor.dtype, tensor.nbytes, key in module._parameters)
         shared = [own[key] for key in weight_names(module) if own.get(key) is not None]
         if not layer.shape and shared:
@@ -123,7 +123,7 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
 
 
 def of_file(path: Path, inputs: Sequence[Tensor] | None) -> dict[str, Counted]:
-    """Layers of a packed file by name, with the bytes that they take there."""
+    """Count the layers of a packed file, with their bytes in the file."""
     packed = packed_format.read(path)
     stored = {name: packed.tensors[name].nbytes for name in packed.header.dense}
     for name in stored:
@@ -136,7 +136,7 @@ def of_file(path: Path, inputs: Sequence[Tensor] | None) -> dict[str, Counted]:
 
 
 class _Binary(NamedTuple):
-    """One binary tensor of a model, in whatever form it is."""
+    """One binary tensor of a model, in any form."""
 
     name: str
     identity: int
@@ -146,7 +146,7 @@ class _Binary(NamedTuple):
 
 
 def _binary_of(model: nn.Module) -> dict[nn.Module, list[_Binary]]:
-    """The binary tensors of each module."""
+    """Find the binary tensors of each module."""
     found: dict[nn.Module, list[_Binary]] = {}
     for _, module, name, quantizer in binarized_weights(model):
         latent = latent_weight(module, name)
@@ -167,7 +167,7 @@ def _binary_of(model: nn.Module) -> dict[nn.Module, list[_Binary]]:
 
 
 def _form(levels: Sequence[float], rows: Rows) -> BinaryTensor:
-    """As many planes of bits as tell the levels apart, whether or not a file could hold them."""
+    """Describe a weight with as many planes of bits as its levels need, even if no file could hold them."""
     return BinaryTensor(rows.shape, (len(levels) - 1).bit_length(), rows.group, rows.transposed)
 
 
@@ -232,7 +232,7 @@ def _of_header(
 
 
 def _example(specs: Sequence[InputSpec]) -> tuple[Tensor, ...] | None:
-    """Zeros for inputs whose sizes are all fixed but the batch; None for others."""
+    """Make zeros for inputs whose sizes, except the batch, are fixed; None for other inputs."""
     if any(isinstance(size, str) for spec in specs for size in spec.shape[1:]):
         return None
     return tuple(
@@ -246,5 +246,5 @@ def _owner(name: str) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts layer 2 before layer 10."""
+    """Return a sort key that puts layer 2 before layer 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]

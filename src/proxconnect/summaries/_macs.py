@@ -1,4 +1,4 @@
-"""Multiply-accumulates of layers and of graph nodes: products with weights, one for each use of each."""
+"""Multiply-accumulates of layers and of graph nodes: one for each use of each weight."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RECURRENT = [f"{kind}{cell}" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"
 
 
 def model_macs(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, int]:
-    """Multiply-accumulates of one sample, by layer; ``inputs`` are the model's, batch first."""
+    """Count the multiply-accumulates of one sample, by layer; ``inputs`` are the model's, batch first."""
     macs: dict[str, int] = {}
     twin = copy.deepcopy(model).eval()  # a forward in training mode would move BatchNorm's statistics
 
@@ -44,7 +44,7 @@ def model_macs(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, int]:
 
 
 def _of_layer(module: nn.Module, arguments: Sequence[Any], output: Any) -> dict[str, int]:
-    """Products of a layer, whose own name is empty, and of a part that it uses without calling it."""
+    """Count the products of a layer, under an empty name, and of a part that it uses without calling it."""
     if isinstance(module, nn.MultiheadAttention):
         query, key, value = (x.numel() * module.embed_dim for x in arguments[:3])
         return {"": query + key + value, "out_proj": query}
@@ -63,12 +63,12 @@ def _of_layer(module: nn.Module, arguments: Sequence[Any], output: Any) -> dict[
 def node_macs(
     node: Node, args: Sequence[Any], output: Any, shapes: Mapping[str, Sequence[int]]
 ) -> Iterator[tuple[str, int]]:
-    """Name of each weight that a node multiplies with, and its products.
+    """Yield the name of each weight that a node multiplies with, and the number of products.
 
     Args:
         node: a node of a graph.
-        args: its arguments, as tensors and numbers.
-        output: its result.
+        args: the arguments of the node, as tensors and numbers.
+        output: the result of the node.
         shapes: the shapes of the network's tensors.
     """
     operator = node.op.removeprefix("aten.").split(".")[0]

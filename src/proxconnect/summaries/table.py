@@ -1,4 +1,4 @@
-"""What is binary in a model or file, what is not, and what that saves."""
+"""The summary of a model or packed file: a row for each layer, totals and ratios."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from proxconnect.summaries import _count
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer: a module, or what the file holds under one name.
+    """One layer: a module of a model, or the tensors of a file under one name.
 
-    ``bytes`` is what the layer takes packed, scales and buffers included, ``float32_bytes`` what it takes
-    without binarization. MACs, products with weights, are per sample; None where they are unknown or the
-    layer has none. ``skipped`` is why the layer is not binarized, as far as the model knows; files do not.
-    ``mu`` is the sharpness of a layer in training, and ``level_distance`` the greatest mean distance of its
+    ``bytes`` is the size of the packed layer with its scales and buffers, ``float32_bytes`` its size without
+    binarization. ``macs``, the products with weights, are per sample; they are None if they are unknown or
+    the layer has none. ``skipped`` is the reason why the layer is not binarized, if a model knows it; files
+    do not.
+    ``mu`` is the sharpness of a layer in training, and ``level_distance`` the largest mean distance of its
     weights from their levels, in units of their scale; both are None for other layers.
     """
 
@@ -45,14 +46,14 @@ class LayerSummary:
 
     @property
     def precision(self) -> str:
-        """Bits of the layer's binary weights, and of its inputs and sums where these have fewer than 32."""
+        """Bits of the layer's weights, and of its inputs and sums if these have fewer than 32."""
         inputs = "" if self.activation_bits == 32 else f" x {self.activation_bits} bit"
         sums = "" if self.accumulator_bits == 32 else f" in {self.accumulator_bits} bit"
         return f"{self.bits} bit{inputs}{sums}"
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits that each weight takes, its share of the scales included."""
+        """Bits of each weight, with its share of the scales."""
         if self.binary_parameters:
             return 8 * self.binary_bytes / self.binary_parameters
         return 8 * self.bytes / max(1, self.float32_bytes // 4)
@@ -91,27 +92,27 @@ class Summary:
 
     @property
     def binary_ratio(self) -> float | None:
-        """How many times smaller the binarized weights are, scales included; None where there are none."""
+        """Ratio of the binarized weights in float32 to their packed size with scales; None without them."""
         packed = self._total(lambda layer: layer.binary_bytes)
         return 4 * self.binary_parameters / packed if packed else None
 
     @property
     def ratio(self) -> float:
-        """How many times smaller all tensors are."""
+        """Ratio of all tensors in float32 to their packed size."""
         return self.float32_bytes / max(1, self.bytes)
 
     @property
     def file_ratio(self) -> float | None:
-        """How many times smaller the whole file is than the tensors without binarization."""
+        """Ratio of all tensors in float32 to the size of the file; None for a model."""
         return self.float32_bytes / self.file_bytes if self.file_bytes else None
 
     def macs(self, binary: bool) -> int | None:
-        """Multiply-accumulates per sample of the binary layers, or of the others; None where unknown."""
+        """Count the multiply-accumulates per sample of binary layers, or of the others; None if unknown."""
         known = [layer for layer in self.layers if layer.macs is not None]
         return sum(layer.macs or 0 for layer in known if (layer.bits < 32) == binary) if known else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Rows and totals as plain data."""
+        """Return rows and totals as plain values."""
         extra = ("precision", "bits_per_weight")
         totals = ("binary_parameters", "float_parameters", "bytes", "float32_bytes", "binary_ratio", "ratio")
         return {
@@ -165,15 +166,15 @@ class Summary:
 def summary(
     model_or_path: nn.Module | str | os.PathLike[str], example_inputs: Tensor | Sequence[Tensor] | None = None
 ) -> Summary:
-    """What each layer of a model or packed file takes, and the totals.
+    """Summarise each layer of a model or packed file: precision, parameters, bytes, operations and kernel.
 
     Args:
         model_or_path: a model (plain, binarized, hardened, packed or loaded), or the path of a packed file.
-        example_inputs: one input, or a tuple of them, batch first: multiply-accumulates are counted with
-            them. A file whose sizes are all fixed but the batch does not need them.
+        example_inputs: one input, or a tuple of inputs, batch first, with which multiply-accumulates are
+            counted. A file whose sizes, except the batch, are fixed does not need them.
 
     Raises:
-        FormatError: the file is not one that this release reads.
+        FormatError: this release does not read the file.
         ProxConnectError: the first argument is neither a model nor a path.
 
     >>> import torch, proxconnect as pc
