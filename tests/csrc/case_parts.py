@@ -27,7 +27,7 @@ def finish(random: np.random.Generator, n: int, k: int, rows: int) -> tuple[Arra
         return random.standard_normal(shape, np.float32)
 
     residual = normal(rows, n) if random.integers(2) else None
-    slope = normal(n) if random.integers(2) else None
+    slope = numbers(random, n) if random.integers(2) else None
     return normal(n), [normal(n) * np.float32(k**0.5), residual, slope]
 
 

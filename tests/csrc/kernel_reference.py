@@ -42,7 +42,10 @@ def finished(y: Array, bias: ArrayLike, residual: ArrayLike | None, slope: Array
     y = y + np.asarray(bias)
     if residual is not None:
         y = y + np.asarray(residual)
-    return y if slope is None else np.where(y < 0, y * np.asarray(slope), y)
+    if slope is None:
+        return y
+    slope = np.asarray(slope)
+    return np.where(y < 0, np.where(slope != 0, y * slope, np.float32(0)), y)
 
 
 def w1a8(x: Array, w: Array, scale: Array, group: int, greatest: int = 127) -> Array:

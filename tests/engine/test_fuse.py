@@ -15,11 +15,13 @@ import proxconnect as pc
 from proxconnect.engine import Network
 from proxconnect.engine._kernel_call import Product
 from proxconnect.engine._operand_layout import LinearOperand
-from proxconnect.engine.fusion import fuse
+from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.fusion._thresholds import thresholds
-from proxconnect.format import InputSpec
+from proxconnect.engine.weight import PackedWeight
+from proxconnect.format import BinaryTensor, InputSpec
 from proxconnect.format.bits import pack_bits, unpack_bits
-from proxconnect.graph import Graph, Node, TensorName, Value
+from proxconnect.graph import Graph, Interpreter, Node, SizeCheck, TensorName, Value
+from proxconnect.graph.graph import DType
 from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine, Panels, Thresholds
 from proxconnect.models import CifarResNet, VisionTransformer
@@ -361,3 +363,89 @@ def test_a_pattern_is_recognised_with_all_its_arguments(nodes: tuple[Node, ...],
 def test_a_sign_of_whole_numbers_is_torchs() -> None:
     graph = Graph((InputSpec("x", "int64", ("batch", 8)),), SIGNS, Value(3))
     assert fuse(graph, {}, {}.__getitem__, {2: SHAPES[2], 3: SHAPES[3]}) == (graph, {})
+
+
+def packed(outputs: int, inputs: int) -> PackedWeight:
+    bits = pack_bits(torch.randn(outputs, inputs))
+    return PackedWeight(bits, torch.rand(outputs, 1) + 0.5, BinaryTensor((outputs, inputs)))
+
+
+LAYER = Node("aten.linear.default", (Value(0), TensorName("w")))
+JUMPS = [
+    Node("aten.threshold.default", (Value(1), 0.5, 20.0)),
+    Node("aten.hardshrink.default", (Value(1),)),
+    Node("aten.logical_not.default", (Value(1),)),
+    Node("aten.isclose.default", (Value(1), Value(0))),
+    Node("aten.to.dtype", (Value(1), DType("int64"))),
+    Node("aten.to.dtype", (Value(1), DType("bool"))),
+    Node("aten.div.Scalar_mode", (Value(1), 0.5), {"rounding_mode": "floor"}),
+    Node("aten.round.decimals", (Value(1),), {"decimals": 2}),
+]
+FLOWS = [
+    Node("aten.gelu.default", (Value(1),)),
+    Node("aten.to.dtype", (Value(1), DType("float64"))),
+    Node("aten.div.Scalar_mode", (Value(1), 0.5), {"rounding_mode": None}),
+]
+
+
+@pytest.mark.parametrize("node", [*JUMPS, *FLOWS], ids=str)
+def test_a_layer_before_what_jumps_is_torchs_own(node: Node) -> None:
+    graph = Graph((InputSpec("x", "float32", ("batch", 8)),), (LAYER, node), Value(2))
+    _, kernels = fuse(graph, {"w": packed(8, 8)}, {}.__getitem__, SHAPES)
+    assert kernels == ({} if node in JUMPS else {"w": "w1a32"})
+
+
+def test_a_constant_that_adds_dimensions_keeps_them() -> None:
+    """Thresholds would forget them: a layer's result has the dimensions of its input."""
+
+    def layer(first: int, weight: str) -> list[Node]:
+        signs = [replace_values(node, first) for node in SIGNS]
+        signs.append(Node("aten.sign.default", (TensorName(weight),)))
+        product = Node("aten.linear.default", (Value(first + 3), Value(first + 4)))
+        return [*signs, product, Node("aten.round.default", (Value(first + 5),))]
+
+    scale = (
+        Node("aten.abs.default", (TensorName("w"),)),
+        Node("aten.amax.default", (Value(7), (1,), True)),
+        Node("aten.reshape.default", (Value(8), (-1,))),
+        Node("aten.mul.Tensor", (Value(6), Value(9))),
+    )
+    added = Node("aten.add.Tensor", (Value(10), TensorName("c")))
+    nodes = (*layer(0, "w"), *scale, added, *layer(11, "v"))
+    graph = Graph((InputSpec("x", "float32", ("batch", 8)),), nodes, Value(17))
+    weights, x = {"w": packed(8, 8), "v": packed(4, 8)}, torch.randn(3, 8)
+    for shape, dimensions in (((1, 1, 8), 3), ((8,), 2)):
+        tensors = {"c": torch.randn(shape), "w": weights["w"](), "v": weights["v"]()}
+        check = SizeCheck(graph, lambda name, known=tensors: known[name].to("meta"))
+        fused, kernels = fuse(graph, weights, tensors.__getitem__, check.shapes())
+        assert set(kernels.values()) == {"w1a1"}
+        assert len(fused.nodes) == (3 if dimensions == 2 else 5)
+        found = Interpreter(fused, resolve_fused).run((x,), tensors.__getitem__)
+        assert torch.equal(found, Interpreter(graph).run((x,), tensors.__getitem__))
+        assert found.ndim == dimensions
+
+
+def replace_values(node: Node, by: int) -> Node:
+    """The node, reading values of higher numbers."""
+    shifted = tuple(Value(arg.index + by) if isinstance(arg, Value) else arg for arg in node.args)
+    return Node(node.op, shifted, node.kwargs)
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.25])
+@torch.no_grad()
+def test_minus_infinity_goes_through_a_relu_and_a_prelu_as_in_torch(slope: float | None) -> None:
+    """A ReLU makes 0 of it, a PReLU of slope 0 a NaN."""
+    node = Node("aten.relu.default", (Value(1),))
+    if slope is not None:
+        node = Node("aten.prelu.default", (Value(1), TensorName("slope")))
+    graph = Graph((InputSpec("x", "float32", ("batch", 8)),), (LAYER, node), Value(2))
+    weight, x = packed(16, 8), torch.randn(3, 8)
+    x[1, 5] = torch.inf
+    tensors = {"w": weight(), "slope": torch.full((1,), slope or 0.0)}
+    fused, _ = fuse(graph, {"w": weight}, tensors.__getitem__, SHAPES)
+    found = Interpreter(fused, resolve_fused).run((x,), tensors.__getitem__)
+    expected = Interpreter(graph).run((x,), tensors.__getitem__)
+    assert expected[1].isnan().any() == (slope == 0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5, equal_nan=True)
+    if slope is None:
+        assert not found.signbit().any()

@@ -92,7 +92,7 @@ def product(draw: Draw, shape: torch.Size) -> nn.Module:
 
 
 def norm(draw: Draw, shape: torch.Size) -> nn.Module:
-    """A norm whose weights may be zero or negative, and whose statistics may be no numbers."""
+    """A norm whose weights may be zero or negative, and whose means may be infinite."""
     if draw(st.booleans()) and shape[-1] > 1:
         return nn.LayerNorm(shape[-1])
     layer = (nn.BatchNorm1d if len(shape) < 4 else nn.BatchNorm2d)(shape[1])
@@ -101,7 +101,7 @@ def norm(draw: Draw, shape: torch.Size) -> nn.Module:
     layer.running_mean.normal_()
     layer.running_var.uniform_(0.5, 2)
     layer.weight.data[0] = draw(st.sampled_from([1.0, 0.0, -0.0, -1.0]))
-    layer.running_mean[-1] = draw(st.sampled_from([0.5] * 8 + [torch.inf, -torch.inf, torch.nan]))
+    layer.running_mean[-1] = draw(st.sampled_from([0.5] * 8 + [torch.inf, -torch.inf]))
     return layer
 
 
@@ -192,7 +192,7 @@ def rounding(reference: nn.Module, x: Tensor) -> float:
 
 
 @given(networks())
-@settings(SLOW_TO_DRAW, max_examples=25)
+@settings(SLOW_TO_DRAW, max_examples=10)
 def test_every_form_of_a_network_answers_alike(model: Generated) -> None:
     every_form_answers_alike(model)
 

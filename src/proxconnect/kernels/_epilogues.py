@@ -23,7 +23,8 @@ class Affine:
     Args:
         scale: of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
         bias: of shape (n,); zeros where absent.
-        slope: of shape (n,): the slope of the PReLU at y < 0; no PReLU where absent.
+        slope: of shape (n,): the slope of the PReLU at y < 0; 0 makes it a ReLU, which is 0 there also at
+            minus infinity. No PReLU where absent.
 
     Raises:
         ProxConnectError: a shape is not as described, or a tensor is not floating point on the CPU.

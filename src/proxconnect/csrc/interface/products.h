@@ -79,7 +79,7 @@ struct AffineOutput {
   const float* scale;     // [n]
   const float* bias;      // [n]
   const float* residual;  // [m, n], or null for none
-  const float* slope;     // [n], or null for none: y < 0 becomes slope[j] * y
+  const float* slope;     // [n], or null for none: y < 0 becomes slope[j] * y, and 0 where the slope is 0 (ReLU)
 };
 
 struct SignsOutput {

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxconnect.graph import Node, Value
-from proxconnect.graph.graph import leaves
+from proxconnect.graph.graph import DType, leaves
 
 # Operators whose result jumps: two floats that differ by rounding may give two results.
 _DECISIONS = {"pack", "sign", "sgn", "signbit", "heaviside", "round", "floor", "ceil", "trunc", "fix", "frac"}
 _DECISIONS |= {"remainder", "fmod", "floor_divide", "bucketize", "logical_not", "eq", "ne", "lt", "le", "gt"}
-_DECISIONS |= {"ge", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+_DECISIONS |= {"ge", "not_equal", "less", "less_equal", "greater", "greater_equal", "isclose", "isin"}
+_DECISIONS |= {"logical_and", "logical_or", "logical_xor", "any", "all", "count_nonzero"}
+_DECISIONS |= {"threshold", "hardshrink", "copysign", "atan2", "arctan2", "angle"}
 # Operators that give an element the same bits wherever it lies in memory.
 _FREE = {"pack", "sign", "round", "remainder", "add", "sub", "mul", "div", "batch_norm", "prelu", "relu"}
 _FREE |= {"hardtanh", "clamp", "max_pool2d", "slice", "pad", "cat", "dropout"}
@@ -36,13 +38,21 @@ class Dependence:
         for index, node in sorted(nodes.items(), reverse=True):
             kind = node.op.removeprefix("aten.").removeprefix("proxconnect.").split(".")[0]
             read = {leaf.index for leaf in leaves((node.args, node.kwargs)) if isinstance(leaf, Value)}
-            if kind in _DECISIONS or index in self.exact:
+            if kind in _DECISIONS or _rounds_to_whole(node) or index in self.exact:
                 self.exact |= read
             if kind in ("sums", "product"):
                 continue
             rounds = index in self.exact and (kind not in _FREE or _takes_statistics(node))
             if rounds or kind in _VIEWS or index in self.ordered:
                 self.ordered |= read
+
+
+def _rounds_to_whole(node: Node) -> bool:
+    """Whether the node divides with rounding, or makes whole numbers or truth values of its input."""
+    if node.kwargs.get("rounding_mode") is not None:
+        return True
+    dtypes = [leaf.name for leaf in leaves((node.args, node.kwargs)) if isinstance(leaf, DType)]
+    return node.op.startswith("aten.to.") and not all("float" in name for name in dtypes)
 
 
 def _takes_statistics(node: Node) -> bool:

@@ -166,7 +166,7 @@ def _residuals(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
-    """A ReLU or PReLU behind a product."""
+    """A ReLU or PReLU behind a product; kernels take a slope of 0 for a ReLU, which a PReLU's is not."""
     if node.op not in ("aten.relu.default", "aten.prelu.default"):
         return
     found = rewriting.inexact_product(index, node.args[0])
@@ -182,7 +182,9 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
     if slope is None or slope.numel() not in (1, n) or slope.dtype != torch.float32:
         return
     of_channels = slope.numel() > 1 and not rewriting.is_per_channel(node.args[0], product)
-    if not of_channels and slope.isfinite().all():
+    if of_channels or not slope.isfinite().all():
+        return
+    if node.op == "aten.relu.default" or slope.all():
         affine = Affine(product.affine.scale, product.affine.bias, slope.expand(n))
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, residual)))
 
@@ -201,6 +203,8 @@ def _thresholds(rewriting: Rewriting, index: int, node: Node) -> None:
         chain.append(step)
         value = step.args[0]
     product, x, residual = found
+    if rewriting.shape(value) != rewriting.shape(node.args[1]):  # a constant of more dimensions came in
+        return
     if product.kernel == "w1a1" and residual is None and following.packing == product.packing:
         per_channel = rewriting.is_per_channel(value, product)
         decisions = thresholds(product, chain[::-1], rewriting.tensor, per_channel)

@@ -62,7 +62,7 @@ class AffineWriter {
   void finish(std::int64_t r, Floats y) const {
     y += bias_;
     if (residual_) y += load<Floats>(residual_ + r * at_.n, at_.width);
-    if (has_slope_) y = y < 0.0f ? y * slope_ : y;
+    if (has_slope_) y = y < 0.0f ? (slope_ != 0.0f ? y * slope_ : Floats{}) : y;
     store(y, out_ + r * at_.n, at_.width);
   }
 
