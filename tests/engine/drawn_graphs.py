@@ -202,7 +202,7 @@ def norm(drawing: Drawing) -> Value:
     x = drawing.floats(2, 3, 4)
     shape, values = drawing.shape(x), drawing.values[x.index]
     # Where inputs hardly differ, the norm of the layer would make much of what is rounding.
-    if drawing.one_of(True, False) and values.var(-1).min() > 0.01 * values.abs().max() ** 2:
+    if drawing.one_of(True, False) and values.var(-1, correction=0).min() > 0.01 * values.abs().max() ** 2:
         return drawing.add("layer_norm", x, shape[-1:], drawing.one_of(None, drawing.numbers(shape[-1])))
     gain, mean = torch.randn(shape[1]), torch.randn(shape[1])
     gain[0] = drawing.one_of(1.0, 0.0, -0.0, -1.0)
@@ -230,7 +230,9 @@ def with_constant(drawing: Drawing) -> Value:
     channels = (*shape[1:2], *[1] * (len(shape) - 2))
     shapes = (), (1,), shape[-1:], channels, (1, *channels), shape[1:], (1, 1, *shape[1:])
     constant = drawing.tensor((torch.rand(one_of(*shapes)) + 0.5) * one_of(1, 1, -1))
-    return drawing.add(f"{op}.Tensor", *((constant, x) if op != "div" and drawing.rarely() else (x, constant)))
+    return drawing.add(
+        f"{op}.Tensor", *((constant, x) if op != "div" and drawing.rarely() else (x, constant))
+    )
 
 
 def with_other(drawing: Drawing) -> Value:

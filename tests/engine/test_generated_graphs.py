@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,18 +40,18 @@ def outcome(call: Callable[[], Any]) -> Any:
 @torch.no_grad()
 def both_answer_alike(packed: PackedFile, inputs: Sequence[Tensor]) -> None:
     packed = decode(encode(packed))
-    reference, fast = (outcome(lambda k=k: Network(packed, kernels=k)) for k in ("reference", "fast"))
+    reference, fast = (outcome(partial(Network, packed, kernels)) for kernels in ("reference", "fast"))
     if isinstance(reference, Exception):
         assert str(fast) == str(reference)
         return
     assert isinstance(fast, Network), fast
-    for given_inputs in variations(inputs):
-        expected, found = (outcome(lambda net=net: net(*given_inputs)) for net in (reference, fast))
+    for varied in variations(inputs):
+        expected, found = (outcome(partial(net, *varied)) for net in (reference, fast))
         if isinstance(expected, Exception):
             assert type(found) is type(expected), (found, expected)
             continue
         assert not isinstance(found, Exception), found
-        rounding = 1e-5 * greatest(reference, given_inputs)
+        rounding = 1e-5 * greatest(reference, varied)
         for one, other in zip(flat(found), flat(expected), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=rounding, equal_nan=True)
 
