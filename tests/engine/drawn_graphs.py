@@ -61,7 +61,7 @@ class Drawing:
         self.values.append(torch.randn(BATCH, *shape))
 
     def tensor(self, values: Tensor, *roles: str) -> TensorName:
-        """A dense tensor of the file."""
+        """Put a dense tensor into the file."""
         name = f"t{len(self.dense)}"
         role = self.one_of(*(roles or ("parameter", "buffer", "constant")))
         self.dense[name] = DenseTensor(tuple(values.shape), "float32", role)
@@ -72,7 +72,7 @@ class Drawing:
         return self.tensor(torch.randn(shape))
 
     def weight(self, *shape: int, transposed: int | None = None) -> TensorName:
-        """A weight of the file; rarely ternary, with scales of groups, or with a scale of zero."""
+        """Put a weight into the file; rarely ternary, with scales of groups, or with a scale of zero."""
         name, bits, group = f"w{len(self.binary)}", 1 + self.rarely(), 4 if self.rarely() else None
         form = self.binary[name] = BinaryTensor(shape, bits, group, transposed)
         signs = torch.randint(256, form.bits_shape, dtype=torch.uint8)
@@ -102,7 +102,7 @@ class Drawing:
         return Value(len(self.values) - 1)
 
     def floats(self, *ranks: int) -> Value:
-        """The latest of the values that are floats, or one of them."""
+        """Choose the latest of the values that are floats, or any of them."""
         found = [
             Value(i)
             for i, value in enumerate(self.values)
@@ -117,7 +117,7 @@ class Drawing:
         return tuple(self.values[value.index].shape)
 
     def file(self) -> PackedFile:
-        """The file, whose output is the last value, at times with others."""
+        """Write the file, whose output is the last value, at times with others."""
         last = Value(len(self.values) - 1)
         others = tuple(Value(self._choose(range(len(self.values)))) for _ in range(self.one_of(0, 0, 1, 2)))
         graph = Graph(tuple(self.specs), tuple(self.nodes), (last, *others) if others else last)
@@ -128,7 +128,7 @@ class Drawing:
 
 
 def product(drawing: Drawing) -> Value:
-    """A layer that multiplies floats by a weight."""
+    """Multiply floats by a weight."""
     x = drawing.floats(2, 3, 4)
     shape, outputs = drawing.shape(x), drawing.one_of(1, 4, 8, 17)
     if len(shape) > 2 and drawing.one_of(True, True, False):
@@ -144,7 +144,7 @@ def product(drawing: Drawing) -> Value:
 
 
 def convolution(drawing: Drawing, x: Value, signs: bool = False) -> tuple[Value, TensorName]:
-    """A convolution, with the signs of its weight on request, and its weight."""
+    """Add a convolution, with the signs of its weight on request; return its weight too."""
     (_, channels, *sizes), one_of = drawing.shape(x), drawing.one_of
     groups = one_of(*(groups for groups in (1, 1, 2, channels) if channels % groups == 0))
     outputs = groups * one_of(1, 2, 9)
@@ -163,13 +163,13 @@ def convolution(drawing: Drawing, x: Value, signs: bool = False) -> tuple[Value,
 
 
 def sign(drawing: Drawing, x: Value) -> Value:
-    """The sign of x, of zero +1, as layers with binary input write it."""
+    """Take the sign of x, of zero +1, as layers with binary input write it."""
     shifted = drawing.add("add.Tensor", drawing.add("sign", x), 0.25 if drawing.rarely() else 0.5)
     return drawing.add("sign", shifted)
 
 
 def binary_product(drawing: Drawing) -> Value:
-    """A layer with binary input, rarely without one of its steps."""
+    """Add a layer with binary input, rarely without one of its steps."""
     x = drawing.floats(2, 3, 4)
     shape, one_of = drawing.shape(x), drawing.one_of
     signs = sign(drawing, x)
@@ -198,7 +198,7 @@ def binary_product(drawing: Drawing) -> Value:
 
 
 def norm(drawing: Drawing) -> Value:
-    """A norm whose weights may be zero or negative, and whose means may be infinite."""
+    """Add a norm whose weights may be zero or negative, and whose means may be infinite."""
     x = drawing.floats(2, 3, 4)
     shape, values = drawing.shape(x), drawing.values[x.index]
     # Where inputs hardly differ, the norm of the layer would make much of what is rounding.
@@ -252,7 +252,7 @@ def with_other(drawing: Drawing) -> Value:
 
 
 def elsewhere(drawing: Drawing) -> Value:
-    """The numbers of a value in other places, or pooled."""
+    """Move the numbers of a value to other places, or pool them."""
     x, one_of = drawing.floats(), drawing.one_of
     shape = drawing.shape(x)
     merged = (-1, *shape[1:-2], math.prod(shape[1:][-2:]))
@@ -285,7 +285,7 @@ def elementwise(drawing: Drawing) -> Value:
 
 
 def jump(drawing: Drawing) -> Value:
-    """A rounding, a comparison, or arithmetic with whole numbers, and back to floats."""
+    """Round, compare, or go to whole numbers and back."""
     x, kind = drawing.floats(), drawing.one_of("round", "round", "compare", "whole")
     if kind == "round":
         return drawing.add(drawing.one_of(*JUMPS), x)
@@ -307,7 +307,7 @@ KINDS = [*STEPS, *[product] * 8], [*STEPS, *[binary_product] * 8], [*STEPS, prod
 
 
 def drawn_file(choose: Callable[[Any], Any]) -> tuple[PackedFile, list[Tensor]]:
-    """A file, and an example of its inputs."""
+    """Draw a file, and an example of its inputs."""
     drawing = Drawing(choose)
     shape = drawing.one_of(*INPUTS)
     for _ in range(drawing.one_of(1, 1, 2)):

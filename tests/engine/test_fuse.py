@@ -426,7 +426,7 @@ def test_a_constant_that_adds_dimensions_keeps_them() -> None:
 
 
 def replace_values(node: Node, by: int) -> Node:
-    """The node, reading values of higher numbers."""
+    """Let the node read values of higher numbers."""
     shifted = tuple(Value(arg.index + by) if isinstance(arg, Value) else arg for arg in node.args)
     return Node(node.op, shifted, node.kwargs)
 

@@ -30,7 +30,7 @@ def files(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Drawn:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """A result, or the error that it is meant to end in."""
+    """Return a result, or the error that it is meant to end in."""
     try:
         return call()
     except ProxConnectError as error:
@@ -61,7 +61,7 @@ def flat(output: Any) -> tuple[Tensor, ...]:
 
 
 def variations(inputs: Sequence[Tensor]) -> list[list[Tensor]]:
-    """The inputs as they are, one sample, none, of another dtype, otherwise in memory, with a bad number."""
+    """Vary the inputs: one sample, none, of another dtype, otherwise in memory, with a bad number."""
     changes: list[Callable[[Tensor], Tensor]] = [
         lambda x: x,
         lambda x: x[:1],
@@ -79,7 +79,7 @@ def variations(inputs: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 def greatest(reference: Network, inputs: Sequence[Tensor]) -> float:
-    """The greatest number that the network computes, at least 1: kernels round by a part of it."""
+    """Find the greatest number that the network computes, at least 1: kernels round by a part of it."""
     found = [1.0]
 
     def observe(node: Node, args: Any, result: Any) -> None:

@@ -80,7 +80,7 @@ class Generated(nn.Module):
 
 
 def product(draw: Draw, shape: torch.Size) -> nn.Module:
-    """A layer with a weight, at times of a single input or output or with a bias."""
+    """Draw a layer with a weight, at times of a single input or output or with a bias."""
     bias, outputs = draw(st.booleans()), draw(st.sampled_from([1, 8, 16, 24]))
     if len(shape) == 2:
         return nn.Linear(shape[1], outputs, bias=bias)
@@ -92,7 +92,7 @@ def product(draw: Draw, shape: torch.Size) -> nn.Module:
 
 
 def norm(draw: Draw, shape: torch.Size) -> nn.Module:
-    """A norm whose weights may be zero or negative, and whose means may be infinite."""
+    """Draw a norm whose weights may be zero or negative, and whose means may be infinite."""
     if draw(st.booleans()) and shape[-1] > 1:
         return nn.LayerNorm(shape[-1])
     layer = (nn.BatchNorm1d if len(shape) < 4 else nn.BatchNorm2d)(shape[1])
@@ -112,7 +112,7 @@ def prelu(draw: Draw, shape: torch.Size) -> nn.Module:
 
 
 def step(draw: Draw, values: Sequence[Tensor]) -> nn.Module:
-    """What may follow these values."""
+    """Draw what may follow these values."""
     shape = values[-1].shape
     kinds = ["product"] * 4 + ["norm"] * 3 + ["map"] * 2 + ["prelu", "constant", "earlier", "flatten"]
     kind = draw(st.sampled_from(kinds + ["pool"] * (len(shape) > 2 and min(shape[2:]) > 1)))
@@ -139,7 +139,7 @@ def step(draw: Draw, values: Sequence[Tensor]) -> nn.Module:
 @st.composite
 @torch.no_grad()
 def networks(draw: Draw) -> Generated:
-    """A binarized network with at least one binary layer, in evaluation."""
+    """Draw a binarized network with at least one binary layer, in evaluation."""
     torch.manual_seed(draw(st.integers(0, 99)))
     model = Generated(draw(st.sampled_from([(16,), (8, 7), (8, 5, 6)])))
     values = [torch.randn(BATCH, *model.shape)]
