@@ -180,7 +180,7 @@ def every_form_answers_alike(model: Generated) -> None:
 
 
 def rounding(reference: nn.Module, x: Tensor) -> float:
-    """Bound what kernels round otherwise than torch: a part of the greatest value that the network computes."""
+    """Bound the rounding of kernels: a part of the greatest value that the network computes."""
     greatest = [1.0]
 
     def observe(node: Any, args: Any, result: Any) -> None:
