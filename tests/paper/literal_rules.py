@@ -1,4 +1,4 @@
-"""The four step rules, literally in the notation of the papers: what fast code is tested against.
+"""The four step rules, literally in the notation of the papers: the reference for fast code.
 
 ``w`` is one latent tensor, ``g`` the gradient oracle ``g(w) = grad l(w)`` of the loss in the network's
 weight, ``eta`` the step size, ``mu`` the sharpness. ``F`` and ``B`` are the forward and the backward

@@ -1,4 +1,4 @@
-"""The certificate: its identity, its bound, and what it refuses to certify."""
+"""The certificate: its identity, its bound, and its refusals."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_identity(name: str, kind: str) -> None:
         reading = certificate.against(u)
         assert reading.gap <= 1e-12
         assert reading.holds
-        assert abs(reading.left) + abs(reading.right) > 1e-3  # not the equality of nothings
+        assert abs(reading.left) + abs(reading.right) > 1e-3  # both sides are not 0
 
 
 @pytest.mark.parametrize("kind", ["least squares", "logistic"])
@@ -345,4 +345,4 @@ def test_a_slope_below_jumps_keeps_the_jumps_in_the_prox() -> None:
     reading = certificate.against(-step)
     assert reading.gap <= 1e-12
     assert reading.residual < 1e-20
-    assert certificate.divergences[0] > 10 * (step**2 / 2).item()  # what the identity would pay
+    assert certificate.divergences[0] > 10 * (step**2 / 2).item()  # the divergence if P were the identity

@@ -199,7 +199,7 @@ def test_p_and_t_rebuild_the_pair(forward: Elementwise, backward: Elementwise) -
     value.sum().backward()
     torch.testing.assert_close(value.detach(), forward(w, 1.0), rtol=0, atol=1e-6)
     torch.testing.assert_close(u.grad, backward(w, 1.0), rtol=0, atol=1e-6)
-    # T is what T.slope says it is the derivative of, between the images of P too.
+    # T.slope is the derivative of T, between the images of P too.
     line = torch.linspace(u.min().item(), u.max().item(), 1001, dtype=torch.float64)[1:-1]
     step = 1e-6
     difference = (verdict.T(line + step) - verdict.T(line - step)) / (2 * step)

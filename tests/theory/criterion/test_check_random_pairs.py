@@ -20,7 +20,7 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Polyline:
-    """A nondecreasing P: pieces with their own slopes, and upward jumps between them, upper value taken."""
+    """A nondecreasing P of linear pieces with upward jumps between them; at a jump it has the upper value."""
 
     starts: tuple[float, ...]
     slopes: tuple[float, ...]
@@ -72,7 +72,7 @@ def polylines(draw: st.DrawFn) -> Polyline:
         width = draw(st.floats(0.3, 1.5))
         place += width
         value += slope * width + draw(st.sampled_from([0.0, 0.0, 0.2, 1.0]))
-    if draw(st.booleans()):  # floats are densest around 0: a piece that starts there sees F's rounding
+    if draw(st.booleans()):  # floats are densest around 0, so a piece that starts there shows F's rounding
         shift = draw(st.sampled_from(starts))
         starts = [start - shift for start in starts]
     return Polyline(tuple(starts), tuple(slopes), tuple(values))
@@ -155,7 +155,7 @@ def agrees(case: Case, mu: float) -> None:
     def backward(w: Tensor, mu: float) -> Tensor:
         return mu * case.backward(mu * w)
 
-    # Farther out a wavy pair waves more often than samples can follow.
+    # Farther out a wavy pair has more waves than samples can follow.
     reach = math.inf if mu <= 1 else 1e3 / mu
     verdict = check(ForwardBackward(forward, backward, "drawn"), mu, domain=(-reach, reach))
     assert verdict.status == ("exact" if case.exact else "not exact"), f"{case.what}\n{verdict}"
@@ -164,7 +164,7 @@ def agrees(case: Case, mu: float) -> None:
     if interval is None or interval.low == interval.high:
         return
     low, high = max(interval.low, -6 / mu), min(interval.high, 6 / mu)
-    # Off the round numbers: within a rounding error of a kink, P(w) no longer tells its sides apart.
+    # No round numbers: within a rounding error of a kink, P(w) is the same on both sides.
     w = torch.linspace(low, high, 402, dtype=torch.float64)[:-1] + (high - low) / 401 / math.e
     assert verdict.P is not None
     assert verdict.T is not None
@@ -179,7 +179,7 @@ def agrees(case: Case, mu: float) -> None:
 relaxed = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-# Powers of two: scaled latents hit what happens at a single one.
+# Powers of two scale latents without rounding, so that events at a single latent stay there.
 sharpness = st.sampled_from([1.0, 1.0, 0.125, 16.0])
 
 

@@ -14,7 +14,7 @@ W = torch.tensor([[-3.0, -2.4, -2.39, -1.0, 0.0, 0.5, 1.1, 2.3, 2.41, 9.0]])
 
 
 def model_of(*methods: str | pc.ForwardBackward, latents: torch.Tensor = W) -> nn.Module:
-    """One layer for each method, all with the same latents, in units of ``s = 1``."""
+    """Make one layer for each method, all with the same latents, in units of ``s = 1``."""
     model = nn.Sequential()
     for method in methods:
         layer = nn.Linear(latents.shape[1], 1)

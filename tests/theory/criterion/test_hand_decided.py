@@ -69,7 +69,7 @@ def bump(centre: float, width: float) -> Map:
 
 @dataclass(frozen=True)
 class Case:
-    """A pair and what a human finds: ``reach`` is the exact interval, where it is told; its ends to 1e-3."""
+    """A pair with its verdict by hand; ``reach`` is the exact interval to 1e-3, or None."""
 
     forward: Map
     backward: Map
@@ -79,7 +79,7 @@ class Case:
 
 ZERO = (0.0, 0.0)
 CASES = {
-    # Sign forward: flat on both sides of 0, so B has to be constant on each.
+    # Sign forward is flat on both sides of 0, so B has to be constant on each side.
     "sign, 1": Case(sign, one, True, (-INF, INF)),
     "sign, 2 above and 1 below": Case(sign, lambda w: 1 + (w >= 0).to(w), True, (-INF, INF)),
     "sign, clipped identity": Case(sign, inside(-1, 1), False, (-1, 1)),
@@ -133,7 +133,7 @@ CASES = {
     "dead zone, varying": Case(
         lambda w: torch.sign(w) * (w.abs() - 0.5).clamp(min=0), lambda w: 1 + w**2, False, ZERO
     ),
-    # Smooth ones; where F or B fades out in floats the interval may end.
+    # Smooth pairs. The interval may end where F or B fades out in floats.
     "tanh, its slope": Case(torch.tanh, tanh_slope, True, (-INF, INF)),
     "tanh, 1": Case(torch.tanh, one, True, (-INF, INF)),
     "tanh, arctan's slope": Case(torch.tanh, lambda w: 1 / (1 + w**2), True),
@@ -187,7 +187,7 @@ def pair_of(case: Case) -> ForwardBackward:
     return ForwardBackward(lambda w, mu: case.forward(w), lambda w, mu: case.backward(w), "by hand")
 
 
-# Much like others of the table: looked at in the full run.
+# Pairs much like others of the table, for the full run alone.
 SIMILAR = {
     *("sign, wide clipped identity", "sign, wide triangle", "sign, sigmoid's slope", "sign, tanh's slope"),
     *("sign, Gauss", "sign, softsign's slope", "sign, leaky clipped identity", "sign, square root"),

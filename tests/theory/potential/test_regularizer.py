@@ -128,7 +128,7 @@ def test_infinite_outside_the_hull() -> None:
 
 @pytest.mark.parametrize("mu", MUS)
 def test_a_callable_that_approaches_its_bounds(mu: float) -> None:
-    """The ends of the range belong to the hull, although no float64 argument but infinity maps to them."""
+    """The ends of the range belong to the hull, although no finite argument maps to them."""
     potential = convex_potential(lambda w, mu: torch.tanh(mu * w), mu)
     torch.testing.assert_close(potential.R(doubles(-1.0, 1.0)), doubles(1.0, 1.0) * math.log(2) / mu)
     assert potential.R(doubles(1 + 1e-9)).isinf()
@@ -141,7 +141,7 @@ def test_a_callable_that_approaches_its_bounds(mu: float) -> None:
     slope=st.floats(0, 2),
 )
 def test_any_staircase_with_a_ramp(knots: list[float], rises: list[float], slope: float) -> None:
-    """Jumps nobody declared, anywhere: ``P = slope w + sum rise 1{w >= knot}``."""
+    """Undeclared jumps are found anywhere: ``P = slope w + sum rise 1{w >= knot}``."""
 
     def staircase(w: Tensor, mu: float | Tensor) -> Tensor:
         value = slope * w

@@ -14,7 +14,7 @@ from proxconnect.theory.certificate._residual import Residual
 from proxconnect.theory.certificate.reading import CertificateReading
 from proxconnect.theory.potential.regularizer import ConvexPotential, convex_potential, has_jumps
 
-# In units of the dtype's epsilon: the sums of a run gather rounding errors, one step makes a handful.
+# Tolerances in units of the dtype's epsilon: a run adds up many rounding errors, a step has a few.
 _IDENTITY_ROUNDING = 4096
 _STEP_ROUNDING = 16
 

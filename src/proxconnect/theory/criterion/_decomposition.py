@@ -66,7 +66,7 @@ class Decomposition:
             s = segment.stretch
             low, high = segment.ends()
             if segment is self.segments[0] and s.unending[0]:
-                offset = place  # from its near end: the far one is as good as infinite
+                offset = place  # measured from the near end, because the far one may be infinite
                 if s.start in self.points:
                     self.places[s.start] = offset + low
             elif s.start in self.points:

@@ -59,9 +59,9 @@ def _octave_parts(structure: Structure, stretch: Stretch, end: float, width: flo
     values = structure.forward(w)
     growth, between = np.abs(np.diff(values)), np.abs(structure.backward(middle))
     if (between == 0).any():
-        return np.ones(8)  # B vanishes sooner than F stops: as good as infinite
+        return np.ones(8)  # B vanishes where F still moves: the integral is infinite
     parts = (growth / between).reshape(depth, _SUBCELLS).sum(axis=1)
-    # Differences of F below its rounding say nothing.
+    # Differences of F below its rounding are noise.
     rounding = 1e3 * np.finfo(np.float64).eps * np.abs(values[1:])
     resolved = (growth > rounding).reshape(depth, _SUBCELLS).all(axis=1)
     known: Array = parts[: depth if resolved.all() else int(np.argmin(resolved))]

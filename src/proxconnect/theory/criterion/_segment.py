@@ -109,7 +109,7 @@ class _Table:
             a, b = nodes[:-1], nodes[1:]
             middle = 0.5 * (a + b)
             halves = self._rule(a, middle) + self._rule(middle, b)
-            # Where B is 0 nothing is gained.
+            # More nodes improve nothing where B is 0.
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 rounding = 64 * _EPSILON * np.abs(self.forward(middle) / self.backward(middle))
             rough = np.abs(self._rule(a, b) - halves) > _AGREEMENT * np.abs(halves) + rounding

@@ -60,7 +60,7 @@ def draw_panel(axis: Any, title: str, label: str, curves_by_mu: Sequence[list[Cu
     if high - low > 5:
         axis.set_xticks([-2, 0, 2])
     bottom, top = axis.get_ylim()
-    if top - bottom < 0.12:  # a constant: without limits that magnify rounding errors
+    if top - bottom < 0.12:  # limits around a constant, so that rounding errors are not magnified
         axis.set_ylim(bottom - 0.5, top + 0.5)
 
 

@@ -27,13 +27,13 @@ def _lobatto(count: int) -> Rule:
     return torch.from_numpy(nodes), torch.from_numpy(2 / (count * (count - 1) * highest(nodes) ** 2))
 
 
-# The first sees both ends of an interval: what a monotone function does near one end alone is not missed.
+# The first rule has both ends as nodes, so that it catches a change of the function near one end alone.
 _WITH_ENDS = _lobatto(10)
 _INSIDE = torch.from_numpy(leggauss(10)[0]), torch.from_numpy(leggauss(10)[1])
-# Not the middle, at which both estimates would agree on a jump close by.
+# Intervals are not split in the middle, where both estimates would agree on a jump close by.
 _SPLIT = 0.4375
 _RELATIVE_ERROR = 1e-15
-_SPLITS = 2000  # from the largest float64 number to the smallest
+_SPLITS = 2000  # enough to go from the largest float64 number to the smallest
 
 
 def integral(function: Function, w: Tensor, breaks: Iterable[float] = ()) -> Tensor:
@@ -46,7 +46,7 @@ def integral(function: Function, w: Tensor, breaks: Iterable[float] = ()) -> Ten
     """
     ends = w.flatten()
     farthest = float(ends.abs().max()) if ends.numel() else 0.0
-    # Graded knots, so that a transition near 0 is not stepped over by one wide segment.
+    # The knots are graded, so that no wide segment steps over a transition near 0.
     graded = 2.0 ** torch.arange(-50, 100, dtype=torch.float64, device="cpu")
     known = torch.tensor([0.0, *breaks], dtype=torch.float64, device="cpu")
     knots = torch.cat([known, graded, -graded])
@@ -55,7 +55,7 @@ def integral(function: Function, w: Tensor, breaks: Iterable[float] = ()) -> Ten
     ).unique()
     zero = int(torch.searchsorted(knots, 0.0))
     start, end = knots[:-1], knots[1:]
-    # An error counts by the size of the whole integral from 0: values near a zero of the function are noise.
+    # Errors are relative to the whole integral from 0, because values near a zero of the function are noise.
     sizes = sums_from(zero, _estimate(_WITH_ENDS, lambda x: function(x).abs(), start, end)).abs()
     allowed = _RELATIVE_ERROR * torch.maximum(sizes[:-1], sizes[1:])
     sums = sums_from(zero, _segments(function, start, end, allowed))
@@ -73,7 +73,7 @@ def _segments(function: Function, start: Tensor, end: Tensor, allowed: Tensor) -
         split = _estimate(_INSIDE, function, start, middle) + _estimate(_INSIDE, function, middle, end)
         settled = (whole - split).abs() <= allowed[owner]
         settled |= (middle <= start) | (middle >= end)
-        if 2 * int((~settled).sum()) > most:  # a function whose rounding errors exceed what is allowed
+        if 2 * int((~settled).sum()) > most:  # rounding errors of the function exceed the allowed error
             settled[:] = True
         total.index_add_(0, owner[settled], split[settled])
         start, middle, end, owner = (x[~settled] for x in (start, middle, end, owner))

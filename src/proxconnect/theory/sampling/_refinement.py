@@ -10,7 +10,7 @@ import numpy as np
 from proxconnect.theory._arrays import Array, Flags
 from proxconnect.theory.sampling.probe import Probe
 
-# Numbers this small are taken for 0: bisection towards 0 must end.
+# Smaller numbers count as 0, so that bisection towards 0 ends.
 _TINY = 1e-300
 _SMOOTH = 100.0
 _KEPT_LEVELS = 10

@@ -14,7 +14,7 @@ from proxconnect.theory._arrays import Array
 from proxconnect.theory.sampling._precision import DOUBLE, inner_precision
 
 _REVISITED = 512
-_AT_ONCE = 2**16  # as many as stay in the processor's cache
+_AT_ONCE = 2**16  # latents of one call, few enough for the processor's cache
 
 
 class Probe:

@@ -61,7 +61,7 @@ def flat_runs(w: Array, f: Array, epsilon: float) -> list[Run]:
     for first, last in true_runs(level):
         inside = steps[first : last + 1]
         if (inside >= 0).all() or (inside <= 0).all():
-            # Creeping towards saturation, one rounding error at a time: only the longest stay is a flat.
+            # F approaches saturation by one rounding error at a time: only the longest stay is a flat.
             stays = [
                 run for run in true_runs(inside == 0) if run[1] - run[0] + 1 >= min(_SHORTEST, len(steps))
             ]

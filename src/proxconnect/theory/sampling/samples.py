@@ -16,7 +16,7 @@ from proxconnect.theory.sampling.probe import Probe
 
 _RELATIVE, _ABSOLUTE, _ROUNDINGS = 1e-5, 1e-7, 4
 _FAR = 1e15
-_SPACINGS = 2.5  # a feature holds two samples if it is so many spacings wide
+_SPACINGS = 2.5  # spacings: the width of a feature that surely holds two samples
 _PROMPT = 0.65
 _PLAIN, _FACTOR = 1e8, 30.0
 _DROWNED, _FEW = 1e-3, 4

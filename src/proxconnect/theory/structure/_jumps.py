@@ -88,7 +88,7 @@ def _clusters(jumps: tuple[tuple[float, float], ...]) -> list[Joint]:
             clusters.append([low, high])
     joints = []
     for floats in clusters:
-        # Of neighbouring jumps the float between them is the point: it has values of its own.
+        # The float between two neighbouring jumps is the point, because it has values of its own.
         candidates = floats[1:-1] or floats
         at = min(candidates, key=lambda w: (min(len(repr(abs(w))), _MANY_DIGITS), abs(w)))
         below, _, above = _around(at)

@@ -68,7 +68,7 @@ def _kind(backward: Elementwise) -> str:
     at_one = Probe(backward, "backward", 1.0)(u.numpy())
     candidates = {"mu w": (True, True), "mu w / mu": (True, False), "w": (False, False)}
     for kind, (inside, outside) in candidates.items():
-        for mu in (0.25, 2.0, 8.0, 64.0):  # powers of two: exact where B compares mu w with a threshold
+        for mu in (0.25, 2.0, 8.0, 64.0):  # powers of two are exact if B compares mu w with a number
             w = (u / mu if inside else u).numpy()
             expected = at_one * (mu if outside else 1.0)
             if not np.allclose(Probe(backward, "backward", mu)(w), expected, rtol=1e-6, atol=1e-9 * mu):
@@ -138,7 +138,7 @@ def _gauss(function: Elementwise, start: Tensor, end: Tensor, mu: float) -> Tens
 
 @lru_cache(maxsize=16)
 def _table(backward: Elementwise, mu: float) -> _Table:
-    with np.errstate(over="ignore", invalid="ignore"):  # far out
+    with np.errstate(over="ignore", invalid="ignore"):  # far out, nodes overflow
         return _tabulated(backward, mu)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BITS = 12  # of the mantissa: the lines are as wide as 2^-12 of the argument
+_BITS = 12  # bits of the mantissa: a line is as wide as 2^-12 of the argument
 _SHIFT = 23 - _BITS
 _SMALLEST, _LARGEST = 127 - 24, 127 + 40  # exponents, biased as in the format
 _CELLS = 2 ** (_BITS + 8)
@@ -42,7 +42,7 @@ class Lookup:
     def __call__(self, w: Tensor) -> Tensor:
         """Look up the values at ``w``, of its shape and dtype."""
         plain = w.detach().float().contiguous().view(-1)
-        # The sign is the highest bit: negative numbers come first when the key is counted from the lowest.
+        # The sign is the highest bit, so the keys of negative numbers are the lowest as signed integers.
         key = (plain.view(torch.int32) >> _SHIFT).add_(_CELLS)
         offset, slope = (line.to(w.device).index_select(0, key) for line in self.lines)
         return torch.addcmul(offset, slope, plain).view(w.shape).to(w.dtype)

@@ -111,7 +111,7 @@ def _refuse_another_slope(transform: Elementwise, slope: Elementwise, reach: Int
     with np.errstate(over="ignore", invalid="ignore"):
         area, spread = integrals(of_slope, u[:-1], width)
         rounding = of_transform.epsilon * (np.abs(values[:-1]) + np.abs(u[:-1] * slopes[:-1]))
-        # Next to a kink, and where the slope is steep, the rule itself is off by no more than this.
+        # The error of the rule next to a kink, or where the slope is steep, is no larger than this.
         allowed = 32 * rounding + 1e-6 * area + width * spread + 1e-300
         wrong = np.abs(growth - area) > allowed
     at_jumps = np.searchsorted(u, [low for low, _ in samples.jumps], side="right") - 1
