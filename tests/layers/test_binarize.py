@@ -149,7 +149,7 @@ def test_tied_weights_stay_tied() -> None:
     [
         ({"method": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
         ({"method": "fp"}, "leaves weights as they are"),
-        ({"method": 3}, "method must be a name or a ForwardBackward, not 3"),
+        ({"method": 3}, "method must be a name such as 'bnn\\+\\+' or a ForwardBackward, not 3"),
         ({"scale": "row"}, "scale must be 'channel', 'tensor', None or a positive number .* not 'row'"),
         ({"scale": 0}, "scale must be .* not 0"),
         ({"scale": True}, "scale must be .* not True"),
@@ -170,7 +170,7 @@ def test_tied_weights_stay_tied() -> None:
         ({"method": "bc", "levels": "ternary"}, "levels must be numbers such as"),
         ({"method": "bc", "method_args": {"levels": (-1, 0, 1)}}, "levels are a field of BinarizeConfig"),
         ({"activations": "bnnn"}, "unknown method 'bnnn'; did you mean 'bnn'"),
-        ({"activations": 3}, "activations must be a name or a ForwardBackward, not 3"),
+        ({"activations": 3}, "activations must be a name such as 'bnn\\+\\+' or a ForwardBackward, not 3"),
         ({"activations": "fp"}, "activations 'fp' leaves them as they are: pass None"),
         ({"activations": pc.method("bc", levels=(-1, 0, 1))}, r"must become -1 or \+1, .*{-1, 0, 1}"),
         ({"activations": "bnn", "scale": 64}, "with binary activations the scale follows the whole sum"),

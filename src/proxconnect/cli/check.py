@@ -12,7 +12,6 @@ import typer
 import proxconnect
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import own_pair
-from proxconnect.theory.figures.plots import draw_pair
 
 
 def check(
@@ -41,10 +40,9 @@ def check(
     """
     if (name is None) == (pair is None):
         raise ProxConnectError("give either the name of a method or --pair module:object")
-    chosen = proxconnect.method(name) if name is not None else own_pair(str(pair))
-    verdict = proxconnect.check(chosen, mu=mu, domain=domain)
+    verdict = proxconnect.check(own_pair(pair) if pair else str(name), mu=mu, domain=domain)
     if plot is not None:
-        draw_pair(chosen, plot, mus=(mu / 3, mu, 3 * mu))
+        verdict.plot(plot)
     print(json.dumps(verdict.to_dict()) if as_json else verdict)
     if not verdict.exact:
         raise typer.Exit(1)

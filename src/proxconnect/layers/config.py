@@ -10,7 +10,7 @@ import torch
 
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.layers.accumulator import ACCUMULATOR_BITS, OVERFLOWS
-from proxconnect.quantizers import CATALOGUE, ElementwiseMap, ForwardBackward, method, projector
+from proxconnect.quantizers import CATALOGUE, ElementwiseMap, ForwardBackward, method, pair_of, projector
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "bw": {},
@@ -130,7 +130,7 @@ class BinarizeConfig:
     def pair(self) -> ForwardBackward:
         """The forward-backward pair of ``method``."""
         if not isinstance(self.method, str):
-            return _pair("method", self.method)
+            return pair_of(self.method)
         if "levels" in self.method_args:
             raise ProxConnectError("levels are a field of BinarizeConfig, not of method_args")
         if self.method not in CATALOGUE or self.levels == (-1, 1):
@@ -151,7 +151,7 @@ class BinarizeConfig:
     @property
     def activation_pair(self) -> ForwardBackward | None:
         """The pair of ``activations``; None for full precision."""
-        return None if self.activations is None else _pair("activations", self.activations)
+        return None if self.activations is None else pair_of(self.activations, "activations")
 
     @property
     def setting(self) -> str:
@@ -190,11 +190,3 @@ def _tends_to_sign(forward: ElementwiseMap) -> bool:
     if not pieces or any(piece.trend != "flat" for piece in pieces):
         return True
     return {piece.start_value for piece in pieces} == {-1, 1}
-
-
-def _pair(role: str, value: object) -> ForwardBackward:
-    if isinstance(value, ForwardBackward):
-        return value
-    if not isinstance(value, str):
-        raise ProxConnectError(f"{role} must be a name or a ForwardBackward, not {value!r}")
-    return method(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxconnect.quantizers._structure import Piece, SignPiece, Trend
-from proxconnect.quantizers.catalogue import CATALOGUE, Entry, method, methods
+from proxconnect.quantizers.catalogue import CATALOGUE, Entry, method, methods, pair_of
 from proxconnect.quantizers.maps import (
     Elementwise,
     ElementwiseMap,
@@ -41,6 +41,7 @@ __all__ = [
     "methods",
     "monotone_sign_swish",
     "own_pair",
+    "pair_of",
     "parq",
     "polynomial",
     "projector",

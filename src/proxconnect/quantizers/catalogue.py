@@ -161,6 +161,26 @@ def method(name: str, **parameters: object) -> ForwardBackward:
     return ForwardBackward(*entry.build(**parameters), name)
 
 
+def pair_of(value: ForwardBackward | str, role: str = "method") -> ForwardBackward:
+    """Return a pair as it is, and that of the catalogue for a name.
+
+    Args:
+        value: a pair, or one of :func:`methods`.
+        role: the argument that ``value`` was given as, for the message.
+
+    Raises:
+        ProxConnectError: ``value`` is neither.
+
+    >>> pair_of("bc") == pair_of(method("bc"))
+    True
+    """
+    if isinstance(value, ForwardBackward):
+        return value
+    if not isinstance(value, str):
+        raise ProxConnectError(f"{role} must be a name such as 'bnn++' or a ForwardBackward, not {value!r}")
+    return method(value)
+
+
 def unknown_method(name: object, known: Iterable[str]) -> str:
     """Write the message for a name that is no method; the name of a step rule is told from a misspelling.
 

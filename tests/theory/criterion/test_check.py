@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import ForwardBackward, method
-from proxconnect.theory import Interval, Verdict, check
+from proxconnect.theory import Certificate, Interval, Verdict, check, implicit_regularizer, repair
 
 Elementwise = Callable[[Tensor, Any], Tensor]
 
@@ -316,8 +317,31 @@ def test_bad_sharpness_and_domains_are_refused(options: dict[str, Any], words: s
 
 
 def test_something_that_is_no_pair_is_refused() -> None:
-    with pytest.raises(ProxConnectError, match="takes a ForwardBackward"):
-        check("bnn++")  # type: ignore[arg-type]
+    with pytest.raises(
+        ProxConnectError, match="pair must be a name such as 'bnn\\+\\+' or a ForwardBackward, not 3"
+    ):
+        check(3)  # type: ignore[arg-type]
+    with pytest.raises(ProxConnectError, match="did you mean 'bnn\\+\\+'"):
+        check("bnn++x")
+
+
+def test_a_name_stands_for_its_pair() -> None:
+    assert check("bnn", mu=2.0) == check(method("bnn"), mu=2.0)
+    assert repair("bnn+") == method("bnn++")
+    assert torch.equal(
+        implicit_regularizer("hardtanh", torch.tensor([0.5]), 4.0),
+        implicit_regularizer(method("hardtanh"), torch.tensor([0.5]), 4.0),
+    )
+    assert Certificate("bc").pair == method("bc")
+
+
+def test_a_verdict_draws_its_pair(tmp_path: Path) -> None:
+    drawn = check("bnn+", mu=3.0).plot(tmp_path / "bnn+.svg")
+    assert drawn == tmp_path / "bnn+.svg"
+    assert "<svg" in drawn.read_text()
+    with pytest.raises(ProxConnectError, match="xyz"):
+        check("bnn+").plot(str(tmp_path / "bnn+.xyz"))
+    assert sorted(tmp_path.iterdir()) == [drawn]
 
 
 # --- reports ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness
+from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness, pair_of
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.certificate._residual import Residual, TransformResidual, decomposition
 from proxconnect.theory.certificate._run_sums import RunSums, in_float64
@@ -33,10 +33,11 @@ class Certificate:
     own measures how far the pair is from having such a ``T``. All sums are in float64.
 
     Args:
-        pair: the method, ``F = T o P``, ``B = T' o P``. If B is declared as the slope of a continuous F,
-            ``P`` is the identity and ``T = F``. If ``B = 1``, ``P = F`` and ``T`` is the identity. For
-            another exact pair, :func:`proxconnect.check` finds both. A pair that does not decompose gets
-            ``P = F``, and the mean of B at each level in place of ``T'``, which gives the smallest residual.
+        pair: the method, or its name: ``F = T o P``, ``B = T' o P``. If B is declared as the slope of a
+            continuous F, ``P`` is the identity and ``T = F``. If ``B = 1``, ``P = F`` and ``T`` is the
+            identity. For another exact pair, :func:`proxconnect.check` finds both. A pair that does not
+            decompose gets ``P = F``, and the mean of B at each level in place of ``T'``, which gives the
+            smallest residual.
         prox: ``P``, in place of the one above; together with ``transform_slope``.
         transform_slope: ``T'``, a callable ``(u, mu) -> tensor``.
         scale: the unit ``s`` of the latents, a number or a tensor that broadcasts against them. The arguments
@@ -58,13 +59,13 @@ class Certificate:
 
     def __init__(
         self,
-        pair: ForwardBackward,
+        pair: ForwardBackward | str,
         *,
         prox: Elementwise | None = None,
         transform_slope: Elementwise | None = None,
         scale: Tensor | float = 1.0,
     ) -> None:
-        self.pair = pair
+        self.pair = pair_of(pair, "pair")
         if not isinstance(scale, Tensor):
             scale = torch.tensor(scale, dtype=torch.float64, device="cpu")
         self.scale = scale.detach()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.quantizers import ForwardBackward
+from proxconnect.quantizers import ForwardBackward, pair_of
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.criterion._conditions import Criterion
 from proxconnect.theory.criterion._decomposition import Decomposition, Prox, Transform
@@ -16,7 +16,7 @@ from proxconnect.theory.structure.find import structure_of
 
 
 def check(
-    pair: ForwardBackward, mu: float = 1.0, domain: tuple[float, float] = (-math.inf, math.inf)
+    pair: ForwardBackward | str, mu: float = 1.0, domain: tuple[float, float] = (-math.inf, math.inf)
 ) -> Verdict:
     """Decide if ``F = T o P`` and ``B = T' o P`` for some nondecreasing ``P`` and ``T``.
 
@@ -35,7 +35,7 @@ def check(
     surely found. A quantizer that computes in float32, bfloat16 or float16 is judged at that precision.
 
     Args:
-        pair: forward and backward quantizer.
+        pair: forward and backward quantizer, or the name of a method.
         mu: sharpness at which to check.
         domain: the interval on which to check. Finite ends belong to it.
 
@@ -44,7 +44,7 @@ def check(
             or NaN; or a quantizer fails, is not elementwise, is not finite or changes shape or dtype.
 
     >>> import proxconnect as pc
-    >>> print(pc.check(pc.method("bnn"), mu=2.0))
+    >>> print(pc.check("bnn", mu=2.0))
     bnn at mu = 2 on (-inf, inf): not exact
     exact around 0 on: [-0.5, 0.5]
     kinks there: none
@@ -57,10 +57,7 @@ def check(
     4. holds: B as a function of P has one-sided limits and isolated jumps, and follows F's side at F's jumps
     evidence: declared structure
     """
-    if not isinstance(pair, ForwardBackward):
-        raise ProxConnectError(
-            f"check takes a ForwardBackward, such as pc.method('bnn++'), not {type(pair).__name__}"
-        )
+    pair = pair_of(pair, "pair")
     mu = positive("mu", mu)
     within = _domain(domain)
     structure = structure_of(pair, mu, within)
@@ -70,7 +67,7 @@ def check(
     interval = around.find()
     decomposition = None if interval is None else Decomposition(structure, interval)
     return Verdict(
-        name=pair.name,
+        pair=pair,
         mu=mu,
         domain=within,
         status=status,

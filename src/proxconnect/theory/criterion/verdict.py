@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from proxconnect.quantizers import ForwardBackward
 from proxconnect.theory.interval import Interval, in_digits
 from proxconnect.theory.structure.evidence import Evidence
 
@@ -80,7 +83,7 @@ class Verdict:
     """The verdict on a pair ``(F, B)``: is it a reparametrised proximal map with its derivative?
 
     Args:
-        name: the pair's name.
+        pair: the pair that was checked.
         mu: the sharpness it was checked at.
         domain: the interval it was checked on.
         status: ``"exact"``: ``F = T o P`` and ``B = T' o P`` with ``P`` and ``T`` nondecreasing;
@@ -106,7 +109,7 @@ class Verdict:
     ['holds', 'fails', 'fails', 'holds']
     """
 
-    name: str
+    pair: ForwardBackward
     mu: float
     domain: Interval
     status: Status
@@ -120,6 +123,11 @@ class Verdict:
     T: Transform | None = field(default=None, repr=False, compare=False)
 
     @property
+    def name(self) -> str:
+        """The pair's name."""
+        return self.pair.name
+
+    @property
     def exact(self) -> bool:
         """True if the status is ``"exact"``."""
         return self.status == "exact"
@@ -128,6 +136,23 @@ class Verdict:
     def c1(self) -> bool:
         """True if the pair is exact and ``T`` has no kinks."""
         return self.exact and not self.kinks
+
+    def plot(self, path: str | os.PathLike[str]) -> Path:
+        """Draw F, B, P, T and r of the pair to an image file, at ``mu/3``, ``mu`` and ``3 mu``.
+
+        Args:
+            path: the file to write; its ending chooses the format.
+
+        Returns:
+            ``path``.
+
+        Raises:
+            ProxConnectError: the format is unknown, the file cannot be written, or matplotlib is missing.
+        """
+        from proxconnect.theory.figures.plots import draw_pair  # which checks the pair itself
+
+        draw_pair(self.pair, Path(path), mus=(self.mu / 3, self.mu, 3 * self.mu))
+        return Path(path)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON, without the callables; infinite numbers become strings."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness
+from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness, pair_of
 from proxconnect.quantizers._potential import ROUNDINGS, into_range
 from proxconnect.quantizers._structure import hull
 from proxconnect.theory._arguments import positive
@@ -120,7 +120,7 @@ def convex_potential(
 
 
 def implicit_regularizer(
-    pair_or_map: ForwardBackward | Elementwise,
+    pair_or_map: ForwardBackward | Elementwise | str,
     z: Tensor | float,
     mu: Sharpness = 1.0,
     *,
@@ -135,7 +135,7 @@ def implicit_regularizer(
     the same minimisers.
 
     Args:
-        pair_or_map: a pair, whose ``F`` is used, or a map ``(w, mu) -> tensor``.
+        pair_or_map: a pair or the name of a method, whose ``F`` is used, or a map ``(w, mu) -> tensor``.
         z: the arguments: a float tensor of any shape, or a number.
         mu: sharpness, a positive number.
         gaps: ``"smallest"`` or ``"largest"``.
@@ -159,8 +159,9 @@ def implicit_regularizer(
     where = z if isinstance(z, Tensor) else torch.tensor(z, dtype=torch.float64, device="cpu")
     if not where.is_floating_point() or not where.isfinite().all():
         raise ProxConnectError("z must be a finite number or a float tensor of such")
-    prox = pair_or_map.forward if isinstance(pair_or_map, ForwardBackward) else pair_or_map
-    potential = convex_potential(prox, mu, epsilon=torch.finfo(where.dtype).eps)
+    if isinstance(pair_or_map, ForwardBackward | str):
+        pair_or_map = pair_of(pair_or_map, "pair_or_map").forward
+    potential = convex_potential(pair_or_map, mu, epsilon=torch.finfo(where.dtype).eps)
     exact = where.detach().to("cpu", torch.float64)
     r = potential.R(exact) - exact.square() / 2
     if gaps == "largest":

@@ -7,14 +7,14 @@ import math
 
 import torch
 
-from proxconnect.quantizers import ForwardBackward, method, methods
+from proxconnect.quantizers import ForwardBackward, method, methods, pair_of
 from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Slope
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.criterion.check import check
 from proxconnect.theory.synthesis._integral import Integral
 
 
-def repair(pair: ForwardBackward, mu: float = 1.0) -> ForwardBackward:
+def repair(pair: ForwardBackward | str, mu: float = 1.0) -> ForwardBackward:
     """Return a pair with the same backward quantizer and a forward quantizer that fits it.
 
     An exact pair is returned unchanged. For any other pair the new forward quantizer is ``int_0^w B``. It is
@@ -27,19 +27,20 @@ def repair(pair: ForwardBackward, mu: float = 1.0) -> ForwardBackward:
     ``mu`` through ``mu w`` alone, one table serves every ``mu``; elsewhere each ``mu`` needs its own.
 
     Args:
-        pair: any pair. Its forward quantizer decides only whether to repair, and the middle.
+        pair: any pair, or the name of a method. Its forward quantizer decides only whether to repair, and the
+            middle.
         mu: the sharpness at which the pair is checked. The repaired pair works at every sharpness.
 
     Raises:
         ProxConnectError: ``check`` refuses the pair, or ``B`` cannot be integrated.
 
     >>> import proxconnect as pc
-    >>> pc.repair(pc.method("bnn+")) == pc.method("bnn++")
+    >>> pc.repair("bnn+") == pc.method("bnn++")
     True
-    >>> pc.repair(pc.method("bnn")).name
+    >>> pc.repair("bnn").name
     'hardtanh'
     """
-    mu = positive("mu", mu)
+    mu, pair = positive("mu", mu), pair_of(pair, "pair")
     if check(pair, mu).exact:
         return pair
     forward = _integral_of(pair, mu)
