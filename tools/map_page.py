@@ -62,19 +62,22 @@ SECTIONS = (
 
 INTRODUCTION = """# Maps
 
-Made by `tools/map_page.py` from what the maps of `proxconnect.quantizers` declare. Each is a quantizer on its
-own, forward or (its slope) backward; which pairs of them are sound: [theory](../theory.md),
-[methods](../methods/README.md).
+`tools/map_page.py` makes this page from what the maps of `proxconnect.quantizers` declare. Each map is a
+quantizer, forward or, by its slope, backward. [Theory](../theory.md) says which pairs of them are proximal
+methods, and [methods](../methods/README.md) lists the pairs.
 
-`w` is the latent weight in normalised units, `mu` the sharpness, `Q` the quantization set, any finite sorted
-set of levels; `P_Q(w)` is the level nearest to `w`, ties going up; `q_lo` and `q_hi` are the levels on either
-side of `w` and `c` the point half-way between them. `S` is the soft threshold; `L(rho, varrho)` has ramps of
-width `rho` in the middle of the gaps between levels, joined by pieces that rise by `varrho`. Limits in `mu`
-hold at every `w` where the limit is continuous.
+- `w` is the latent weight in normalised units, and `mu` the sharpness.
+- `Q` is the quantization set, any finite sorted set of levels. `P_Q(w)` is the level nearest to `w`;
+  ties go up.
+- `q_lo` and `q_hi` are the levels on either side of `w`, and `c` is the point half-way between them.
+- `S` is the soft threshold.
+- `L(rho, varrho)` has ramps of width `rho` in the middle of the gaps between levels. Pieces that rise by
+  `varrho` join the ramps.
+- Limits in `mu` hold at every `w` where the limit is continuous.
 
-The figures show the map `P`, the convex potential `R` (`P` inverts its derivative) and the implicit
-regulariser `r = R - z^2/2`, of which `P` is the proximal map. Thin lines stand in the gaps of the range of
-`P`: there `R` may be anything from that line to `+inf`. Beyond the range it is infinite.
+The figures show three functions: the map `P`, the convex potential `R` (`P` inverts its derivative), and the
+implicit regulariser `r = R - z^2/2`, of which `P` is the proximal map. A gap of the range of `P` has a thin
+line. There `R` may be anything from that line to `+inf`. Beyond the range `R` is infinite.
 """
 
 

@@ -58,9 +58,10 @@ def index() -> str:
     lines = [
         "# Methods",
         "",
-        "Made by `tools/method_pages.py` from the catalogue. What the verdicts mean: [theory](../theory.md).",
-        "What the quantizers are by themselves: [maps](../maps/README.md). In the figures, thin lines join",
-        "the sides of a jump; r is thin in the gaps of F's range, where it may be anything up to infinity.",
+        "`tools/method_pages.py` makes these pages from the catalogue. [Theory](../theory.md) defines the",
+        "verdicts, and [maps](../maps/README.md) describes each quantizer by itself. In the figures, thin",
+        "lines join the sides of a jump. `r` is thin in the gaps of F's range, where it may be anything up",
+        "to infinity.",
         "",
     ]
     rows = (
