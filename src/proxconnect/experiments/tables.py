@@ -166,16 +166,16 @@ def _sources(results: Mapping[str, Any]) -> list[str]:
     prints = sorted({record["data_fingerprint"] for record in records})
     origins = [record["origin"] for record in records if record["origin"]]
     machines = sorted(
-        {f"{each['accelerator'] or each['processor']}, PyTorch {each['torch']}" for each in origins}
+        {f"{run['accelerator'] or run['processor']}, PyTorch {run['torch']}" for run in origins}
     )
-    commits = sorted({each["commit"] or "unknown" for each in origins})
+    commits = sorted({run["commit"] or "unknown" for run in origins})
     unknown = len(records) - len(origins)
     lines = ["## Where the numbers are from", ""]
     lines += [
-        f"- Data, by the SHA-256 of images and labels: {', '.join(f'`{each}`' for each in prints)}"
+        f"- Data, by the SHA-256 of images and labels: {', '.join(f'`{digest}`' for digest in prints)}"
     ] * bool(prints)
     lines += [f"- Machines: {'; '.join(machines)}"] * bool(machines)
-    lines += [f"- Commits: {', '.join(f'`{each}`' for each in commits)}"] * bool(commits)
+    lines += [f"- Commits: {', '.join(f'`{commit}`' for commit in commits)}"] * bool(commits)
     lines += [f"- {unknown} runs recorded neither commit nor machine."] * bool(unknown)
     lines += [
         "- *Below full precision*: points between the packed network and the packed full-precision network",

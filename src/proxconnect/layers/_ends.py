@@ -86,9 +86,9 @@ def _called_heads(
             continue
         several = isinstance(module, nn.ModuleList | nn.ModuleDict)
         entries = [f"{name}.{key}" for key in module._modules] if several else [name]
-        inside = [each for each in matrices if each == name or each.startswith(f"{name}.")]
+        inside = [matrix for matrix in matrices if matrix == name or matrix.startswith(f"{name}.")]
         after = matrices[matrices.index(inside[-1]) + 1 :] if inside else []
         for entry in entries:
-            own_layers = [each for each in inside if each == entry or each.startswith(f"{entry}.")]
+            own_layers = [matrix for matrix in inside if matrix == entry or matrix.startswith(f"{entry}.")]
             if own_layers and not _taken(_sizes(layers[own_layers[-1]])[1], layers, after):
                 yield own_layers[-1]

@@ -29,7 +29,7 @@ def other_form(module: nn.Module, tensor_name: str) -> tuple[str, str] | None:
     if parametrize.is_parametrized(module, tensor_name):
         if binary_weight(module, tensor_name) is not None:
             return None
-        kinds = [type(each).__name__.strip("_") for each in module.parametrizations[tensor_name]]  # type: ignore[index]
+        kinds = [type(part).__name__.strip("_") for part in module.parametrizations[tensor_name]]  # type: ignore[index]
         what = ", ".join(_HOOKS[kind][0] if kind in _HOOKS else kind for kind in kinds)
         return what, f"torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor_name!r})"
     for hook in module._forward_pre_hooks.values():

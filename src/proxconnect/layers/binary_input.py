@@ -50,7 +50,7 @@ class BinaryInput(nn.Module):
             scale = self._hardened_scale(weight)
             sums = product(input, _cast(weight, input.dtype).sign()).round()
         else:
-            quantized, codes, scale = (_cast(each, input.dtype) for each in quantizer(weight, in_parts=True))
+            quantized, codes, scale = (_cast(part, input.dtype) for part in quantizer(weight, in_parts=True))
             if self.accumulator is None and not (transformed() or differentiated_forwards()):
                 return scaled_product(input, quantized, codes, scale.detach(), bias, product)
             spread = quantizer.rows.spread(scale)

@@ -48,8 +48,8 @@ class TrainConfig:
     method: str | None = _option(
         None,
         "Essentials",
-        "A name that 'proxconnect methods' lists; default: bnn++, for --rule rpc pc, for --rule pq bc, for "
-        "--setting fp fp.",
+        "Method that 'proxconnect methods' lists; default: bnn++, or pc with --rule rpc, bc with --rule pq, "
+        "fp with --setting fp.",
     )
     epochs: int = _option(
         10, "Essentials", "Passes over the training data; 0 binarizes --init as it is and settles BatchNorm."
@@ -72,21 +72,21 @@ class TrainConfig:
     scale: str = _option(
         "channel",
         "Binarization",
-        "Scale of the weights: channel, tensor, none, or how many inputs share one.",
+        "Scale of the weights: channel, tensor, none, or the number of inputs that share one.",
     )
     learn_scale: bool = _option(False, "Binarization", "Learn the scale instead of taking the mean of |w|.")
     recalibrate: bool = _option(
         False,
         "Binarization",
-        "At the end, settle BatchNorm on training images as the hardened network sees them; with "
-        "--sensitivity, for each layer.",
+        "At the end, settle BatchNorm on training images in the hardened network; with --sensitivity, for "
+        "each layer.",
     )
     binarize_all: bool = _option(False, "Binarization", "Binarize the first and the last layer too.")
     stages: str | None = _option(
         None,
         "Binarization",
-        "What is quantized for how many epochs, such as activations:10,both:20 (also: none, weights); "
-        "the learning rate starts anew in each.",
+        "Stages, each with what it quantizes and its epochs, such as activations:10,both:20 (also: none, "
+        "weights); the learning rate starts again in each stage.",
     )
 
     activations: str | None = _option(
@@ -96,7 +96,7 @@ class TrainConfig:
     accumulator_bits: int | None = _option(
         None, "Activations", "Width of the accumulators in bwaa, 4 to 16 bits; default: 8."
     )
-    overflow: str = _option("wrap", "Activations", "What a sum that does not fit does: wrap or saturate.")
+    overflow: str = _option("wrap", "Activations", "Treatment of sums that do not fit: wrap or saturate.")
     overflow_penalty: float = _option(
         0.0, "Activations", "Weight in the loss of the mean excess of sums beyond their accumulator."
     )
@@ -106,17 +106,20 @@ class TrainConfig:
     nonlinearity: str | None = _option(
         None,
         "Activations",
-        "Of a ResNet: relu, prelu, rprelu, hardtanh or none; default: relu, for bwa and bwaa rprelu.",
+        "Nonlinearity of a ResNet: relu, prelu, rprelu, hardtanh or none; default: relu, or rprelu for bwa "
+        "and bwaa.",
     )
 
     mu_schedule: str | None = _option(
         None,
         "Sharpness",
-        f"How the sharpness mu moves: {', '.join(SCHEDULES)}; default: what suits the method.",
+        f"Schedule of the sharpness mu: {', '.join(SCHEDULES)}; default: the one that suits the method.",
     )
-    mu_start: float | None = _option(None, "Sharpness", "Sharpness at first; default: what suits the method.")
+    mu_start: float | None = _option(
+        None, "Sharpness", "First sharpness; default: the one that suits the method."
+    )
     mu_end: float | None = _option(
-        None, "Sharpness", "Sharpness at the end; default: what suits the method, 300 for bnn++."
+        None, "Sharpness", "Last sharpness; default: the one that suits the method, 300 for bnn++."
     )
     mu_fraction: float = _option(
         0.85, "Sharpness", "Share of the steps after which the sharpness has reached its end."
@@ -149,10 +152,10 @@ class TrainConfig:
     )
 
     teacher: str | None = _option(
-        None, "Distillation", "Full-precision checkpoint (or run folder) to learn from as well."
+        None, "Distillation", "Full-precision checkpoint (or run folder) of a teacher."
     )
     distill_weight: float = _option(
-        0.5, "Distillation", "Share of the loss that asks for the teacher's logits, not for the labels."
+        0.5, "Distillation", "Share of the loss that compares with the teacher's logits, not with the labels."
     )
     distill_temperature: float = _option(4.0, "Distillation", "Temperature that softens the logits of both.")
     distill_features: str | None = _option(
@@ -161,23 +164,23 @@ class TrainConfig:
     distill_feature_weight: float = _option(1.0, "Distillation", "Weight of the features in the loss.")
 
     image_size: int | None = _option(None, "Data", "Resize the images of a folder to this height and width.")
-    limit_train_batches: int | None = _option(None, "Data", "Train on at most so many batches an epoch.")
-    limit_val_batches: int | None = _option(None, "Data", "Validate on at most so many batches.")
+    limit_train_batches: int | None = _option(None, "Data", "Largest number of training batches an epoch.")
+    limit_val_batches: int | None = _option(None, "Data", "Largest number of validation batches.")
 
-    accelerator: str = _option("auto", "Hardware", "As Lightning names it: auto, cpu, gpu, ...")
-    devices: int = _option(1, "Hardware", "How many to use; each takes its part of every batch.")
-    strategy: str = _option("auto", "Hardware", "As Lightning names it: auto, ddp, ...")
+    accelerator: str = _option("auto", "Hardware", "Accelerator of Lightning: auto, cpu, gpu, ...")
+    devices: int = _option(1, "Hardware", "Number of devices; each takes its part of every batch.")
+    strategy: str = _option("auto", "Hardware", "Strategy of Lightning: auto, ddp, ...")
     precision: str = _option(
         "32",
         "Hardware",
-        "Of convolutions and products in training: 32 (float32), bf16 (bfloat16, by autocast), or auto, "
-        "which times some steps and takes the faster.",
+        "Number format of convolutions and products in training: 32 (float32), bf16 (bfloat16, by autocast), "
+        "or auto, which times some steps and takes the faster format.",
     )
     channels_last: bool = _option(
         True, "Hardware", "Keep images with the channel as the last dimension, which CPUs convolve faster."
     )
     compile: bool = _option(
-        False, "Hardware", "Train with torch.compile: minutes at first, then faster steps, rounded otherwise."
+        False, "Hardware", "Train with torch.compile: it takes minutes at first, and makes steps faster."
     )
 
     def resolved(self) -> TrainConfig:
