@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import proxconnect as pc
 from proxconnect.experiments import read_grid
 from proxconnect.experiments.findings import with_rendered_parts
 from proxconnect.experiments.tables import page as page_of_grid
@@ -46,13 +47,24 @@ def test_the_pages_of_grids_are_what_the_json_says(grid: str) -> None:
     assert list(results["cells"]) == list(planned)
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in RESULTS.glob("*.md")))
-def test_no_table_is_mostly_pending_and_the_index_names_every_page(page: str) -> None:
-    text = (RESULTS / page).read_text()
-    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_table_is_mostly_pending(page: Path) -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE):
         rows = table.splitlines()[2:]
         assert 2 * sum("pending" in row for row in rows) <= len(rows), f"{page} is mostly pending: {rows[0]}"
-    assert page == "README.md" or f"({page})" in INDEX
+
+
+def test_the_index_of_results_names_every_page_once_with_a_finding() -> None:
+    entries = re.findall(r"^\| \[.*?\]\((.*?)\) \| (.+?) \|$", INDEX, re.MULTILINE)
+    pages = {path.name for path in RESULTS.glob("*.md")} - {"README.md", "protocol.md"}
+    assert sorted(page for page, _ in entries) == sorted(pages)
+    assert all(finding.endswith(".") for _, finding in entries)
+
+
+def test_the_citation_names_the_version_and_both_papers() -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {pc.__version__}\n" in citation
+    assert re.findall(r"arxiv.org/abs/(\S+?)\"", citation) == ["2402.17710", "2110.13220"]
 
 
 def test_the_findings_are_what_the_json_says() -> None:
