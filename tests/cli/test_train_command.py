@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from looking import every
 
 from proxconnect.cli.app import run
 from proxconnect.trainer import TrainConfig
@@ -57,7 +58,7 @@ def test_sensitivity_prints_a_table_and_draws_it(
     assert run([*command, "--json", "--plot", str(plot), "--recalibrate", "--limit-train-batches", "1"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert len(result["layers"]) == 20
-    assert all(
+    assert every(
         each["lost"] == pytest.approx(result["baseline"] - each["accuracy"]) for each in result["layers"]
     )
     assert plot.read_bytes().startswith(b"\x89PNG")

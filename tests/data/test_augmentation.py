@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from looking import every
 
 from proxconnect.data import Augmentation, ResizedCrop
 from proxconnect.data.augmentation import suitable_augmentation
@@ -45,7 +46,7 @@ def test_each_image_is_cropped_and_flipped_as_pixel_by_pixel(
     assert set(drawn) == set(choices)
     # Each choice as often as the others: within five standard deviations of a fair draw.
     mean = size / len(choices)
-    assert all(abs(count - mean) <= 5 * mean**0.5 for count in drawn.values())
+    assert every(abs(count - mean) <= 5 * mean**0.5 for count in drawn.values())
     assert torch.equal(batch, before)
     assert (result.dtype, result.shape) == (batch.dtype, batch.shape)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking import every, some
 
 from proxconnect.data import Augmentation, Batches, ImageSet
 from proxconnect.data import batches as batches_module
@@ -37,7 +38,7 @@ def test_each_epoch_shows_every_image_once(count: int, size: int, shuffle: bool,
     source.set_epoch(epoch)
     sizes = [len(labels) for _, labels in source]
     assert len(sizes) == len(source)
-    assert all(one == size for one in sizes[:-1])
+    assert sizes[:-1] == [size] * (len(sizes) - 1)
     assert sorted(order(source)) == list(range(count))
 
 
@@ -76,9 +77,9 @@ def test_augmentation_depends_on_seed_epoch_and_batch_alone() -> None:
     source = batches(**options)
     first = [images for images, _ in source]
     again = [images for images, _ in batches(**options)]
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert every(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     source.set_epoch(1)
-    assert not any(torch.equal(a, images) for a, (images, _) in zip(first, source, strict=True))
+    assert every(not torch.equal(a, images) for a, (images, _) in zip(first, source, strict=True))
 
     same = ImageSet(numbered(1).images.repeat(16, 1, 1, 1), torch.arange(16))
     one, other = Batches(same, 8, mean=MEAN, std=STD, augmentation=Augmentation(2, True))
@@ -87,7 +88,7 @@ def test_augmentation_depends_on_seed_epoch_and_batch_alone() -> None:
 
 def test_images_go_with_their_labels() -> None:
     data = numbered(20)
-    for images, labels in batches(20, 6, shuffle=True):
+    for images, labels in some(batches(20, 6, shuffle=True)):
         plain = (data.images[labels].float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
             STD
         ).view(3, 1, 1)
@@ -118,7 +119,7 @@ def test_values_do_not_depend_on_memory_formats() -> None:
         for images in (data, stored_last)
         for last in (True, False)
     ]
-    assert all(torch.equal(results[0][0], images) for images, _ in results)
+    assert every(torch.equal(results[0][0], images) for images, _ in results)
 
 
 def test_drop_last_leaves_out_the_batch_that_is_not_full() -> None:
@@ -172,7 +173,7 @@ def test_parts_of_a_batch_are_its_rows_changed_as_in_the_whole(parts: int) -> No
     shared = [batches(23, 10, **options) for _ in range(parts)]
     for part, each in enumerate(shared):
         each.set_part(part, parts)
-    for (images, labels), *rows in zip(batches(23, 10, **options), *shared, strict=True):
+    for (images, labels), *rows in some(zip(batches(23, 10, **options), *shared, strict=True)):
         for part, (inputs, answers) in enumerate(rows):
             assert torch.equal(inputs, images[part::parts])
             assert torch.equal(answers, labels[part::parts])

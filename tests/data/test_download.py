@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from looking import every
 
 from proxconnect.data import _download, load_data, load_split
 from proxconnect.data._download import CIFAR10_CLASSES, cifar10
@@ -76,7 +77,7 @@ def test_damaged_download_is_fetched_again(content: bytes, cache: Path) -> None:
 
 def test_the_revision_and_its_checksums_are_pinned() -> None:
     assert re.search(r"cifar10/resolve/[0-9a-f]{40}/plain_text$", _download._FOLDER)
-    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in _download._SHA256.values())
+    assert every(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in _download._SHA256.values())
 
 
 @pytest.mark.parametrize(
@@ -114,5 +115,5 @@ def test_without_network_the_alternatives_are_named(cache: Path, failure: Except
     with pytest.raises(DataError) as refused:
         cifar10("train", cache, fail)
     alternatives = ["cannot download cifar10", "train.parquet", "train/<class>/<image>", "'digits'"]
-    assert all(words in str(refused.value) for words in alternatives)
+    assert every(words in str(refused.value) for words in alternatives)
     assert list((cache / "cifar10").iterdir()) == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from looking import every
 
 from proxconnect.data import load_data, load_split
 from proxconnect.errors import DataError
@@ -28,7 +29,7 @@ def test_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         load_data(tmp_path)
     expected = ["train.parquet", "train-00000-of-0000N.parquet", "plain_text", "train/<class>/<image>"]
-    assert all(words in str(refused.value) for words in expected)
+    assert every(words in str(refused.value) for words in expected)
     with pytest.raises(DataError, match=r"no test images: looked for test.parquet"):
         load_split(tmp_path, "test")
 

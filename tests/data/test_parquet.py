@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from looking import every
 
 from proxconnect.data import load_data, load_split
 from proxconnect.data._parquet import read_parquet
@@ -214,7 +215,7 @@ def test_wrong_columns_are_listed_with_the_expected_ones(folder: Path, table: pa
     with pytest.raises(DataError) as refused:
         load_data(folder)
     message = str(refused.value)
-    assert all(name in message for name in [*table.column_names, "img or image", "label or fine_label"])
+    assert every(name in message for name in [*table.column_names, "img or image", "label or fine_label"])
 
 
 def test_file_without_rows_is_refused(folder: Path, write_parquet: Make) -> None:
@@ -253,4 +254,4 @@ def test_damaged_file_is_read_or_refused_but_never_fails_otherwise(
     )
     with suppress(DataError):
         encoded = read_parquet([path])
-        assert all(0 <= label < len(encoded.classes) for label in encoded.labels)
+        assert every(0 <= label < len(encoded.classes) for label in encoded.labels)

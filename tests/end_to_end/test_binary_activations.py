@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 
 import proxconnect as pc
@@ -75,7 +76,7 @@ def test_every_deployed_form_answers_as_the_hardened_model(
         kernels = {layer.kernel for layer in pc.summary(form).layers if layer.binary_parameters}
         assert kernels == {"w1a1"}
     assert forms[0].header.setting == setting.partition(",")[0]
-    assert not any(name.endswith("mu") for name in forms[0].header.dense)
+    assert every(not name.endswith("mu") for name in forms[0].header.dense)
 
 
 @pytest.mark.parametrize(("setting", "bits"), [("bwa", 32), ("bwaa", 8), ("bwaa, saturate", 5)])

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from all_maps import METHODS
+from looking import every
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +19,7 @@ from proxconnect.models import CifarResNet, VisionTransformer
 from proxconnect.optim import default_method, default_schedule
 
 STEPS = 4
-NAMES = [*(name for name in pc.methods() if name != "fp"), "pq", "rpc"]
+NAMES = [*METHODS, "pq", "rpc"]
 SETTINGS = ("bw", "bwa", "bwaa")
 
 
@@ -80,8 +82,8 @@ def trained(name: str, setting: str, model: nn.Module, inputs: Tensor, **options
         schedule.step()
     schedule.check_finished()
     after = [found.latent.detach() for found in binarized_weights(model)]
-    assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    assert all(torch.isfinite(latent).all() for latent in after)
+    assert every(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert every(torch.isfinite(latent).all() for latent in after)
     return model.eval()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 
 import proxconnect as pc
@@ -152,7 +153,7 @@ def test_norm_shortcut_and_relu_of_float_layers_are_folded(tmp_path: Path) -> No
     left = Counter(node.op for node in net._fused[net.graph.names].graph.nodes)
     assert left["aten.batch_norm.default"] == left["aten.relu.default"] == 1  # those of the first layer
     assert left["aten.add.Tensor"] == 0
-    assert all(product.affine.slope is not None for product in products(net))
+    assert every(product.affine.slope is not None for product in products(net))
 
 
 def test_a_float_on_which_a_decision_depends_is_torchs_own(tmp_path: Path) -> None:

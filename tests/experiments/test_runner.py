@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from looking import every
 
 from proxconnect.cli.app import run
 from proxconnect.errors import TrainingError
@@ -278,7 +279,7 @@ def test_a_grid_from_planning_to_the_test_split(recipe: Path, tmp_path: Path) ->
     assert cells["resnet20-bw-pt-bc-s0"]["record"]["origin"]["threads"] == 1
     assert run([*command, "--test"]) == 0
     cells = json.loads((tmp_path / "results" / "data" / "small.json").read_text())["cells"]
-    assert all(cell["record"]["test"]["images"] == 360 for cell in cells.values())
+    assert every(cell["record"]["test"]["images"] == 360 for cell in cells.values())
     # Not trained, such a run has the histogram of its one checkpoint.
     (histogram,) = cells["resnet20-bw-pt-bc-s0"]["record"]["latents"].values()
     assert sum(histogram) == pytest.approx(1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -169,7 +170,7 @@ def test_sound_writes_in_place_become_pure() -> None:
 
     model = Forward(forward).eval()
     captured = capture(model, torch.ones(2, 3))
-    assert all(node.op in OPERATORS for node in captured.graph.nodes)
+    assert every(node.op in OPERATORS for node in captured.graph.nodes)
     x = torch.randn(4, 3)
     kept = x.clone()
     assert torch.equal(
@@ -226,7 +227,7 @@ def test_what_a_graph_cannot_hold_is_refused_with_the_way_out(
     assert "pc.pack_(model)" in str(caught.value)
     assert "\n" not in str(caught.value)
     if forward is not write_buffer:
-        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert same_tensors(model.state_dict(), before)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -141,7 +142,7 @@ def test_what_inference_graphs_hold_is_captured(name: str) -> None:
             leaves(Interpreter(graph).run((images(n),), captured.constants.__getitem__)),
         )
         assert len(expected) == len(found)
-        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+        assert every(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
 def test_every_operator_of_the_list_is_pure() -> None:

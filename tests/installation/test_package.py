@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from looking import every
+
 import proxconnect as pc
 
 
@@ -29,7 +31,7 @@ def test_import_is_light() -> None:
 
 
 def test_everything_public_exists() -> None:
-    assert all(hasattr(pc, name) for name in pc.__all__)
+    assert every(hasattr(pc, name) for name in pc.__all__)
     assert pc.__version__.count(".") == 2
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from looking import every
 
 import proxconnect
 from proxconnect import _native, kernels
@@ -73,7 +74,7 @@ for run in (
 def test_the_passes_of_training_follow_the_environment_without_the_engine(value: str, answer: str) -> None:
     lines = run_with_kernels(value, PASSES).stdout.splitlines()
     assert len(lines) == 7
-    assert all(answer in line for line in lines)
+    assert every(answer in line for line in lines)
 
 
 def test_a_set_runs_where_its_instructions_are() -> None:

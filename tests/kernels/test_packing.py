@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking import every
 
 from proxconnect import kernels
 from proxconnect.errors import ProxConnectError
@@ -93,7 +94,7 @@ def test_threads_may_call_at_once() -> None:
     for thread in threads:
         thread.join()
     assert len(results) == 8
-    assert all(torch.equal(bits, expected) for bits in results)
+    assert every(torch.equal(bits, expected) for bits in results)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (2, 8), (4, 12)])

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_reference import Array, finished, same, sign, wrapped
+from looking import every
 from torch import Tensor
 
 from proxconnect import kernels
@@ -167,7 +168,7 @@ def test_results_do_not_depend_on_the_number_of_threads(m: int, n: int, k: int) 
     alone = results(case)
     for threads in (2, 3, 7):
         torch.set_num_threads(threads)
-        assert all(torch.equal(a, b) for a, b in zip(results(case), alone, strict=True))
+        assert every(torch.equal(a, b) for a, b in zip(results(case), alone, strict=True))
 
 
 def test_rows_may_lie_apart_and_anywhere() -> None:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -68,7 +69,7 @@ def test_inputs_are_exactly_plus_or_minus_one(method: str) -> None:
     model = binarized(activations=method)
     seen = inputs_of_layers(model, torch.randn(2, 3, 8, 8))
     assert len(seen) == 2
-    assert all(is_sign(x) and x.unique().numel() == 2 for x in seen)
+    assert every(is_sign(x) and x.unique().numel() == 2 for x in seen)
 
 
 def test_both_zeros_become_plus_one() -> None:
@@ -88,7 +89,7 @@ def test_a_smooth_forward_anneals_and_hardens_to_the_sign(method: str) -> None:
         quantizer.mu.fill_(mu)
         distances.append((quantizer(activations) - SignActivation()(activations)).abs().mean().item())
     assert distances[0] > distances[1] > distances[2]
-    assert all(map(is_sign, inputs_of_layers(pc.harden_(model), x)))
+    assert every(map(is_sign, inputs_of_layers(pc.harden_(model), x)))
 
 
 def test_the_gradient_is_that_of_the_pair_at_the_shifted_input() -> None:
@@ -122,7 +123,7 @@ def test_mu_of_activations_is_their_own_and_float32() -> None:
     found = list(activation_quantizers(model))
     assert [name for name, _, _ in found] == ["2", "5"]
     pc.MuSchedule(model, "constant", start=7.0)
-    assert all(quantizer.mu == 1 for _, _, quantizer in found)
+    assert every(quantizer.mu == 1 for _, _, quantizer in found)
     for _, _, quantizer in activation_quantizers(model.bfloat16()):
         assert quantizer.mu.dtype == torch.float32
 
@@ -174,7 +175,7 @@ def test_autocast_leaves_sums_and_signs_exact() -> None:
         within = inputs_of_layers(model, x)
         model(x).sum().backward()
     assert len(before) == 4
-    assert all(map(torch.equal, before, within))
+    assert every(map(torch.equal, before, within))
     assert latent_weight(model[2]).grad.dtype == torch.float32
 
 
@@ -182,7 +183,7 @@ def test_forward_leaves_the_state_alone() -> None:
     model = binarized(learn_thresholds=True, activations="bnn++").eval()
     before = copy.deepcopy(model.state_dict())
     model(torch.randn(2, 3, 8, 8)).sum().backward()
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert same_tensors(before, model.state_dict())
 
 
 def test_copies_pickles_and_state_dicts_compute_the_same() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every
 from torch import nn
 
 import proxconnect as pc
@@ -79,7 +80,7 @@ def test_reasons_stay_with_the_model(tmp_path: Path) -> None:
     assert "first layer" in str(pc.summary(model))
     assert skipped(pc.binarize_(Model(), BC, lambda module, name: name == "head"))["stem"] == "filter_fn"
     assert skipped(Model()) == {"norm": "not binarizable"}
-    assert not any(layer.skipped for layer in pc.summary(pc.save(model, tmp_path / "m")).layers)
+    assert every(not layer.skipped for layer in pc.summary(pc.save(model, tmp_path / "m")).layers)
 
 
 def tied(kind: type[nn.Module] = nn.Linear) -> Model:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import torch
+from looking import every
 from torch import nn
 
 import proxconnect as pc
@@ -62,7 +63,7 @@ def test_a_float_state_loads_as_if_binarized_after_it(config: pc.BinarizeConfig,
     assert list(state) == list(before)
     found, wanted = model.state_dict(), expected.state_dict()
     assert list(found) == list(wanted)
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert every(torch.equal(found[name], wanted[name]) for name in wanted)
     assert torch.equal(model(TOKENS), expected(TOKENS))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import nn
 
 import proxconnect as pc
@@ -18,9 +19,9 @@ def test_statistics_are_the_average_over_batches() -> None:
     outputs = [model[0](batch) for batch in batches]
     torch.testing.assert_close(model[1].running_mean, torch.stack([y.mean(0) for y in outputs]).mean(0))
     torch.testing.assert_close(model[1].running_var, torch.stack([y.var(0) for y in outputs]).mean(0))
-    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert every(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
     assert model[1].momentum == 0.3
-    assert all(module.training for module in model.modules())
+    assert every(module.training for module in model.modules())
 
 
 def test_mode_is_restored_when_the_model_fails() -> None:
@@ -53,9 +54,9 @@ def test_refuses_batches_that_spoil_the_statistics(bad: float, words: str) -> No
     batches = [torch.randn(8, 3), torch.randn(8, 3).index_fill(0, torch.tensor([5]), bad)]
     with pytest.raises(pc.ProxConnectError, match=words):
         pc.recalibrate_(model, batches)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert same_tensors(model.state_dict(), before)
     assert model[1].momentum == 0.3
-    assert all(module.training for module in model.modules())
+    assert every(module.training for module in model.modules())
 
 
 def test_nan_that_no_batch_norm_sees_is_refused_too() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking import every, same_tensors
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -195,7 +196,7 @@ def test_hardening_twice_changes_nothing() -> None:
     state = {name: tensor.clone() for name, tensor in once.state_dict().items()}
     twice = pc.harden_(once).state_dict()
     assert list(twice) == list(state)
-    assert all(torch.equal(twice[name], tensor) for name, tensor in state.items())
+    assert same_tensors(twice, state)
     assert once[2].weight_scale.dtype == torch.float16
 
 
@@ -218,7 +219,7 @@ def test_a_hardened_model_trains_further_as_it_was() -> None:
     pc.binarize_(model, pc.BinarizeConfig("bc"))
     assert torch.equal(model(X), expected)
     model(X).square().sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert every(parameter.grad is not None for parameter in model.parameters())
     assert "2.weight_scale" not in model.state_dict()
 
 

@@ -8,16 +8,15 @@ import warnings
 
 import pytest
 import torch
+from all_maps import METHODS
+from looking import every
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import proxconnect as pc
 from proxconnect.layers import binarized_weights
 
-METHODS = [
-    "bnn++",
-    *(pytest.param(name, marks=pytest.mark.full) for name in pc.methods() if name not in ("fp", "bnn++")),
-]
+EACH_METHOD = [name if name == "bnn++" else pytest.param(name, marks=pytest.mark.full) for name in METHODS]
 
 
 def network(method: str = "bnn++") -> nn.Sequential:
@@ -36,7 +35,7 @@ X = torch.linspace(-1, 1, 2 * 36).reshape(2, 1, 6, 6)
 
 
 @pytest.mark.filterwarnings("error:Dynamo detected")  # a cached function: torch traces it anew, and says so
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_compiles_whole_and_once_as_mu_moves(method: str) -> None:
     model = network(method)
     schedule = pc.MuSchedule(model, "exponential", start=1, end=3, steps=3)
@@ -72,24 +71,24 @@ def test_inductor_compiles_whole_and_once_as_mu_moves(setting: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.full)])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_trains_under_autocast(method: str, dtype: torch.dtype) -> None:
     model = network(method)
     with torch.autocast("cpu", dtype):
         output = model(X)
     assert output.dtype == dtype
-    assert all(torch.isfinite(gradient).all() for gradient in gradients(model, output.float()))
-    assert all(found.latent.dtype == torch.float32 for found in binarized_weights(model))
+    assert every(torch.isfinite(gradient).all() for gradient in gradients(model, output.float()))
+    assert every(found.latent.dtype == torch.float32 for found in binarized_weights(model))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_gradient_checkpointing_changes_nothing(method: str) -> None:
     model = network(method)
     again = gradients(model, checkpoint(model, X, use_reentrant=False))
-    assert all(map(torch.equal, again, gradients(model, model(X))))
+    assert every(map(torch.equal, again, gradients(model, model(X))))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_averaged_models_average_latents(method: str) -> None:
     model = network(method)
     averaged = torch.optim.swa_utils.AveragedModel(model)
@@ -170,7 +169,7 @@ def test_a_state_without_the_square_of_mu_loads() -> None:
 
 
 @pytest.mark.parametrize("scale", ["channel", pytest.param(3, marks=pytest.mark.full)])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_copies_and_state_dicts_restore_everything(method: str, scale: str | int) -> None:
     config = pc.BinarizeConfig(method, scale=scale, learn_scale=True)
     builds = [nn.LSTM(3, 4), nn.LSTM(3, 4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from looking import every
 from torch.nn import functional
 
 import proxconnect as pc
@@ -53,7 +54,7 @@ def test_every_model_runs_trains_and_binarizes(name: str, channels: int, size: i
     logits = model(torch.randn(2, channels, size, size))
     assert logits.shape == (2, 7)
     logits.sum().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    assert every(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -118,7 +119,7 @@ def test_rprelu_is_the_papers_formula() -> None:
     expected = torch.where(x > gamma, x - gamma + zeta, beta * (x - gamma) + zeta)
     assert torch.equal(layer(x), expected)
     layer(x).sum().backward()
-    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
+    assert every(p.grad.abs().sum() > 0 for p in layer.parameters())
 
 
 def test_bireal_block_has_a_shortcut_around_every_convolution() -> None:
@@ -144,8 +145,8 @@ def test_binary_activations_keep_both_signs(block: str, nonlinearity: str) -> No
         quantizer.register_forward_hook(lambda module, args, out: shares.append(out.mean().item()))
     model(torch.randn(4, 3, 16, 16)).sum().backward()
     assert len(shares) == 18
-    assert all(abs(share) < 0.9 for share in shares)
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert every(abs(share) < 0.9 for share in shares)
+    assert every(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 @pytest.mark.parametrize(

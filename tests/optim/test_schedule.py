@@ -8,6 +8,7 @@ from collections.abc import Callable
 import literal_rules as reference
 import pytest
 import torch
+from all_maps import METHODS
 from torch import nn
 
 import proxconnect as pc
@@ -192,7 +193,7 @@ def test_cumulative_schedule_refuses() -> None:
 
 
 def test_every_name_has_a_schedule_that_runs() -> None:
-    names = [(name, "pc") for name in pc.methods() if name != "fp"]
+    names = [(name, "pc") for name in METHODS]
     for method, rule in [*names, *((default_method(rule), rule) for rule in RULES)]:
         kind, start, end = default_schedule(method, rule)
         network = pc.binarize_(nn.Linear(3, 3), pc.BinarizeConfig(method), lambda *_: True)

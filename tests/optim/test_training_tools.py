@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -93,7 +94,7 @@ def autocast_trains(rule: str, name: str, dtype: torch.dtype) -> None:
         scaler.update()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    assert every(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize(("rule", "dtype"), [(r, d) for r in RULES for d in (torch.bfloat16, torch.float16)])
@@ -118,7 +119,7 @@ def test_gradient_checkpointing(rule: str) -> None:
             outputs = checkpoint(each, inputs(i), use_reentrant=False) if each is model else each(inputs(i))
             loss_of(outputs).backward()
             optimizer.step()
-    assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), model.parameters(), strict=True))
+    assert every(torch.equal(p, q) for p, q in zip(plain.parameters(), model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("rule", RULES)

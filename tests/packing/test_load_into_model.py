@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 
 import proxconnect as pc
@@ -43,7 +44,7 @@ def test_a_model_on_the_meta_device_is_filled(kernels: str, tmp_path: Path) -> N
         model = Model()
     model.norm.weight.requires_grad_(False)
     loaded = pc.load(path, model=model, kernels=kernels)
-    assert not any(tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
+    assert every(not tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
     assert loaded.head.weight is loaded.embed.weight
     assert loaded.head.weight.requires_grad
     assert not loaded.norm.weight.requires_grad
@@ -60,6 +61,6 @@ def test_a_buffer_that_no_file_holds_is_named(tmp_path: Path) -> None:
         model.register_buffer("angles", torch.ones(3), persistent=False)
     with pytest.raises(pc.ProxConnectError, match="buffer 'angles' of Model is on the meta device"):
         pc.load(path, model=model)
-    assert all(tensor.is_meta for tensor in model.parameters())
+    assert every(tensor.is_meta for tensor in model.parameters())
     model.angles = torch.ones(3)
-    assert not any(tensor.is_meta for tensor in pc.load(path, model=model).buffers())
+    assert every(not tensor.is_meta for tensor in pc.load(path, model=model).buffers())

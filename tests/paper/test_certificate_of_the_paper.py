@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 from literal_rules import pc_strengths
+from looking import every, some
 from torch import Tensor
 
 import proxconnect as pc
@@ -116,7 +117,7 @@ def test_the_function_of_a_nonconvex_regularizer_does_as_well_but_no_mixture() -
 def test_projector_pays_twice_the_latent_at_a_flip() -> None:
     certificate, history = descend("bc", 1.0)
     flips = 0
-    for divergence, (w, _, after) in zip(certificate.divergences, history, strict=True):
+    for divergence, (w, _, after) in some(zip(certificate.divergences, history, strict=True)):
         flipped = (w >= 0) != (after >= 0)
         assert divergence == pytest.approx(2 * float(after[flipped].abs().sum()), abs=1e-12)
         flips += int(flipped.sum())
@@ -128,7 +129,7 @@ def test_lipschitz_maps_pay_by_the_square(name: str, mu: float) -> None:
     """``phi_{k+1}(u_k) <= (c/2) eta^2 |h|^2``; ``P`` is the identity (c = 1), and of ``pc`` has slope mu."""
     lipschitz = mu if name == "pc" else 1.0
     certificate, history = descend(name, mu)
-    for divergence, (w, _, after) in zip(certificate.divergences, history, strict=True):
+    for divergence, (w, _, after) in some(zip(certificate.divergences, history, strict=True)):
         assert (
             0 <= divergence + 1e-15 <= lipschitz / 2 * float((w - after).square().sum()) * (1 + 1e-9) + 2e-15
         )
@@ -187,7 +188,7 @@ def test_residuals_seen() -> None:
 
 def test_bnn_has_no_residual_while_latents_stay_inside() -> None:
     certificate, history = descend("bnn", 1.0, eta=0.01, steps=30)
-    assert all(w.abs().max() <= 1 for w, _, _ in history)
+    assert every(w.abs().max() <= 1 for w, _, _ in history)
     assert certificate.against().residual < 1e-12
     outside, history = descend("bnn", 1.0)
     assert any(w.abs().max() > 1 for w, _, _ in history)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from all_maps import ALL_MAPS
 
 import proxconnect as pc
 from proxconnect.quantizers import identity, linear_quantizer, projector, reste, sign, slope_of
@@ -25,6 +26,10 @@ def test_holds_the_methods_of_the_paper() -> None:
         *("poly", "poly+", "ede", "ede+", "reste", "reste+"),
     }
     assert list(PAIRS) == list(NOTES) == list(CATALOGUE) == pc.methods()
+
+
+def test_their_maps_are_among_those_that_all_tests_of_maps_run_on() -> None:
+    assert {pc.method(name).forward for name in pc.methods()} <= set(ALL_MAPS)
 
 
 @pytest.mark.parametrize("name", pc.methods())

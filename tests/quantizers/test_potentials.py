@@ -148,6 +148,9 @@ def test_potential_is_infinite_outside_the_range(any_map: ElementwiseMap, mu: fl
         if math.isfinite(end):
             assert any_map.potential(z, mu) == math.inf
             assert any_map.potential(torch.tensor(end, dtype=torch.float64), mu).isfinite()
+        else:
+            far = torch.tensor(math.copysign(1e9, end), dtype=torch.float64)
+            assert any_map.potential(far, mu).isfinite()
 
 
 def test_potential_has_minimum_zero_and_conjugate_starts_at_zero(any_map: ElementwiseMap, mu: float) -> None:

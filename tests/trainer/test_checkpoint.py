@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every, same_tensors
 
 import proxconnect as pc
 from proxconnect.errors import TrainingError
@@ -185,9 +186,9 @@ def test_a_flipped_bit_is_seen_wherever_it_matters(run: TrainedRun, tmp_path: Pa
             refusals.append(str(error))
             continue
         assert (found.config, found.data, found.epoch) == (expected.config, expected.data, expected.epoch)
-        assert all(torch.equal(found.weights[name], value) for name, value in expected.weights.items())
+        assert same_tensors(found.weights, expected.weights)
     assert len(refusals) > len(inside)
-    assert not any("\n" in refusal for refusal in refusals)
+    assert every("\n" not in refusal for refusal in refusals)
 
 
 def test_a_flipped_bit_of_a_weight_is_called_damage(run: TrainedRun, tmp_path: Path) -> None:

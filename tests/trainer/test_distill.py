@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import Tensor, nn
 
 from proxconnect.errors import TrainingError
@@ -74,10 +75,10 @@ def test_the_teacher_is_frozen_and_in_eval_mode_and_leaves_no_hooks() -> None:
     loss.backward()
     assert not distillation.teacher.training
     assert teacher.training
-    assert all(p.grad is None for p in (*teacher.parameters(), *distillation.teacher.parameters()))
+    assert every(p.grad is None for p in (*teacher.parameters(), *distillation.teacher.parameters()))
     for kept in (teacher, distillation.teacher):
-        assert all(torch.equal(before[name], value) for name, value in kept.state_dict().items())
-    assert all(not m._forward_hooks for net in (student, distillation.teacher) for m in net.modules())
+        assert same_tensors(before, kept.state_dict())
+    assert every(not m._forward_hooks for net in (student, distillation.teacher) for m in net.modules())
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_distilled_run_resumes_with_its_teacher(
     whole, parts, alone = (
         read_checkpoint(path).weights for path in (tmp_path / "whole", tmp_path / "parts", teacher)
     )
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert same_tensors(whole, parts)
     quantizers = [name for name in whole if name.endswith((".latent_scale", ".mu", ".mu_squared"))]
     assert len(whole) == len(alone) + len(quantizers)  # no teacher among them
     plain = train(tiny(), tmp_path / "plain", show=quiet)

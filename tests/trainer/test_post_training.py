@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import same_tensors
 from torch import Tensor
 
 from proxconnect.cli.app import run
@@ -100,4 +101,4 @@ def test_recalibrated_runs_leave_what_the_hardened_network_sees(tmp_path: Path) 
     assert moved
     resume(tmp_path / "settled", {}, show=str)
     again = read_checkpoint(tmp_path / "settled").weights
-    assert all(torch.equal(value, again[name]) for name, value in found.weights.items())
+    assert same_tensors(found.weights, again)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import nn
 
 from proxconnect.errors import TrainingError
@@ -29,7 +30,7 @@ def test_products_are_computed_in_the_precision_and_all_else_stays_float32(
         answers = model(torch.randn(4, 3, 8, 8))
     answers.float().sum().backward()
     assert answers.dtype == dtype
-    assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in model.parameters())
+    assert every(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in model.parameters())
     assert model[1].running_mean.dtype == torch.float32
 
 
@@ -50,8 +51,8 @@ def test_the_choice_is_said_and_leaves_the_model_as_it_was() -> None:
     assert chosen in ("32", "bf16")
     assert len(lines) == 1
     assert lines[0].startswith(f"precision {chosen}: a step takes ")
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert all(p.grad is None for p in model.parameters())
+    assert same_tensors(model.state_dict(), before)
+    assert every(p.grad is None for p in model.parameters())
 
 
 def test_an_unknown_precision_is_refused() -> None:
@@ -66,5 +67,5 @@ def test_runs_train_in_each_precision(options: dict[str, object], tmp_path: Path
     )
     lines: list[str] = []
     run = train(config, tmp_path / "run", show=lines.append)
-    assert all(p.dtype == torch.float32 for p in run.model.parameters())
+    assert every(p.dtype == torch.float32 for p in run.model.parameters())
     assert any(line.startswith("precision ") for line in lines) == (options["precision"] == "auto")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import every, same_tensors
 from torch import nn
 
 import proxconnect as pc
@@ -38,7 +39,7 @@ def test_each_layer_is_binarized_alone_and_the_model_stays() -> None:
         ("3", 0.5, 0),
     ]
     assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert same_tensors(before, model.state_dict())
 
 
 def test_the_trial_is_what_binarize_and_harden_make() -> None:
@@ -68,7 +69,7 @@ def test_table_dictionary_and_plot(tmp_path: Path) -> None:
         "name": "3", "kind": "Linear", "weights": 64, "accuracy": 0.6, "lost": pytest.approx(0.3)
     }  # fmt: skip
     text = str(table)
-    assert all(word in text for word in ("layer", "lost", "30.00%", "90.00%"))
+    assert every(word in text for word in ("layer", "lost", "30.00%", "90.00%"))
     table.plot(tmp_path / "table.png")
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ProxConnectError, match="unknown ending"):

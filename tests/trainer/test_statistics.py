@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every
 from torch import nn
 
 import proxconnect as pc
@@ -111,8 +112,8 @@ def test_a_run_logs_layers_and_totals(tmp_path: Path) -> None:
         assert row[key] == pytest.approx(total, rel=1e-4)
         assert run.metrics[key] == pytest.approx(row[key], rel=1e-4)
     assert 0 < row["gradient_killed"] < 1
-    assert not any("layer/" in key for key in run.metrics)
+    assert every("layer/" not in key for key in run.metrics)
     assert "layer" not in lines[0]
-    assert all(word in lines[0] for word in ("flips", "to levels", "not exact", "killed"))
+    assert every(word in lines[0] for word in ("flips", "to levels", "not exact", "killed"))
     events = next((tmp_path / "run" / "tensorboard").glob("events.*")).read_bytes()
     assert b"layer/blocks.0.conv1.weight/gradient_killed" in events

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import same_tensors
 
 from proxconnect.errors import DataError, TrainingError
 from proxconnect.trainer import TrainConfig, read_checkpoint, train
@@ -75,7 +76,7 @@ def test_two_processes_resume(tmp_path: Path) -> None:
     two_processes("--resume", str(tmp_path / "parts"))
     two_processes(*options(), "--out", str(tmp_path / "whole"))
     whole, parts = (read_checkpoint(tmp_path / name).weights for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert same_tensors(whole, parts)
 
 
 @pytest.mark.parametrize(
