@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from all_maps import ALL_MAPS, SETS
+from all_maps import ALL_MAPS, RISING_MAPS, SETS
 
 from proxconnect.quantizers import ElementwiseMap
 
 
 @pytest.fixture(scope="session", params=ALL_MAPS, ids=lambda map_: map_.name)
 def any_map(request: pytest.FixtureRequest) -> ElementwiseMap:
+    return request.param
+
+
+@pytest.fixture(scope="session", params=RISING_MAPS, ids=lambda map_: map_.name)
+def rising_map(request: pytest.FixtureRequest) -> ElementwiseMap:
     return request.param
 
 

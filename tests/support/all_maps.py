@@ -48,4 +48,5 @@ ALL_MAPS: tuple[ElementwiseMap, ...] = (
     *(make() for make in TOWARDS_LEVELS[1:]),
     *WITH_WIDTHS,
 )
+RISING_MAPS = [map_ for map_ in ALL_MAPS if map_ is not sign_swish]  # those with a regularizer
 METHODS = [name for name in pc.methods() if name != "fp"]
