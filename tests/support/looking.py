@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def some(things: Iterable[T]) -> list[T]:
-    """The things of a loop that tests; there is at least one."""
+    """Return what a loop tests; there is at least one thing."""
     found = list(things)
     assert found, "there is nothing to look at"
     return found
