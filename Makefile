@@ -9,7 +9,9 @@ MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt
 
 # Small networks gain nothing from a second thread, and wait for each other's where the cores are busy.
 ONE_THREAD := OMP_NUM_THREADS=1
-PROCESSES := --numprocesses auto --maxprocesses 8
+# What the tests of a file share is made once: a file runs in one process. Files start in order of their names, so that
+# the C++ tests, which compile on all cores, are not the last.
+PROCESSES := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 PYTEST := $(ONE_THREAD) $(BIN)/pytest --quiet $(PROCESSES)
 
 .DEFAULT_GOAL := help
@@ -26,7 +28,7 @@ test: lint ## spelling, style, types, import directions and tests
 
 test-full: lint ## the same, with the large matrices, then as other machines would, with new random examples
 	@$(PYTEST) -m "full or not full" --hypothesis-profile=new
-	@tools/test_machines $(PROCESSES)
+	@tools/test_machines
 
 lint: $(INSTALLED) ## spelling, style, types and import directions
 	@$(BIN)/codespell

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from proxconnect import kernels
+
 HERE = Path(__file__).parent
-CSRC = HERE.parents[1] / "src" / "proxconnect" / "csrc"
+ROOT = HERE.parents[1]
+CSRC = ROOT / "src" / "proxconnect" / "csrc"
 PATH = str(Path(sys.executable).parent)
+UNPACKED = ROOT / ".compilers" / "bin"  # where tools/compilers puts those that the system does not offer
 
 
 def tool(name: str, package: str = "") -> str:
@@ -20,6 +24,18 @@ def tool(name: str, package: str = "") -> str:
     if found is None:
         pytest.skip(f"no {name}" + (f" (Debian and Ubuntu: apt install {package})" if package else ""))
     return found
+
+
+def find_compiler(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=str(UNPACKED))
+
+
+def newest_compiler(name: str, oldest: int) -> str:
+    """Find the highest installed version of a compiler, or ``name`` without a version."""
+    for version in range(40, oldest, -1):
+        if find_compiler(f"{name}-{version}"):
+            return f"{name}-{version}"
+    return name
 
 
 def build(folder: Path, flags: str, *options: str, targets: tuple[str, ...] = ("kernel_test",)) -> Path:
@@ -39,3 +55,14 @@ def output_of(*command: str | Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def check_kernels(program: Path, cases: Path) -> None:
+    """Run the cases in every set of this processor, and each kernel in some of them."""
+    printed = output_of(program, cases)
+    assert f"sets: {' '.join(kernels.kernel_sets())}\n0 failures" in printed
+    assert ": 0 cases" not in printed
+
+
+def check_pool(program: Path) -> None:
+    assert "0 parts done other than once" in output_of(program)

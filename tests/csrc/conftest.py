@@ -7,16 +7,19 @@ from kernel_cases import write_cases
 
 
 @pytest.fixture(scope="session")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the cases of kernel_test.cpp."""
-    path = tmp_path_factory.mktemp("cases") / "cases.bin"
-    write_cases(path)
-    return path
+def folder_of_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
+    write_cases({folder / "all.bin": 1, folder / "some.bin": 7})
+    return folder
 
 
 @pytest.fixture(scope="session")
-def some_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cases(folder_of_cases: Path) -> Path:
+    """Return the file of all cases of kernel_test.cpp."""
+    return folder_of_cases / "all.bin"
+
+
+@pytest.fixture(scope="session")
+def some_cases(folder_of_cases: Path) -> Path:
     """Return a part of the cases, with every kernel in it, that an emulator runs in seconds."""
-    path = tmp_path_factory.mktemp("cases") / "some.bin"
-    write_cases(path, every=7)
-    return path
+    return folder_of_cases / "some.bin"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
@@ -21,14 +22,15 @@ def encoded(part: Part) -> bytes:
     return np.int64(len(content) if isinstance(part, str) else part.size).tobytes() + content
 
 
-def write_cases(path: Path, every: int = 1) -> None:
-    """Write all cases, or of each kernel the first and then one in ``every``."""
+def write_cases(files: dict[Path, int]) -> None:
+    """Write into each file, of each kernel, the first case and then one in so many."""
     random = np.random.default_rng(0)
-    with path.open("wb") as file, np.errstate(invalid="ignore", over="ignore"):
-        all_cases = chain(product_cases(random), conv_cases(random), latent_cases(random))
-        seen: Counter[object] = Counter()
-        for case in all_cases:
-            kernel = case[0]
-            if seen[kernel] % every == 0:
-                file.write(b"".join(map(encoded, case)))
-            seen[kernel] += 1
+    seen: Counter[object] = Counter()
+    with ExitStack() as stack, np.errstate(invalid="ignore", over="ignore"):
+        opened = [(stack.enter_context(path.open("wb")), every) for path, every in files.items()]
+        for case in chain(product_cases(random), conv_cases(random), latent_cases(random)):
+            content = b"".join(map(encoded, case))
+            for file, every in opened:
+                if seen[case[0]] % every == 0:
+                    file.write(content)
+            seen[case[0]] += 1

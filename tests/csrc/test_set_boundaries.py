@@ -6,56 +6,42 @@ are not known. Without optimization nothing is inlined away, so most of such cod
 
 from __future__ import annotations
 
-import platform
 import re
 from pathlib import Path
 
 import pytest
-from building import build, output_of, tool
-
-X86_SETS = ("portable", "avx2", "avx512")
-# What a set may share with the rest: no code, but the address of the routine that exceptions are handled by.
-SHARED = {"DW.ref.__gxx_personality_v0"}
-
-pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86 processor")
+from building import build, check_kernels, check_pool, find_compiler, newest_compiler, output_of, tool
+from set_symbols import X86_SETS, check_symbols, on_x86
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the tests of the kernels without optimization."""
-    return build(tmp_path_factory.mktemp("unoptimized"), "-O0")
+    """Build the tests without optimization, by Clang where there is one, else by the usual compiler."""
+    clang = find_compiler("clang++") or find_compiler(newest_compiler("clang++", 13))
+    options = [f"-DCMAKE_CXX_COMPILER={clang}"] if clang else []
+    return build(
+        tmp_path_factory.mktemp("unoptimized"), "-O0", *options, targets=("kernel_test", "pool_test")
+    )
 
 
-def defined(objects: list[Path]) -> list[tuple[str, str]]:
-    """Kind and name of every symbol that the objects offer to others."""
-    printed = output_of(tool("nm", "binutils"), "--demangle", "--defined-only", "--extern-only", *objects)
-    return re.findall(r"^[0-9a-f]+ (\w) (.*)$", printed, re.MULTILINE)
+def test_an_unoptimized_build_passes_the_tests(built: Path, cases: Path) -> None:
+    check_kernels(built / "kernel_test", cases)
+    check_pool(built / "pool_test")
 
 
-def check_symbols(folder: Path) -> None:
-    for name in X86_SETS:
-        objects = sorted(folder.glob(f"CMakeFiles/kernels_{name}.dir/**/*.o"))
-        assert len(objects) > 5
-        symbols = defined(objects)
-        assert any(symbol.startswith(f"proxconnect::{name}::") for _, symbol in symbols)
-        foreign = {
-            symbol
-            for kind, symbol in symbols
-            if symbol not in SHARED and not (kind in "TDRB" and symbol.startswith(f"proxconnect::{name}::"))
-        }
-        assert not foreign, f"the linker may share these functions of {name} with other sets"
-
-
+@on_x86
 def test_sets_share_no_function_with_each_other(built: Path) -> None:
     check_symbols(built)
 
 
+@on_x86
 @pytest.mark.full
-@pytest.mark.parametrize("flags", ["-O1", "-Os", "-O3"])
-def test_nor_do_they_optimized(tmp_path: Path, flags: str) -> None:
+@pytest.mark.parametrize("flags", ["-O0", "-O1", "-Os", "-O3"])
+def test_nor_do_those_of_the_usual_compiler(tmp_path: Path, flags: str) -> None:
     check_symbols(build(tmp_path, flags, targets=tuple(f"kernels_{name}" for name in X86_SETS)))
 
 
+@on_x86
 @pytest.mark.parametrize(
     ("processor", "sets"),
     [("Nehalem", "portable"), ("Haswell,-avx2", "portable"), ("Haswell", "avx2 portable")],
