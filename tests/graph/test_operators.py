@@ -7,24 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from forward import Forward
 from looking import every
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from proxconnect.graph import OPERATORS, Interpreter, capture, from_json, to_json
 from proxconnect.graph._functional import _may_share
 from proxconnect.graph.operators import resolve
-
-
-class Forward(nn.Module):
-    """The forward that a test gives it, of images of 4 channels."""
-
-    def __init__(self, forward: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.function = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(x)
 
 
 def images(n: int) -> Tensor:

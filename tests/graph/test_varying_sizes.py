@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from forward import Forward
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,15 +17,6 @@ from proxconnect.errors import ExportError, ProxConnectError
 from proxconnect.format import SizeRange
 from proxconnect.graph import capture
 from proxconnect.models import create_model
-
-
-class Forward(nn.Module):
-    def __init__(self, forward: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.function = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(x)
 
 
 class Encoder(nn.Module):
