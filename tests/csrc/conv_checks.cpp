@@ -1,7 +1,8 @@
-// Convolutions.
+// Checks convolutions, and the packing of images.
 
 #include "checks.h"
 #include "drivers/conv.h"
+#include "drivers/packing.h"
 
 namespace {
 
@@ -13,10 +14,14 @@ struct Convolution {
   std::vector<std::int32_t> tap_sums;
 
   explicit Convolution(CaseFile& file) {
-    for (int64_t* size : {&count, &height, &width, &channels, &n, &kernel_y, &kernel_x, &groups, &at.stride_y,
-                          &at.stride_x, &at.padding_y, &at.padding_x, &at.dilation_y, &at.dilation_x, &at.fill}) {
+    for (int64_t* size : {&count, &height, &width, &channels, &n, &kernel_y, &kernel_x, &groups, &at.y.stride,
+                          &at.x.stride, &at.y.padding, &at.x.padding, &at.y.dilation, &at.x.dilation, &at.fill}) {
       *size = file.number();
     }
+    at.y.size = height;
+    at.x.size = width;
+    at.y.taps = kernel_y;
+    at.x.taps = kernel_x;
     const auto bits = file.array<std::uint8_t>();
     const ConvPanels b = panels(nullptr, nullptr);
     words.resize(static_cast<std::size_t>(b.panels() * b.panel_words()));
@@ -46,7 +51,7 @@ struct SignOperand : Guarded<std::uint8_t> {
   SignImages images;
 
   SignOperand(const std::vector<std::uint8_t>& a, const Convolution& conv, Edge edge)
-      : Guarded(a, edge), images{get(), conv.count, conv.height, conv.width} {}
+      : Guarded(a, edge), images{get(), conv.count} {}
 };
 
 // Every image between pages of its own, its pixels or its channels dense.
@@ -55,8 +60,7 @@ struct FloatOperand : Guarded<float> {
 
   FloatOperand(const std::vector<float>& x, bool dense_channels, const Convolution& conv, Edge edge)
       : Guarded(x, conv.channels * conv.height * conv.width, edge),
-        images{get(), conv.count, conv.channels, conv.height, conv.width, stride(), conv.height * conv.width,
-               conv.width, 1} {
+        images{get(), conv.count, conv.channels, stride(), conv.height * conv.width, conv.width, 1} {
     if (dense_channels) {
       images.channel_stride = 1;
       images.row_stride = conv.width * conv.channels;

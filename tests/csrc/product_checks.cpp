@@ -1,7 +1,8 @@
-// Products of matrices, packing and unpacking.
+// Checks products of matrices, packing and unpacking.
 
 #include "checks.h"
 #include "drivers/gemm.h"
+#include "drivers/packing.h"
 
 namespace {
 
@@ -75,7 +76,7 @@ void check_w1a1_sums(CaseFile& file) {
         [&](std::int32_t* out, Run run) {
           const WeightPanels b(weight, run.edge);
           const SignOperand rows(a, weight, run.edge);
-          multiply(W1A1<SumsOutput>{rows.rows, b.panels, wrap, {out}}, run.threads);
+          gemm(W1A1<SumsOutput>{rows.rows, b.panels, wrap, {out}}, run.threads);
         });
 }
 
@@ -88,7 +89,7 @@ void check_w1a1_affine(CaseFile& file) {
     const WeightPanels b(weight, run.edge);
     const SignOperand rows(a, weight, run.edge);
     const GuardedAffine finish(affine, run.edge);
-    multiply(W1A1<AffineOutput>{rows.rows, b.panels, wrap, finish.output(out)}, run.threads);
+    gemm(W1A1<AffineOutput>{rows.rows, b.panels, wrap, finish.output(out)}, run.threads);
   });
 }
 
@@ -104,7 +105,7 @@ void check_w1a1_signs(CaseFile& file) {
           const SignOperand rows(a, weight, run.edge);
           const Guarded<std::int32_t> thresholds(threshold, run.edge);
           const Guarded<std::uint8_t> flips(flip, run.edge);
-          multiply(W1A1<SignsOutput>{rows.rows, b.panels, wrap, {out, thresholds.get(), flips.get()}}, run.threads);
+          gemm(W1A1<SignsOutput>{rows.rows, b.panels, wrap, {out, thresholds.get(), flips.get()}}, run.threads);
         });
 }
 
@@ -121,7 +122,7 @@ void check_w1a8(CaseFile& file) {
     const WeightPanels b(weight, run.edge);
     const FloatOperand rows(x, weight, run.edge);
     const GuardedAffine finish(affine, run.edge);
-    const bool found = multiply(W1A8{rows.rows, b.panels, group, finish.output(out), greatest}, run.threads);
+    const bool found = gemm(W1A8{rows.rows, b.panels, group, finish.output(out), greatest}, run.threads);
     expect(found == finite, what + " takes numbers for infinities, or the reverse");
     if (!finite) std::memcpy(out, expected.data(), expected.size() * sizeof(float));  // unspecified
   });
@@ -135,7 +136,7 @@ void check_w1a32(CaseFile& file) {
     const WeightPanels b(weight, run.edge);
     const FloatOperand rows(x, weight, run.edge);
     const GuardedAffine finish(affine, run.edge);
-    multiply(W1A32{rows.rows, b.panels, finish.output(out)}, run.threads);
+    gemm(W1A32{rows.rows, b.panels, finish.output(out)}, run.threads);
   });
 }
 

@@ -1,3 +1,5 @@
+// Passes over latent weights, activations and outputs, split among threads.
+
 #include "drivers/latents.h"
 
 #include <algorithm>
@@ -5,30 +7,31 @@
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
 #include "threads/parallel.h"
-#include "threads/worthwhile.h"
+#include "threads/useful_threads.h"
 
 namespace proxconnect {
 namespace {
 
-// The least work in elements: each takes as long as many products.
+// The least work for a thread, in elements: each takes as long as 64 products.
 constexpr std::int64_t least_elements = std::int64_t{1} << 14;
 
-// work(range) for the parts of the elements of a matrix, which begin at multiples of sixteen.
+// Calls work(range) for parts of the elements of a matrix. Parts begin at multiples of sixteen.
 template <typename Work>
 void parallel_elements(std::int64_t rows, std::int64_t columns, std::int64_t threads, const Work& work) {
   check_matrix(rows, columns);
   const std::int64_t size = rows * columns;
-  const std::int64_t lanes = (size + panel_width - 1) / panel_width;
-  const auto some_lanes = [&](Range part) {
+  const std::int64_t vectors = (size + panel_width - 1) / panel_width;
+  const auto vector_part = [&](Range part) {
     work(Range{part.begin * panel_width, std::min(part.end * panel_width, size)});
   };
-  parallel_ranges(lanes, worthwhile(threads, size, least_elements), some_lanes, 1);
+  parallel_ranges(vectors, useful_threads(threads, size, least_elements), vector_part, 1);
 }
 
+// Calls work(range) for parts of the rows of a matrix.
 template <typename Work>
 void parallel_rows(std::int64_t rows, std::int64_t columns, std::int64_t threads, const Work& work) {
   check_matrix(rows, columns);
-  parallel_ranges(rows, std::min(rows, worthwhile(threads, rows * columns, least_elements)), work, 1);
+  parallel_ranges(rows, std::min(rows, useful_threads(threads, rows * columns, least_elements)), work, 1);
 }
 
 }  // namespace

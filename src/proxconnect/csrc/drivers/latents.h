@@ -1,5 +1,5 @@
-// What a step of training does to latent weights, activations and outputs, in one pass over them, by some number of
-// threads. The results do not depend on it.
+// Passes of a training step over latent weights, activations and outputs: each reads and writes them once. The results
+// do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -8,24 +8,24 @@
 
 namespace proxconnect {
 
-// mean[r] = mean of |values[r, columns]|: of the sums of every sixty-fourth, added in a fixed order; and as settle_means
-// says.
+// mean[r] = mean of |values[r, columns]|, settled as settle_means does. Sums of every sixty-fourth element are added in
+// a fixed order.
 void mean_magnitudes(const float* values, std::int64_t rows, std::int64_t columns, float* mean, std::int64_t threads);
 
-// mean[r] = |values[r, 0]| where all |values[r, columns]| are equal: rounding must not move a mean away from them.
+// Sets mean[r] = |values[r, 0]| where all |values[r, columns]| are equal: rounding must not move a mean away from them.
 void settle_means(const float* values, std::int64_t rows, std::int64_t columns, float* mean);
 
 // out = alpha F(w / s), and codes = F(w / s) unless they are null.
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, std::int64_t threads);
 
-// The same with the means of |w| for alpha, which they are written to; s has one number for each row.
+// Writes the means of |w| to alpha and quantizes with them, as quantize does. s has one number for each row.
 void quantize_by_means(const Latents& w, const ElementwiseMap& map, float* alpha, float* out, float* codes,
                        std::int64_t threads);
 
 // out = B(w / s) g (alpha / s), with B the map's slope.
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, std::int64_t threads);
 
-// out = F(x), and which |mu x| are at most 1: bit i % 16 of inside[i / 16], set also past the last.
+// out = F(x). Bit i % 16 of inside[i / 16] is set where |mu x[i]| <= 1, and past the last element.
 void quantize_and_mark(const float* x, std::int64_t size, const ElementwiseMap& map, float mu, float* out,
                        std::uint16_t* inside, std::int64_t threads);
 

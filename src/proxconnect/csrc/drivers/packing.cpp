@@ -1,19 +1,78 @@
-#include "drivers/conv.h"
+// Packing, unpacking and panels: work that precedes products and convolutions.
+
+#include "drivers/packing.h"
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
 #include "threads/parallel.h"
-#include "threads/worthwhile.h"
+#include "threads/useful_threads.h"
 
 namespace proxconnect {
 
-std::int64_t output_size(std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
-                         std::int64_t dilation) {
-  const std::int64_t reach = size + 2 * padding - dilation * (taps - 1) - 1;
-  return reach < 0 ? 0 : reach / stride + 1;
+std::int64_t pack_signs(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits,
+                        std::int64_t threads) {
+  check_matrix(rows, columns);
+  std::atomic<bool> nan{false};
+  parallel_ranges(rows, useful_threads(threads, products_of_sign * rows * columns), [&](Range part) {
+    if (active_kernels().pack_signs(x + part.begin * columns, part.end - part.begin, columns,
+                                    bits + part.begin * packed_width(columns))) {
+      nan.store(true, std::memory_order_relaxed);
+    }
+  });
+  return nan ? std::find_if(x, x + rows * columns, [](float value) { return std::isnan(value); }) - x : -1;
+}
+
+bool pack_planes(const float* x, std::int64_t count, std::int64_t channels, std::int64_t pixels, std::uint8_t* bits,
+                 std::int64_t threads) {
+  check_planes(count, channels, pixels);
+  constexpr std::int64_t block = 256;  // pixels
+  const std::int64_t blocks = (pixels + block - 1) / block;
+  const std::int64_t width = packed_width(channels);
+  std::atomic<bool> nan{false};
+  const std::int64_t useful = useful_threads(threads, products_of_sign * count * channels * pixels);
+  parallel_ranges(count * blocks, useful, [&](Range part) {
+    for (std::int64_t i = part.begin; i < part.end; ++i) {
+      const std::int64_t image = i / blocks, first = i % blocks * block;
+      if (active_kernels().pack_planes(x + image * channels * pixels + first, pixels, channels,
+                                       std::min(block, pixels - first), bits + (image * pixels + first) * width)) {
+        nan.store(true, std::memory_order_relaxed);
+      }
+    }
+  });
+  return nan;
+}
+
+void unpack_weights(const PackedRows& packed, std::int64_t rows, float* weights, std::int64_t threads) {
+  check_matrix(rows, packed.columns);
+  check_group(packed.columns, packed.group, 1);
+  parallel_ranges(rows, useful_threads(threads, rows * packed.columns),
+                  [&](Range part) { active_kernels().unpack_weights(packed, part, weights); });
+}
+
+bool padding_is_clear(const SignRows& rows, std::int64_t k) {
+  check_matrix(rows.m, k);
+  if (k % 8 == 0) return true;
+  const std::uint8_t* last = rows.bits + k / 8;
+  unsigned bits = 0;
+  for (std::int64_t row = 0; row < rows.m; ++row) bits |= last[row * rows.stride];
+  return bits >> (k % 8) == 0;
+}
+
+void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words) {
+  check_matrix(rows.m, k);
+  const std::int64_t panel_words = words_of(k) * panel_width;
+  std::fill_n(words, panels_of(rows.m) * panel_words, 0u);
+  for (std::int64_t row = 0; row < rows.m; ++row) {
+    const std::uint8_t* bits = rows.bits + row * rows.stride;
+    std::uint32_t* out = words + row / panel_width * panel_words + row % panel_width;
+    for (std::int64_t byte = 0; byte < packed_width(k); ++byte) {
+      out[byte / 4 * panel_width] |= static_cast<std::uint32_t>(bits[byte]) << (byte % 4 * 8);
+    }
+  }
 }
 
 void make_conv_panels(const std::uint8_t* bits, std::int64_t stride, const ConvPanels& panels, std::uint32_t* words,
@@ -43,25 +102,6 @@ void make_conv_panels(const std::uint8_t* bits, std::int64_t stride, const ConvP
       before(y + 1, x + 1) = signs + before(y, x + 1) + before(y + 1, x) - before(y, x);
     }
   }
-}
-
-bool pack_planes(const float* x, std::int64_t count, std::int64_t channels, std::int64_t pixels, std::uint8_t* bits,
-                 std::int64_t threads) {
-  check_planes(count, channels, pixels);
-  constexpr std::int64_t block = 256;  // pixels
-  const std::int64_t blocks = (pixels + block - 1) / block;
-  const std::int64_t width = packed_width(channels);
-  std::atomic<bool> nan{false};
-  parallel_ranges(count * blocks, worthwhile(threads, products_of_sign * count * channels * pixels), [&](Range part) {
-    for (std::int64_t i = part.begin; i < part.end; ++i) {
-      const std::int64_t image = i / blocks, first = i % blocks * block;
-      if (active_kernels().pack_planes(x + image * channels * pixels + first, pixels, channels,
-                                       std::min(block, pixels - first), bits + (image * pixels + first) * width)) {
-        nan.store(true, std::memory_order_relaxed);
-      }
-    }
-  });
-  return nan;
 }
 
 }  // namespace proxconnect

@@ -1,15 +1,14 @@
+// Checks of sizes, in arithmetic that refuses to overflow.
+
 #include "drivers/sizes.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string>
-
-#include "drivers/conv.h"
 
 namespace proxconnect {
 namespace {
 
-// A size, or a sum or product of sizes, that is known to be one.
+// A size, or a sum or product of sizes, that lies from 0 to 2^56.
 class Size {
  public:
   Size(std::int64_t value) : value_(value) {
@@ -39,8 +38,8 @@ class Size {
   throw SizeError(std::string(name) + " is " + std::to_string(value) + "; expected " + expected);
 }
 
-// Working memory of a call, in bytes, for images and outputs of `held`. Only padding that nothing but a hostile
-// geometry has asks for more than several times as much as those take.
+// Refuses a call's working memory, in bytes, that is out of proportion to what its images and outputs take. Only a
+// hostile geometry has so much padding.
 void check_memory(Size bytes, Size held) {
   constexpr std::int64_t always = std::int64_t{1} << 28;
   constexpr std::int64_t times = 64;
@@ -50,45 +49,41 @@ void check_memory(Size bytes, Size held) {
                   std::to_string(times) + " times as many: use less padding or a smaller dilation");
 }
 
-// The sizes of a convolution along one axis.
-struct Axis {
+// The sizes of a convolution along one axis, once its geometry is known to be one.
+struct AxisSizes {
   Size padded, reach, output;
 
-  Axis(std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding, std::int64_t dilation)
-      : padded(size), reach(1), output(0) {
-    if (stride < 1) refuse("stride", stride, "at least 1");
-    if (padding < 0) refuse("padding", padding, "at least 0");
-    if (dilation < 1) refuse("dilation", dilation, "at least 1");
-    padded = Size(size) + Size(padding) * 2;
-    reach = Size(dilation) * (taps - 1) + 1;
-    output = output_size(size, taps, stride, padding, dilation);
+  explicit AxisSizes(const ConvAxis& axis) : padded(axis.size), reach(1), output(0) {
+    if (axis.stride < 1) refuse("stride", axis.stride, "at least 1");
+    if (axis.padding < 0) refuse("padding", axis.padding, "at least 0");
+    if (axis.dilation < 1) refuse("dilation", axis.dilation, "at least 1");
+    padded = Size(axis.size) + Size(axis.padding) * 2;
+    reach = Size(axis.dilation) * (axis.taps - 1) + 1;
+    output = axis.outputs();
   }
 };
 
-struct Convolution {
-  Axis y, x;
+struct ConvolutionSizes {
+  AxisSizes y, x;
   Size outputs;  // of all images
   Size held;     // bytes of images and outputs
 
-  Convolution(std::int64_t count, std::int64_t height, std::int64_t width, Size pixel_bytes, Size output_bytes,
-              const ConvPanels& b, const Geometry& at)
-      : y(height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y),
-        x(width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x),
+  ConvolutionSizes(std::int64_t count, Size pixel_bytes, Size output_bytes, const ConvPanels& b, const Geometry& at)
+      : y(at.y),
+        x(at.x),
         outputs(Size(count) * y.output * x.output * b.n),
-        held(Size(count) * height * width * pixel_bytes + outputs * output_bytes) {
+        held(Size(count) * at.y.size * at.x.size * pixel_bytes + outputs * output_bytes) {
     outputs * b.taps() * b.group_channels();  // the work
   }
 
   Size padded() const { return y.padded * x.padded; }
 };
 
-Size plane_floats(std::int64_t channels, const Axis& y, const Axis& x, const ConvPanels& b, const Geometry& at) {
-  const auto length = [](const Axis& axis, std::int64_t stride) { return axis.output + axis.reach.value() / stride; };
-  const auto phases = [](std::int64_t taps, std::int64_t stride, std::int64_t dilation) {
-    return std::min(taps, stride / std::gcd(stride, dilation));
+Size plane_floats(std::int64_t channels, const ConvolutionSizes& sizes, const Geometry& at) {
+  const auto length = [](const AxisSizes& size, const ConvAxis& axis) {
+    return size.output + size.reach.value() / axis.stride;
   };
-  return (Size(channels) + 1) * phases(b.kernel_y, at.stride_y, at.dilation_y) *
-             phases(b.kernel_x, at.stride_x, at.dilation_x) * length(y, at.stride_y) * length(x, at.stride_x) +
+  return (Size(channels) + 1) * at.y.phases() * at.x.phases() * length(sizes.y, at.y) * length(sizes.x, at.x) +
          panel_width;
 }
 
@@ -125,7 +120,7 @@ void check_weight(const ConvPanels& b) {
 
 void check_convolution(const SignImages& a, const ConvPanels& b, const Geometry& at) {
   check_weight(b);
-  const Convolution sizes(a.count, a.height, a.width, packed_width(b.channels), 1, b, at);
+  const ConvolutionSizes sizes(a.count, packed_width(b.channels), 1, b, at);
   const Size lines = (sizes.y.output + sizes.x.output) * sizeof(Range);
   check_memory(sizes.padded() * b.groups * b.channel_words() * 4 + lines, sizes.held);
 }
@@ -133,17 +128,17 @@ void check_convolution(const SignImages& a, const ConvPanels& b, const Geometry&
 void check_convolution(const W1A8Conv& conv, std::int64_t threads) {
   const ConvPanels& b = conv.b;
   check_weight(b);
-  const Convolution sizes(conv.x.count, conv.x.height, conv.x.width, Size(b.channels) * 4, 4, b, conv.geometry);
-  const std::int64_t together = std::max<std::int64_t>(std::min(conv.x.count, threads), 1);
-  check_memory(sizes.padded() * conv.pixel_bytes() * together, sizes.held);
+  const ConvolutionSizes sizes(conv.x.count, Size(b.channels) * 4, 4, b, conv.geometry);
+  const std::int64_t images_at_once = std::max<std::int64_t>(std::min(conv.x.count, threads), 1);
+  check_memory(sizes.padded() * conv.pixel_bytes() * images_at_once, sizes.held);
 }
 
 void check_convolution(const W1A32Conv& conv) {
   const ConvPanels& b = conv.b;
   check_weight(b);
-  const Convolution sizes(conv.x.count, conv.x.height, conv.x.width, Size(b.channels) * 4, 4, b, conv.geometry);
+  const ConvolutionSizes sizes(conv.x.count, Size(b.channels) * 4, 4, b, conv.geometry);
   sizes.y.reach * sizes.x.padded * (Size(b.channels) + 5);  // tables
-  check_memory(plane_floats(b.channels, sizes.y, sizes.x, b, conv.geometry) * sizeof(float), sizes.held);
+  check_memory(plane_floats(b.channels, sizes, conv.geometry) * sizeof(float), sizes.held);
 }
 
 }  // namespace proxconnect

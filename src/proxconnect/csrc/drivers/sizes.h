@@ -1,4 +1,4 @@
-// Sizes as callers give them, checked before anything is computed from them or allocated.
+// Checks of the sizes that callers give, before anything is computed from them or allocated.
 #pragma once
 
 #include <stdexcept>
@@ -7,13 +7,13 @@
 
 namespace proxconnect {
 
-// Sizes that nothing has, whose products 64 bits do not hold, or that ask for more memory than they are worth.
+// Reports sizes that nothing has, whose products 64 bits do not hold, or that ask for more memory than they are worth.
 class SizeError : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
 };
 
-// Each throws a SizeError; what they accept, further sums and products of it by small numbers do not overflow.
+// Each throws a SizeError. Sums and products, by small numbers, of what they accept do not overflow.
 void check_matrix(std::int64_t rows, std::int64_t columns);
 void check_product(std::int64_t m, std::int64_t n, std::int64_t k);
 void check_group(std::int64_t columns, std::int64_t group, std::int64_t multiple_of);

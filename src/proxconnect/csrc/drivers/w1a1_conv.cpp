@@ -1,3 +1,6 @@
+// Convolutions of signs: images are copied once, with room for their padding and every pixel as whole words, so that
+// the rows of a micro-kernel are neighbouring pixels and each tap is a constant offset.
+
 #include <algorithm>
 #include <vector>
 
@@ -5,68 +8,51 @@
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
 #include "threads/parallel.h"
-#include "threads/worthwhile.h"
+#include "threads/useful_threads.h"
 
 namespace proxconnect {
 namespace {
 
-// One axis of a convolution: its outputs, and which taps of each lie within the image.
-struct Axis {
-  std::int64_t size;
-  std::int64_t taps;
-  std::int64_t stride;
-  std::int64_t padding;
-  std::int64_t dilation;
-  std::int64_t outputs;
-  std::vector<Range> inside;  // of each output
-  Range whole{0, 0};          // outputs all of whose taps lie within
+// The taps of each output along one axis that lie within the image.
+struct InsideTaps {
+  std::vector<Range> of_output;
+  Range whole{0, 0};  // outputs all of whose taps do
 
-  Axis(std::int64_t of_size, std::int64_t of_taps, std::int64_t by_stride, std::int64_t with_padding,
-       std::int64_t with_dilation)
-      : size(of_size),
-        taps(of_taps),
-        stride(by_stride),
-        padding(with_padding),
-        dilation(with_dilation),
-        outputs(output_size(size, taps, stride, padding, dilation)),
-        inside(static_cast<std::size_t>(outputs)) {
-    for (std::int64_t i = 0; i < outputs; ++i) {
-      Range& of = inside[static_cast<std::size_t>(i)];
-      of.begin = taps_before(i, 0);
-      of.end = taps_before(i, size);
-      if (of.begin > 0 && whole.begin == i) whole.begin = whole.end = i + 1;
-      if (of.begin == 0 && of.end == taps) whole.end = i + 1;
+  explicit InsideTaps(const ConvAxis& axis) : of_output(static_cast<std::size_t>(axis.outputs())) {
+    for (std::int64_t i = 0; i < std::ssize(of_output); ++i) {
+      Range& inside = of_output[static_cast<std::size_t>(i)];
+      inside = {taps_before(axis, i, 0), taps_before(axis, i, axis.size)};
+      if (inside.begin > 0 && whole.begin == i) whole.begin = whole.end = i + 1;
+      if (inside.begin == 0 && inside.end == axis.taps) whole.end = i + 1;
     }
   }
 
-  std::int64_t padded() const { return size + 2 * padding; }
-
  private:
-  // How many taps of an output lie before a pixel.
-  std::int64_t taps_before(std::int64_t output, std::int64_t pixel) const {
-    const std::int64_t distance = pixel - (output * stride - padding);
-    return std::clamp<std::int64_t>((distance + dilation - 1) / dilation, 0, taps);
+  // Returns how many taps of an output lie before a pixel.
+  static std::int64_t taps_before(const ConvAxis& axis, std::int64_t output, std::int64_t pixel) {
+    const std::int64_t distance = pixel - (output * axis.stride - axis.padding);
+    return std::clamp<std::int64_t>((distance + axis.dilation - 1) / axis.dilation, 0, axis.taps);
   }
 };
 
-// Lines of an image with room for its padding, as whole words, the channels of each group for themselves.
+// Lines of a padded image as whole words, the channels of each group for themselves.
 class PaddedLines {
  public:
   // `lines` are those of the padded image.
-  PaddedLines(const SignImages& a, std::int64_t image, const ConvPanels& b, const Axis& y, const Axis& x, bool fill,
-              Range lines)
+  PaddedLines(const SignImages& a, std::int64_t image, const ConvPanels& b, const Geometry& at, Range lines)
       : pixel_stride(b.channel_words() * 4),
-        line_stride(x.padded() * pixel_stride),
+        line_stride(at.x.padded() * pixel_stride),
         group_stride((lines.end - lines.begin) * line_stride),
         bits_(static_cast<std::size_t>(b.groups * group_stride)) {
     const std::int64_t width = packed_width(b.channels);
-    if (fill) fill_with_ones(b.group_channels());
+    if (at.fill > 0) fill_with_ones(b.group_channels());
     for (std::int64_t g = 0; g < b.groups; ++g) {
-      const Range there{std::max(lines.begin, y.padding), std::min(lines.end, y.padding + y.size)};
-      for (std::int64_t line = there.begin; line < there.end; ++line) {
-        const std::uint8_t* from = a.bits + ((image * a.height + line - y.padding) * a.width) * width;
+      const Range inside{std::max(lines.begin, at.y.padding), std::min(lines.end, at.y.padding + at.y.size)};
+      for (std::int64_t line = inside.begin; line < inside.end; ++line) {
+        const std::uint8_t* from = a.bits + ((image * at.y.size + line - at.y.padding) * at.x.size) * width;
         std::uint8_t* to = bits_.data() + g * group_stride + (line - lines.begin) * line_stride;
-        copy_pixels(from, width, to + x.padding * pixel_stride, x.size, g * b.group_channels(), b.group_channels());
+        copy_pixels(from, width, to + at.x.padding * pixel_stride, at.x.size, g * b.group_channels(),
+                    b.group_channels());
       }
     }
   }
@@ -84,7 +70,7 @@ class PaddedLines {
     for (auto to = bits_.begin(); to != bits_.end(); to += pixel_stride) std::copy(pixel.begin(), pixel.end(), to);
   }
 
-  // Channels first .. first + count of each pixel.
+  // Copies channels first .. first + count of each pixel.
   void copy_pixels(const std::uint8_t* from, std::int64_t width, std::uint8_t* to, std::int64_t pixels,
                    std::int64_t first, std::int64_t count) const {
     if (width == pixel_stride && count == width * 8) {
@@ -106,13 +92,13 @@ class PaddedLines {
   std::vector<std::uint8_t> bits_;
 };
 
-// Where the words of the taps lie from an output's first on. Taps side by side make one run.
-std::vector<std::int64_t> run_offsets(const ConvPanels& b, const Axis& y, const Axis& x, bool side_by_side) {
+// Returns where the words of the taps lie from an output's first on. Taps side by side make one run.
+std::vector<std::int64_t> run_offsets(const ConvPanels& b, const Geometry& at, bool side_by_side) {
   std::vector<std::int64_t> offsets;
   const std::int64_t pixel = b.channel_words() * 4;
-  for (std::int64_t ty = 0; ty < y.taps; ++ty) {
-    for (std::int64_t tx = 0; tx < (side_by_side ? 1 : x.taps); ++tx) {
-      offsets.push_back((ty * y.dilation * x.padded() + tx * x.dilation) * pixel);
+  for (std::int64_t ty = 0; ty < at.y.taps; ++ty) {
+    for (std::int64_t tx = 0; tx < (side_by_side ? 1 : at.x.taps); ++tx) {
+      offsets.push_back((ty * at.y.dilation * at.x.padded() + tx * at.x.dilation) * pixel);
     }
   }
   return offsets;
@@ -124,64 +110,61 @@ void convolve_signs(const W1A1Conv<Output>& conv, std::int64_t threads,
   const SignImages& a = conv.a;
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
-  check_convolution(a, b, at);
-  const Axis y(a.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
-  const Axis x(a.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
+  check_convolution(conv.a, conv.b, conv.geometry);
+  const std::int64_t height = at.y.outputs(), width = at.x.outputs();
+  const InsideTaps y_inside(at.y), x_inside(at.x);
   const std::int64_t k = b.group_channels() * b.taps();
-  const bool side_by_side = x.dilation == 1;
-  const std::vector<std::int64_t> offsets = run_offsets(b, y, x, side_by_side);
-  const std::int64_t run_words = b.channel_words() * (side_by_side ? x.taps : 1);
+  const bool side_by_side = at.x.dilation == 1;
+  const std::vector<std::int64_t> offsets = run_offsets(b, at, side_by_side);
+  const std::int64_t run_words = b.channel_words() * (side_by_side ? at.x.taps : 1);
 
-  const auto compute = [&](Range lines, Range panels) {  // lines of all images
+  const auto compute = [&](Range lines, Range panels) {  // lines of outputs, of one image after the other
     for (std::int64_t line = lines.begin; line < lines.end;) {
-      const std::int64_t image = line / y.outputs;
-      const Range some{line % y.outputs, std::min(y.outputs, lines.end - image * y.outputs)};
-      const Range read{some.begin * y.stride, (some.end - 1) * y.stride + (y.taps - 1) * y.dilation + 1};
-      const PaddedLines padded(a, image, b, y, x, at.fill > 0, read);
+      const std::int64_t image = line / height;
+      const Range outputs{line % height, std::min(height, lines.end - image * height)};
+      const Range inputs{outputs.begin * at.y.stride, (outputs.end - 1) * at.y.stride + at.y.reach()};
+      const PaddedLines padded(a, image, b, at, inputs);
       const SignLines rows{padded.bits(),
-                           some.end - some.begin,
-                           x.outputs,
-                           y.stride * padded.line_stride,
-                           x.stride * padded.pixel_stride,
+                           outputs.end - outputs.begin,
+                           width,
+                           at.y.stride * padded.line_stride,
+                           at.x.stride * padded.pixel_stride,
                            padded.group_stride,
                            offsets.data(),
                            static_cast<std::int64_t>(offsets.size()),
                            run_words};
       const Borders borders{at.fill == 0 ? b.tap_sums : nullptr,
-                            y.taps,
-                            x.taps,
-                            y.inside.data() + some.begin,
-                            x.inside.data(),
-                            {y.whole.begin - some.begin, y.whole.end - some.begin},
-                            x.whole};
-      kernel({rows, b.words, b.panel_words(), b.n, k, b.groups, conv.wrap, conv.output, line * x.outputs, borders},
+                            at.y.taps,
+                            at.x.taps,
+                            y_inside.of_output.data() + outputs.begin,
+                            x_inside.of_output.data(),
+                            {y_inside.whole.begin - outputs.begin, y_inside.whole.end - outputs.begin},
+                            x_inside.whole};
+      kernel({rows, b.words, b.panel_words(), b.n, k, b.groups, conv.wrap, conv.output, line * width, borders},
              panels);
-      line += some.end - some.begin;
+      line += outputs.end - outputs.begin;
     }
   };
 
-  const std::int64_t lines = a.count * y.outputs;
-  if (lines == 0 || x.outputs == 0) return;
+  const std::int64_t lines = a.count * height;
+  if (lines == 0 || width == 0) return;
   const std::int64_t panels = b.panels();
-  const std::int64_t useful = worthwhile(threads, lines * x.outputs * b.n * k);
-  // Lines make even parts where there are many; fewer panels are even too where they are many.
+  const std::int64_t useful = useful_threads(threads, lines * width * b.n * k);
+  // Lines make even parts where there are at least eight for a thread. Otherwise the more numerous are split.
   if (lines >= 8 * useful || panels < lines) {
-    parallel_ranges(lines, useful, [&](Range some) { compute(some, {0, panels}); });
+    parallel_ranges(lines, useful, [&](Range part) { compute(part, {0, panels}); });
   } else {
-    parallel_ranges(panels, useful, [&](Range some) { compute({0, lines}, some); });
+    parallel_ranges(panels, useful, [&](Range part) { compute({0, lines}, part); });
   }
 }
 
-// Outputs of groups that do not begin on a byte: their bits are put together afterwards.
+// Convolves groups whose outputs do not begin on a byte: their bits are put together from sums afterwards.
 void convolve_bit_by_bit(const W1A1Conv<SignsOutput>& conv, std::int64_t threads) {
   const ConvPanels& b = conv.b;
-  const Geometry& at = conv.geometry;
-  check_convolution(conv.a, b, at);
-  const std::int64_t rows = conv.a.count *
-                            output_size(conv.a.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y) *
-                            output_size(conv.a.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
+  check_convolution(conv.a, conv.b, conv.geometry);
+  const std::int64_t rows = conv.a.count * conv.geometry.outputs();
   std::vector<std::int32_t> sums(static_cast<std::size_t>(rows * b.n));
-  convolve(W1A1Conv<SumsOutput>{conv.a, b, at, conv.wrap, {sums.data()}}, threads);
+  convolve(W1A1Conv<SumsOutput>{conv.a, b, conv.geometry, conv.wrap, {sums.data()}}, threads);
   const SignsOutput& output = conv.output;
   std::fill_n(output.out, rows * packed_width(b.n), std::uint8_t{0});
   for (std::int64_t row = 0; row < rows; ++row) {

@@ -1,65 +1,66 @@
+// Convolutions of floats: by look-up tables of pixels, line by line, where the set has that and it pays, and otherwise
+// on planes that each image is copied to.
+
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <vector>
 
 #include "drivers/conv.h"
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
 #include "threads/parallel.h"
-#include "threads/worthwhile.h"
+#include "threads/useful_threads.h"
 
 namespace proxconnect {
 namespace {
 
-// Whether tables of pixels, of which those that a line of outputs reads stay near, serve more than one tap each, or outputs
-// are too few to be lanes.
-bool pays(const W1A32Lines& lines) {
-  constexpr std::int64_t most_tables = 1 << 14;  // of 128 bytes
-  const Geometry& at = lines.conv.geometry;
-  const bool shared = lines.conv.b.taps() > at.stride_y * at.stride_x;
-  const bool few = lines.output_height * lines.output_width < panel_width;
-  return (shared || few) && lines.tables() <= most_tables;
+// Returns whether tables of pixels pay. Those that a line of outputs reads have to stay in a cache. They have to serve
+// more than one tap each, unless outputs are too few to fill the lanes of the other way.
+bool tables_pay(const W1A32Conv& conv) {
+  constexpr std::int64_t max_tables = 1 << 14;  // of 128 bytes
+  const Geometry& at = conv.geometry;
+  const bool shared = conv.b.taps() > at.y.stride * at.x.stride;
+  const bool lanes_stay_empty = at.outputs() < panel_width;
+  return (shared || lanes_stay_empty) && conv.line_tables() <= max_tables;
 }
 
-void convolve_lines(const W1A32Lines& all, std::int64_t threads) {
-  const std::int64_t lines = all.conv.x.count * all.output_height;
-  const std::int64_t panels = all.conv.b.panels();
+void convolve_lines(const W1A32Conv& conv, std::int64_t threads) {
+  const std::int64_t lines = conv.x.count * conv.geometry.y.outputs();
+  const std::int64_t panels = conv.b.panels();
   if (lines >= 4 * threads) {
-    const auto some_lines = [&](Range some) { active_kernels().w1a32_lines(all, some, Range{0, panels}); };
-    parallel_ranges(lines, threads, some_lines, 1);
+    const auto line_part = [&](Range part) { active_kernels().w1a32_lines(conv, part, Range{0, panels}); };
+    parallel_ranges(lines, threads, line_part, 1);
   } else {
-    const auto some_panels = [&](Range some) { active_kernels().w1a32_lines(all, Range{0, lines}, some); };
-    parallel_ranges(panels, threads, some_panels, 1);
+    const auto panel_part = [&](Range part) { active_kernels().w1a32_lines(conv, Range{0, lines}, part); };
+    parallel_ranges(panels, threads, panel_part, 1);
   }
 }
 
-void convolve_planes(const W1A32Conv& conv, const ConvAxis& vertical, const ConvAxis& horizontal, std::int64_t threads) {
+void convolve_planes(const W1A32Conv& conv, std::int64_t threads) {
   const ConvPanels& b = conv.b;
-  W1A32Image image{conv, 0, vertical, horizontal, nullptr, nullptr};
+  W1A32Image image(conv);
   const std::int64_t positions = image.positions();
   const std::int64_t blocks = (positions + panel_width - 1) / panel_width;
-  const std::int64_t useful = worthwhile(threads, positions * b.n * b.taps() * b.group_channels());
+  const std::int64_t useful = useful_threads(threads, positions * b.n * b.taps() * b.group_channels());
+  const std::int64_t copying = useful_threads(threads, image.plane_floats());
   const std::unique_ptr<float[]> planes(new float[static_cast<std::size_t>(image.plane_floats())]);
   std::vector<std::int64_t> taps(static_cast<std::size_t>(b.taps()));
   for (std::size_t tap = 0; tap < taps.size(); ++tap) {
     taps[tap] = image.tap_offset(static_cast<std::int64_t>(tap));
   }
-  std::fill_n(planes.get() + b.channels * image.channel_floats(), image.channel_floats() + panel_width, 0.0f);
+  std::fill_n(planes.get() + b.channels * image.channel_floats, image.channel_floats + panel_width, 0.0f);
   image.planes = planes.get();
   image.taps = taps.data();
   for (; image.index < conv.x.count; ++image.index) {
-    parallel_ranges(b.channels, worthwhile(threads, image.plane_floats()),
-                    [&](Range channels) { active_kernels().w1a32_planes(image, channels); });
+    parallel_ranges(b.channels, copying, [&](Range channels) { active_kernels().w1a32_planes(image, channels); });
     if (blocks >= 2 * useful) {
-      parallel_ranges(blocks, useful, [&](Range some) {
-        const Range part{some.begin * panel_width, std::min(some.end * panel_width, positions)};
-        active_kernels().w1a32_conv(image, part, Range{0, b.panels()});
+      parallel_ranges(blocks, useful, [&](Range part) {
+        const Range at{part.begin * panel_width, std::min(part.end * panel_width, positions)};
+        active_kernels().w1a32_conv(image, at, Range{0, b.panels()});
       });
     } else {
-      parallel_ranges(b.panels(), useful, [&](Range some) {
-        active_kernels().w1a32_conv(image, Range{0, positions}, some);
-      });
+      parallel_ranges(b.panels(), useful,
+                      [&](Range panels) { active_kernels().w1a32_conv(image, Range{0, positions}, panels); });
     }
   }
 }
@@ -69,21 +70,13 @@ void convolve_planes(const W1A32Conv& conv, const ConvAxis& vertical, const Conv
 void convolve(const W1A32Conv& conv, std::int64_t threads) {
   check_convolution(conv);
   const ConvPanels& b = conv.b;
-  const Geometry& at = conv.geometry;
-  const auto axis = [](std::int64_t size, std::int64_t taps, std::int64_t stride, std::int64_t padding,
-                       std::int64_t dilation) {
-    return ConvAxis{output_size(size, taps, stride, padding, dilation), taps, stride, padding, dilation,
-                    stride / std::gcd(stride, dilation)};
-  };
-  const ConvAxis vertical = axis(conv.x.height, b.kernel_y, at.stride_y, at.padding_y, at.dilation_y);
-  const ConvAxis horizontal = axis(conv.x.width, b.kernel_x, at.stride_x, at.padding_x, at.dilation_x);
-  if (vertical.output == 0 || horizontal.output == 0) return;
-  const W1A32Lines lines{conv, vertical.output, horizontal.output};
-  if (active_kernels().w1a32_lines != nullptr && pays(lines)) {
-    const std::int64_t outputs = conv.x.count * lines.output_height * lines.output_width * b.n;
-    convolve_lines(lines, worthwhile(threads, outputs * b.taps() * b.group_channels()));
+  const std::int64_t outputs = conv.geometry.outputs();
+  if (outputs == 0) return;
+  if (active_kernels().w1a32_lines != nullptr && tables_pay(conv)) {
+    const std::int64_t work = conv.x.count * outputs * b.n * b.taps() * b.group_channels();
+    convolve_lines(conv, useful_threads(threads, work));
   } else {
-    convolve_planes(conv, vertical, horizontal, threads);
+    convolve_planes(conv, threads);
   }
 }
 

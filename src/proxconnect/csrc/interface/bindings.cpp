@@ -1,5 +1,5 @@
-// The Python module proxconnect._native. Pointers arrive as integers: the engine has validated them, with their
-// shapes, before they come here. An address of 0 stands for a tensor that is not given.
+// The Python module proxconnect._native: each function turns tuples of addresses and sizes into operands and calls a
+// driver. The Python side has checked tensors and shapes before. An address of 0 stands for a tensor that is not given.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
@@ -15,6 +15,7 @@
 #include "drivers/conv.h"
 #include "drivers/gemm.h"
 #include "drivers/latents.h"
+#include "drivers/packing.h"
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
 
@@ -28,12 +29,12 @@ using proxconnect::convolve;
 using proxconnect::ConvPanels;
 using proxconnect::ElementwiseMap;
 using proxconnect::FloatRows;
+using proxconnect::gemm;
 using proxconnect::Geometry;
 using proxconnect::Images;
 using proxconnect::KernelSet;
 using proxconnect::Latents;
 using proxconnect::MapKind;
-using proxconnect::multiply;
 using proxconnect::Panels;
 using proxconnect::SignImages;
 using proxconnect::SignRows;
@@ -54,7 +55,7 @@ T* pointer(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-// Tuples of Python's; pairs of numbers in them are (y, x).
+// Operands as Python passes them. Pairs of numbers are (y, x).
 using RowsTuple = std::tuple<Address, Size, Size>;              // of signs or floats; stride, rows
 using SignImagesTuple = std::tuple<Address, Size, Size, Size>;  // count, height, width
 using ImagesTuple = std::tuple<Address, std::array<Size, 4>, std::array<Size, 4>>;  // sizes, strides
@@ -78,14 +79,12 @@ FloatRows floats_at(const RowsTuple& rows) {
 }
 
 SignImages signs_at(const SignImagesTuple& images) {
-  const auto [bits, count, height, width] = images;
-  return {pointer<const std::uint8_t>(bits), count, height, width};
+  return {pointer<const std::uint8_t>(std::get<0>(images)), std::get<1>(images)};
 }
 
 Images floats_at(const ImagesTuple& images) {
   const auto [x, sizes, strides] = images;
-  return {pointer<const float>(x), sizes[0],   sizes[1],   sizes[2],  sizes[3],
-          strides[0],              strides[1], strides[2], strides[3]};
+  return {pointer<const float>(x), sizes[0], sizes[1], strides[0], strides[1], strides[2], strides[3]};
 }
 
 Panels panels_at(const PanelsTuple& panels) {
@@ -99,9 +98,20 @@ ConvPanels panels_at(const ConvPanelsTuple& panels) {
           groups};
 }
 
-Geometry geometry_of(const GeometryTuple& geometry) {
+Geometry geometry_of(const GeometryTuple& geometry, Size height, Size width, const ConvPanelsTuple& weight) {
   const auto [stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x, fill] = geometry;
-  return {stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x, fill};
+  const ConvPanels b = panels_at(weight);
+  return {{height, b.kernel_y, stride_y, padding_y, dilation_y}, {width, b.kernel_x, stride_x, padding_x, dilation_x},
+          fill};
+}
+
+Geometry geometry_of(const GeometryTuple& geometry, const SignImagesTuple& images, const ConvPanelsTuple& weight) {
+  return geometry_of(geometry, std::get<2>(images), std::get<3>(images), weight);
+}
+
+Geometry geometry_of(const GeometryTuple& geometry, const ImagesTuple& images, const ConvPanelsTuple& weight) {
+  const auto sizes = std::get<1>(images);
+  return geometry_of(geometry, sizes[2], sizes[3], weight);
 }
 
 SumsOutput sums_into(Address out) { return {pointer<std::int32_t>(out)}; }
@@ -147,55 +157,59 @@ void make_conv_panels(const RowsTuple& rows, const ConvPanelsTuple& panels) {
 }
 
 void w1a1_sums(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Address out, Size threads) {
-  multiply(W1A1<SumsOutput>{signs_at(a), panels_at(weight), wrap, sums_into(out)}, threads);
+  gemm(W1A1<SumsOutput>{signs_at(a), panels_at(weight), wrap, sums_into(out)}, threads);
 }
 
 void w1a1_affine(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Address out, const AffineTuple& affine,
                  Size threads) {
-  multiply(W1A1<AffineOutput>{signs_at(a), panels_at(weight), wrap, affine_into(out, affine)}, threads);
+  gemm(W1A1<AffineOutput>{signs_at(a), panels_at(weight), wrap, affine_into(out, affine)}, threads);
 }
 
 void w1a1_signs(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Address out,
                 const ThresholdsTuple& thresholds, Size threads) {
-  multiply(W1A1<SignsOutput>{signs_at(a), panels_at(weight), wrap, signs_into(out, thresholds)}, threads);
+  gemm(W1A1<SignsOutput>{signs_at(a), panels_at(weight), wrap, signs_into(out, thresholds)}, threads);
 }
 
 bool w1a8(const RowsTuple& x, const PanelsTuple& weight, Size group, int greatest, Address out,
           const AffineTuple& affine, Size threads) {
-  return multiply(W1A8{floats_at(x), panels_at(weight), group, affine_into(out, affine), greatest}, threads);
+  return gemm(W1A8{floats_at(x), panels_at(weight), group, affine_into(out, affine), greatest}, threads);
 }
 
 void w1a32(const RowsTuple& x, const PanelsTuple& weight, Address out, const AffineTuple& affine, Size threads) {
-  multiply(W1A32{floats_at(x), panels_at(weight), affine_into(out, affine)}, threads);
+  gemm(W1A32{floats_at(x), panels_at(weight), affine_into(out, affine)}, threads);
 }
 
 void w1a1_conv_sums(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
                     Address out, Size threads) {
-  convolve(W1A1Conv<SumsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry), wrap, sums_into(out)}, threads);
+  convolve(W1A1Conv<SumsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry, a, weight), wrap,
+                                sums_into(out)},
+           threads);
 }
 
 void w1a1_conv_affine(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry,
                       bool wrap, Address out, const AffineTuple& affine, Size threads) {
-  convolve(W1A1Conv<AffineOutput>{signs_at(a), panels_at(weight), geometry_of(geometry), wrap,
+  convolve(W1A1Conv<AffineOutput>{signs_at(a), panels_at(weight), geometry_of(geometry, a, weight), wrap,
                                   affine_into(out, affine)},
            threads);
 }
 
 void w1a1_conv_signs(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
                      Address out, const ThresholdsTuple& thresholds, Size threads) {
-  convolve(W1A1Conv<SignsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry), wrap,
+  convolve(W1A1Conv<SignsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry, a, weight), wrap,
                                  signs_into(out, thresholds)},
            threads);
 }
 
 bool w1a8_conv(const ImagesTuple& x, const ConvPanelsTuple& weight, const GeometryTuple& geometry, Address out,
                const AffineTuple& affine, Size threads) {
-  return convolve(W1A8Conv{floats_at(x), panels_at(weight), geometry_of(geometry), affine_into(out, affine)}, threads);
+  return convolve(
+      W1A8Conv{floats_at(x), panels_at(weight), geometry_of(geometry, x, weight), affine_into(out, affine)}, threads);
 }
 
 void w1a32_conv(const ImagesTuple& x, const ConvPanelsTuple& weight, const GeometryTuple& geometry, Address out,
                 const AffineTuple& affine, Size threads) {
-  convolve(W1A32Conv{floats_at(x), panels_at(weight), geometry_of(geometry), affine_into(out, affine)}, threads);
+  convolve(W1A32Conv{floats_at(x), panels_at(weight), geometry_of(geometry, x, weight), affine_into(out, affine)},
+           threads);
 }
 
 Latents latents_at(const LatentsTuple& latents) {

@@ -1,4 +1,4 @@
-// The elementwise maps of training, and what they are applied to.
+// The elementwise maps of training, and the latent weights and activations that they are applied to.
 #pragma once
 
 #include <cstdint>

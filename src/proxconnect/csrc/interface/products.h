@@ -1,13 +1,12 @@
-// How signs and floats lie in memory, and the products of matrices that the kernels compute.
+// The layout of signs and floats in memory, and the products of matrices that the kernels compute.
 //
-// Bit order, shared with docs/format.md: element i of a row is bit (i % 8) of byte i / 8, least significant
+// The bit order is that of docs/format.md: element i of a row is bit (i % 8) of byte i / 8, least significant
 // bit first; +1 is 1, -1 is 0. Every row starts on a new byte, and the bits left over in its last byte are zero.
 //
 // Every set gives the same bits: sums of integers are exact, and the order of every float operation is stated.
 //
-// The functions of this header, and of the others that sets and their callers have in common, are parts of their callers
-// (always_inline) without optimization too. Otherwise the linker would keep one for all sets, with the instructions of
-// whichever it came from.
+// Sets and their callers share the functions of this header. They are always inlined, without optimization too:
+// otherwise the linker would keep one copy for all, with the instructions of whichever set it came from.
 #pragma once
 
 #include <bit>
@@ -27,9 +26,9 @@ struct Range {
   return row[i / 8] >> (i % 8) & 1;
 }
 
-// Weights are laid out anew once, for all sets: 16 output channels make a panel, in which their 32-bit words of
-// signs alternate. Word w of output j is panel j / 16, element [w][j % 16]; bit i of it is input 32 w + i. Words
-// are filled up with zero bits, the last panel with zero words.
+// Weights are packed into panels once, in one layout for all sets. A panel is 16 outputs, whose 32-bit words of signs
+// alternate: word w of output j is panel j / 16, element [w][j % 16], and bit i of it is input 32 w + i. Words are
+// filled up with zero bits, the last panel with zero words.
 constexpr std::int64_t panel_width = 16;
 constexpr std::int64_t word_bits = 32;
 [[gnu::always_inline]] constexpr std::int64_t words_of(std::int64_t k) { return (k + word_bits - 1) / word_bits; }
@@ -44,7 +43,7 @@ struct Panels {
   [[gnu::always_inline]] const std::uint32_t* panel(std::int64_t index) const { return words + index * panel_words(); }
 };
 
-// The activations of m rows of k: signs (stride in bytes), or float32 (stride in elements).
+// The activations of a product, m rows of k: signs (stride in bytes), or float32 (stride in elements).
 struct SignRows {
   const std::uint8_t* bits;
   std::int64_t stride;
@@ -68,7 +67,7 @@ struct PackedRows {
   [[gnu::always_inline]] std::int64_t groups() const { return (columns + group - 1) / group; }
 };
 
-// What becomes of the sum s of row i and output j; every output is dense.
+// The outputs of a product say what becomes of the sum s of row i and output j. Every output is dense.
 
 struct SumsOutput {
   std::int32_t* out;  // [m, n] = s
@@ -103,6 +102,7 @@ struct W1A1 {
 // smallest normal number counts as zero. Inputs share a scale by groups of `group` (a multiple of 32; the last group
 // may be shorter):
 // out[i, j] = prelu((sum over g of float(s_g) * scale[g, j]) * step[i] + bias[j] + residual[i, j]).
+// There are fewer than 2^24 inputs, so that 127 k fits 32 bits.
 struct W1A8 {
   FloatRows x;
   Panels b;
@@ -110,11 +110,10 @@ struct W1A8 {
   AffineOutput output;  // its scale is [groups, n]
   std::int32_t greatest = 127;
 };
-constexpr std::int64_t w1a8_most_inputs = std::int64_t{1} << 24;  // 127 k < 2^31
 
-// Signs times float32. Inputs go by fives, ((+-x0 +- x1) +- x2) + (+-x3 +- x4) with zeros past the end; the sums of
-// 32 fives make a block, and blocks are added; all in their order, beginning with zero. Summing by blocks keeps the
-// rounding error below that of a plain float32 product.
+// Signs times float32. Inputs are taken five at a time, one look-up table each, as ((+-x0 +- x1) +- x2) + (+-x3 +- x4)
+// with zeros past the end. 32 tables make a K-block, whose sum begins with zero; the sums of K-blocks are added to
+// zero, in their order. Adding K-blocks keeps the rounding error below that of a plain float32 product.
 struct W1A32 {
   FloatRows x;
   Panels b;

@@ -1,3 +1,5 @@
+// The list of kernel sets, and the choice among them.
+
 #include "sets/dispatch.h"
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// Which kernel sets there are, which of them this processor runs, and which one is in use.
+// The kernel sets of this build, those that this processor runs, and the one in use.
 #pragma once
 
 #include <string_view>
@@ -9,16 +9,16 @@
 
 namespace proxconnect {
 
-// Every kernel set built into this library, fastest first.
+// Returns every kernel set that is built, fastest first.
 const std::vector<const KernelSet*>& kernel_sets();
 
-// The set in use: the one selected last, or else the fastest that runs here.
+// Returns the set in use: the one selected last, or else the fastest that runs here.
 const KernelSet& active_kernels();
 
-// Use the named set from now on. False if there is none of that name that runs here; nothing then changes.
+// Uses the named set from now on. Returns false, and changes nothing, if no set of that name runs here.
 bool use_kernels(std::string_view name);
 
-// Instruction sets that kernels may ask for, and whether this processor has them; empty where unknown.
+// Returns the instruction sets that kernels may ask for, and whether this processor has them; empty where unknown.
 std::vector<std::pair<const char*, bool>> cpu_features();
 
 }  // namespace proxconnect

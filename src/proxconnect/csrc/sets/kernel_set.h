@@ -1,5 +1,5 @@
-// What a set of kernels provides: plain functions over plain memory, knowing neither Python nor torch. Each does a
-// part of the work of one thread.
+// The table of functions that a kernel set provides. They work on plain memory and know neither Python nor torch. Each
+// does a part of a call's work on one thread.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace proxconnect {
 
-// Rows of signs, made of whole words: `lines` of `width` rows each, of a matrix or of an image with its padding.
+// Rows of signs, made of whole words: `lines` of `width` rows each, of a matrix or of a padded image.
 struct SignLines {
   const std::uint8_t* bits;
   std::int64_t lines;
@@ -18,14 +18,14 @@ struct SignLines {
   std::int64_t line_stride;   // these three in bytes
   std::int64_t row_stride;
   std::int64_t group_stride;
-  // The words that meet a panel's: runs of so many words, each from this many bytes of the row on.
+  // The words that meet a panel's lie in `runs` runs of `run_words` words, each at an offset in bytes from the row.
   const std::int64_t* offsets;
   std::int64_t runs;
   std::int64_t run_words;
 };
 
-// Rows near the border of an image whose padding adds nothing: of row x of line y the taps y_inside[y], x_inside[x] lie
-// within. All of them do where y is in whole_y and x in whole_x.
+// The taps that lie within an image whose padding adds nothing: those of row x of line y are y_inside[y] by
+// x_inside[x]. All taps do where y is in whole_y and x in whole_x.
 struct Borders {
   const std::int32_t* tap_sums;  // as in ConvPanels, or null where padding counts as -1
   std::int64_t kernel_y;
@@ -36,18 +36,18 @@ struct Borders {
   Range whole_x;
 };
 
-// What a set computes of a W1A1 or a W1A1Conv: all outputs of some of their rows.
+// A part of a W1A1 or a W1A1Conv: all outputs of some of their rows.
 template <typename Output>
 struct W1A1Part {
   SignLines a;
-  const std::uint32_t* words;  // panels from first_panel on, of panel_words each
+  const std::uint32_t* words;  // panels from first_panel on, panel_words each
   std::int64_t panel_words;
   std::int64_t n;
   std::int64_t k;
   std::int64_t groups;
   bool wrap;
   Output output;
-  std::int64_t first_row;  // where the first row goes
+  std::int64_t first_row;  // the output's row that belongs to the first
   Borders borders;
   std::int64_t first_panel = 0;
 
@@ -61,17 +61,17 @@ struct KernelSet {
 
   // Signs and weights in bits.
 
-  // bits[rows, packed_width(columns)] = signs of x[rows, columns], both zeros counting as +1.
+  // Packs bits[rows, packed_width(columns)] = signs of x[rows, columns]; both zeros count as +1.
   // Returns whether there is a NaN; the content of `bits` is then unspecified.
   bool (*pack_signs)(const float* x, std::int64_t rows, std::int64_t columns, std::uint8_t* bits);
-  // bits[pixels, packed_width(channels)] = signs of x[channels, pixels], whose channels are `stride` apart.
+  // Packs bits[pixels, packed_width(channels)] = signs of x[channels, pixels], whose channels are `stride` apart.
   // Returns whether there is a NaN; the content of `bits` is then unspecified.
   bool (*pack_planes)(const float* x, std::int64_t stride, std::int64_t channels, std::int64_t pixels,
                       std::uint8_t* bits);
-  // weights[r, c] = +-scale[r, c / group], the sign taken from the bits, or +0.
+  // Unpacks weights[r, c] = +-scale[r, c / group], with the sign of the bit, or +0 where it is not among `nonzero`.
   void (*unpack_weights)(const PackedRows&, Range rows, float* weights);
 
-  // Signs times signs, for the given panels alone.
+  // Signs times signs, for the given panels.
 
   void (*w1a1_sums)(const W1A1Part<SumsOutput>&, Range panels);
   void (*w1a1_affine)(const W1A1Part<AffineOutput>&, Range panels);
@@ -79,23 +79,24 @@ struct KernelSet {
 
   // Signs times quantized floats.
 
-  // Returns whether every row is finite; the outputs of one that is not are unspecified.
+  // Computes a product. Returns whether every row is finite; the outputs of a row that is not are unspecified.
   bool (*w1a8)(const W1A8&, Range rows, Range panels);
-  // The greatest |x|; NaN if there is one.
+  // Returns the greatest |x|; NaN if there is one.
   float (*greatest_magnitude)(const float* x, std::int64_t count);
-  // Lines of the padded image are quantized, then lines of its convolution made of them.
+  // Quantizes lines of the padded image.
   void (*w1a8_pixels)(const W1A8Image&, Range lines);
+  // Computes lines of outputs from the quantized image.
   void (*w1a8_conv)(const W1A8Image&, Range lines, Range panels);
 
   // Signs times floats.
 
   void (*w1a32)(const W1A32&, Range rows, Range panels);
-  // The planes of some channels of an image are made, then, of those of all channels, the outputs at some positions,
-  // which begin at a multiple of 16.
+  // Copies channels of an image to their planes.
   void (*w1a32_planes)(const W1A32Image&, Range channels);
+  // Computes outputs at positions, which begin at a multiple of 16, from the planes of all channels.
   void (*w1a32_conv)(const W1A32Image&, Range positions, Range panels);
 
-  // The functions of latents.h, for the given rows, or for elements that begin at a multiple of 16, alone.
+  // The functions of drivers/latents.h, for the given rows, or for elements that begin at a multiple of 16.
 
   void (*mean_magnitudes)(const float* values, std::int64_t columns, float* mean, Range rows);
   void (*quantize)(const Latents&, const ElementwiseMap&, float* out, float* codes, Range elements);
@@ -105,10 +106,10 @@ struct KernelSet {
   void (*scale_marked)(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
   void (*scale_outputs)(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
 
-  // What not every set has.
+  // Functions that a set may lack.
 
-  // Lines of a W1A32Conv, where tables of pixels are looked up faster than w1a32_conv does its work.
-  void (*w1a32_lines)(const W1A32Lines&, Range lines, Range panels) = nullptr;
+  // Computes lines of a W1A32Conv from tables of its pixels, counted over one image after the other.
+  void (*w1a32_lines)(const W1A32Conv&, Range lines, Range panels) = nullptr;
 };
 
 // The table of each set. CMakeLists.txt decides which sets are built, and dispatch.cpp lists them.

@@ -1,3 +1,5 @@
+// Packs signs, eight at a time.
+
 #include <immintrin.h>
 
 #include "sets/common/kernels.h"
@@ -5,7 +7,7 @@
 namespace proxconnect::avx2 {
 namespace {
 
-// Eight signs; adds the NaNs among them to `nan`.
+// Returns eight signs, and adds the NaNs among them to `nan`.
 std::uint8_t signs(const float* x, int& nan) {
   const __m256 values = _mm256_loadu_ps(x);
   nan |= _mm256_movemask_ps(_mm256_cmp_ps(values, values, _CMP_UNORD_Q));

@@ -1,4 +1,5 @@
-// The signed sums of three inputs fill a register of eight, those of two half of one; vpermps looks up 8 outputs.
+// The W1A32 micro-kernel of AVX2 splits a table in two: the signed sums of three inputs fill a register of eight, those
+// of the other two half of one. vpermps looks up 8 outputs.
 
 #include <immintrin.h>
 
@@ -8,10 +9,10 @@
 namespace proxconnect::avx2 {
 namespace {
 
-constexpr int split_size = 16;  // of a table
-constexpr int half_width = 8;  // outputs in a register
+constexpr int split_floats = 16;  // of a table in two parts
+constexpr int half_width = 8;     // outputs in a register
 
-// x where bit `i` of the lane's number is set, -x elsewhere.
+// Returns x where bit `i` of the lane's number is set, -x elsewhere.
 __m256 signed_input(float x, int i) {
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   const __m256i set = _mm256_slli_epi32(_mm256_srli_epi32(lanes, i), 31);
@@ -25,33 +26,33 @@ void make_table(const float* x, float* table) {
   _mm256_store_ps(table + 8, _mm256_add_ps(signed_input(x[3], 0), signed_input(x[4], 1)));
 }
 
-// The bits of a five at the bottom of each lane; what lies above them, look-ups do not see.
-__m256i bits_of(const std::uint32_t* panel, const FivePlace& place) {
+// Returns the index of each output at the bottom of its lane. Look-ups do not see what lies above it.
+__m256i bits_of(const std::uint32_t* panel, const TableIndex& index) {
   const auto load = [](const std::uint32_t* words) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
   };
-  const __m256i down = _mm256_set1_epi32(place.shift);
-  const __m256i up = _mm256_set1_epi32(static_cast<int>(word_bits) - place.shift);  // by 32: nothing is left
-  return _mm256_or_si256(_mm256_srlv_epi32(load(panel + place.word * panel_width), down),
-                         _mm256_sllv_epi32(load(panel + place.next * panel_width), up));
+  const __m256i down = _mm256_set1_epi32(index.shift);
+  const __m256i up = _mm256_set1_epi32(static_cast<int>(word_bits) - index.shift);  // by 32: nothing is left
+  return _mm256_or_si256(_mm256_srlv_epi32(load(panel + index.word * panel_width), down),
+                         _mm256_sllv_epi32(load(panel + index.next * panel_width), up));
 }
 
 template <int rows>
-void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
-  const float* table = fives.tables;
-  for (std::int64_t f = 0; f < fives.count;) {
+void micro_kernel(const TableRun& run, const std::uint32_t* panel, Floats* sums) {
+  const float* table = run.tables;
+  for (std::int64_t t = 0; t < run.count;) {
     __m256 sum[rows][2];
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
-    for (const std::int64_t end = fives.block_end(f); f < end; ++f, table += rows * split_size) {
-      const FivePlace place = fives.place(f);
+    for (const std::int64_t end = run.block_end(t); t < end; ++t, table += rows * split_floats) {
+      const TableIndex index = run.index(t);
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
-        const __m256i three = bits_of(panel + half * half_width, place);
+        const __m256i three = bits_of(panel + half * half_width, index);
         const __m256i two = _mm256_srli_epi32(three, 3);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; ++r) {
-          const float* of_row = table + r * split_size;
+          const float* of_row = table + r * split_floats;
           const __m256 chosen = _mm256_add_ps(_mm256_permutevar8x32_ps(_mm256_load_ps(of_row), three),
                                               _mm256_permutevar8x32_ps(_mm256_load_ps(of_row + 8), two));
           sum[r][half] = _mm256_add_ps(sum[r][half], chosen);
@@ -68,15 +69,15 @@ void tile(const Fives& fives, const std::uint32_t* panel, Floats* sums) {
 }
 
 template <int rows>
-constexpr W1A32Tiles with{rows, 1, tile<rows>, tile<rows>};
+constexpr GemvMicroKernels kernels_for{rows, 1, micro_kernel<rows>, micro_kernel<rows>};
 
-constexpr W1A32Tiles tiles[] = {with<4>, with<2>, with<1>};
+constexpr GemvMicroKernels micro_kernels[] = {kernels_for<4>, kernels_for<2>, kernels_for<1>};
 
 }  // namespace
 
 void w1a32(const W1A32& product, Range rows, Range panels) {
-  constexpr std::int64_t many = 3;
-  w1a32_rows<split_size>(tiles, make_table, many, product, rows, panels);
+  constexpr std::int64_t min_gemm_rows = 3;
+  w1a32_gemm_and_gemv<split_floats>(micro_kernels, make_table, min_gemm_rows, product, rows, panels);
 }
 
 }  // namespace proxconnect::avx2

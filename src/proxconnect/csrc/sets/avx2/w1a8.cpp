@@ -1,9 +1,10 @@
-// Signs as bytes times inputs as bytes by vpmaddubsw, whose pairs of products are added up in 16 bits for as long as
-// those hold.
+// The W1A8 micro-kernel of AVX2 multiplies signs as bytes by inputs as bytes (vpmaddubsw) and adds the pairs of
+// products up in 16 bits for as long as they fit.
 
 #include <immintrin.h>
 
 #include "sets/avx2/w1a8_lut.h"
+#include "sets/common/accumulate.h"
 #include "sets/common/kernels.h"
 #include "sets/common/w1a8_conv_macro_kernel.h"
 #include "sets/common/w1a8_lut_macro_kernel.h"
@@ -12,10 +13,9 @@
 namespace proxconnect::avx2 {
 namespace {
 
-constexpr int half_bytes = four_bytes / 2;  // weights in a register, those of eight outputs
+constexpr int half_bytes = step_bytes / 2;  // weights in a register, those of eight outputs
 
-// Steps whose sums fit 16 bits: 64 * 2 * 255 < 2^15.
-constexpr std::int64_t sums_hold = 64;
+constexpr std::int64_t steps_that_fit = 64;  // 16 bits: 64 * 2 * 255 < 2^15
 
 __m256i load_half(const std::int8_t* weights) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(weights)); }
 
@@ -26,11 +26,12 @@ __m256i broadcast(const std::uint8_t* inputs) {
 }
 
 template <int rows>
-void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, Integers* sums) {
+void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
+                  Integers* sums) {
   __m256i sum[rows][2];
 #pragma GCC unroll 6
   for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-  const auto widen = [&] {
+  const auto widen = [&]() __attribute__((always_inline)) {
     const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r) {
@@ -42,33 +43,22 @@ void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const st
       }
     }
   };
-  std::int64_t held = 0;
-  for (std::int64_t run = 0; run < runs.count; ++run) {
-    const std::uint8_t* from = q + runs.offsets[run];
-    for (std::int64_t i = 0; i < runs.fours;) {
-      if (held == sums_hold) {
-        widen();
-        held = 0;
-      }
-      const std::int64_t left = runs.fours - i, room = sums_hold - held;
-      const std::int64_t steps = left < room ? left : room;
-      i += steps;
-      held += steps;
-      for (std::int64_t step = 0; step < steps; ++step, from += four, weights += four_bytes) {
-        const __m256i low = load_half(weights), high = load_half(weights + half_bytes);
+  const auto add = [&](std::int64_t run, std::int64_t first, std::int64_t count) __attribute__((always_inline)) {
+    const std::uint8_t* from = q + runs.offsets[run] + first * k_step;
+    for (std::int64_t step = 0; step < count; ++step, from += k_step, weights += step_bytes) {
+      const __m256i low = load_half(weights), high = load_half(weights + half_bytes);
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; ++r) {
-          const __m256i inputs = broadcast(from + r * stride);
-          sum[r][0] = _mm256_add_epi16(sum[r][0], _mm256_maddubs_epi16(inputs, low));
-          sum[r][1] = _mm256_add_epi16(sum[r][1], _mm256_maddubs_epi16(inputs, high));
-        }
+      for (int r = 0; r < rows; ++r) {
+        const __m256i inputs = broadcast(from + r * stride);
+        sum[r][0] = _mm256_add_epi16(sum[r][0], _mm256_maddubs_epi16(inputs, low));
+        sum[r][1] = _mm256_add_epi16(sum[r][1], _mm256_maddubs_epi16(inputs, high));
       }
     }
-  }
-  widen();
+  };
+  accumulate<steps_that_fit>(runs.count, runs.k_steps, add, widen);
 }
 
-// In each lane, the number of bits that are set.
+// Returns, in each lane, the number of bits that are set.
 __m256i count_bits(__m256i word) {
   const __m256i of_nibble = _mm256_broadcastsi128_si256(
       _mm_set_epi8(4, 3, 3, 2, 3, 2, 2, 1, 3, 2, 2, 1, 2, 1, 1, 0));
@@ -79,12 +69,12 @@ __m256i count_bits(__m256i word) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-Integers spread(const std::uint32_t* words, std::int64_t fours, std::int64_t between, std::int8_t* weights) {
+Integers unpack_signs(const std::uint32_t* words, std::int64_t k_steps, std::int64_t between, std::int8_t* weights) {
   const __m256i low = _mm256_set1_epi32(0x08040201), high = _mm256_slli_epi32(low, 4);
   const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi8(1);
   __m256i set[2] = {zero, zero};
-  for (std::int64_t i = 0; i < fours; i += fours_of_word, words += panel_width) {
-    const std::int64_t left = fours - i;
+  for (std::int64_t i = 0; i < k_steps; i += steps_of_word, words += panel_width) {
+    const std::int64_t left = k_steps - i;
     for (int half = 0; half < 2; ++half) {
       const __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words) + half);
       set[half] = _mm256_add_epi32(set[half], count_bits(word));
@@ -94,32 +84,36 @@ Integers spread(const std::uint32_t* words, std::int64_t fours, std::int64_t bet
         _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_or_si256(clear, one));
         to += between;
       };
-      // In each lane, one of its bytes four times.
+      // Each lane holds one of its bytes four times.
       __m256i one_byte = _mm256_broadcastsi128_si256(_mm_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
 #pragma GCC unroll 4
-      for (std::int64_t four_of_word = 0; four_of_word < fours_of_word; four_of_word += 2) {
+      for (std::int64_t step_of_word = 0; step_of_word < steps_of_word; step_of_word += 2) {
         const __m256i bits = _mm256_shuffle_epi8(word, one_byte);
         one_byte = _mm256_add_epi8(one_byte, one);
-        if (four_of_word < left) put(low, bits);
-        if (four_of_word + 1 < left) put(high, bits);
+        if (step_of_word < left) put(low, bits);
+        if (step_of_word + 1 < left) put(high, bits);
       }
     }
   }
   Integers total;
   std::memcpy(&total, set, sizeof total);
-  return 2 * total - static_cast<std::int32_t>(fours * four);
+  return 2 * total - static_cast<std::int32_t>(k_steps * k_step);
 }
 
-constexpr W1A8Tiles<6, 1> tiles{spread, {{tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}};
+constexpr W1A8MicroKernels<6, 1> micro_kernels{
+    unpack_signs,
+    {{micro_kernel<1>, micro_kernel<2>, micro_kernel<3>, micro_kernel<4>, micro_kernel<5>, micro_kernel<6>}}};
 
 }  // namespace
 
 bool w1a8(const W1A8& product, Range rows, Range panels) {
-  // To look up takes fewer operations than to multiply bytes.
-  if (product.b.k <= most_looked_up) return w1a8_look_up(product, rows, panels);
-  return w1a8_loop(tiles, product, rows, panels);
+  // Looking up takes fewer operations than multiplying bytes.
+  if (product.b.k <= max_lut_inputs) return w1a8_lut(product, rows, panels);
+  return w1a8_macro_kernel(micro_kernels, product, rows, panels);
 }
 
-void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
+void w1a8_conv(const W1A8Image& image, Range lines, Range panels) {
+  w1a8_conv_macro_kernel(micro_kernels, image, lines, panels);
+}
 
 }  // namespace proxconnect::avx2

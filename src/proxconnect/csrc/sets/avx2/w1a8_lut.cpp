@@ -1,10 +1,11 @@
-// Two signs are an index into a table of what two inputs then add up to, which fits a byte. The four bytes of a word
-// share a table of 16 entries, so that one vpshufb and one vpmaddubsw do 64 products.
+// The W1A8 look-up tables of AVX2: two signs are an index into a table of what two inputs then add up to, which fits a
+// byte. The four bytes of a word share a register of 16 entries, so that one vpshufb and one vpmaddubsw do 64 products.
 
 #include "sets/avx2/w1a8_lut.h"
 
 #include <immintrin.h>
 
+#include "sets/common/accumulate.h"
 #include "sets/common/w1a8_lut_macro_kernel.h"
 
 namespace proxconnect::avx2 {
@@ -14,30 +15,39 @@ constexpr int tables_of_word = 4;  // table t is of bits 2 t and 2 t + 1 of each
 constexpr int table_bytes = 16;
 constexpr std::int64_t word_bytes = tables_of_word * table_bytes;
 
-// An index is two signs and the number of their byte. Even tables have the signs below, odd ones above: as they lie in
-// their half of a byte.
+// An index is two signs and the number of their byte, in the order in which they lie in their half of a byte: even
+// tables have the signs below, odd ones above.
 __m256i sign_bits(int table) { return _mm256_set1_epi8(table % 2 ? 0x0c : 0x03); }
 __m256i byte_bits(int table) { return _mm256_set1_epi32(table % 2 ? 0x03020100 : 0x0c080400); }
 
-// Words whose sums fit 16 bits: 16 * 4 * 2 * 254 < 2^15.
-constexpr std::int64_t sums_hold = 16;
+constexpr std::int64_t words_that_fit = 16;  // 16 bits: 16 * 4 * 2 * 254 < 2^15
 
-// Adds 16-bit integers. As an intrinsic, gcc 12 adds those of all tables to each other first, and keeps them in memory.
+// Adds 16-bit integers. From the intrinsic, gcc 12 adds those of all tables to each other first, and keeps them in
+// memory.
 void add(__m256i& sum, __m256i more) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(more)); }
 
-// sums[r] = starts[r] + 2 E; tables: [words][rows].
+// Computes sums[r] = starts[r] + 2 E with tables [words][rows].
 template <int rows>
-void tile(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t, std::int64_t words,
+void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t, std::int64_t words,
           const std::int32_t* starts, Integers* sums) {
   const __m256i one_byte = _mm256_set1_epi8(1), two = _mm256_set1_epi16(2);
   __m256i total[rows][2];
   for (int r = 0; r < rows; ++r) total[r][0] = total[r][1] = _mm256_set1_epi32(starts[r]);
-  for (std::int64_t first = 0; first < words; first += sums_hold) {
-    const std::int64_t end = words - first < sums_hold ? words : first + sums_hold;
-    __m256i sum[rows][2];
+  __m256i sum[rows][2];
 #pragma GCC unroll 4
-    for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-    for (std::int64_t word = first; word < end; ++word, panel += panel_width) {
+  for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+  const auto widen = [&]() __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        total[r][half] = _mm256_add_epi32(total[r][half], _mm256_madd_epi16(sum[r][half], two));
+        sum[r][half] = _mm256_setzero_si256();
+      }
+    }
+  };
+  const auto add_words = [&](std::int64_t, std::int64_t, std::int64_t count) __attribute__((always_inline)) {
+    for (std::int64_t word = 0; word < count; ++word, panel += panel_width, tables += rows * word_bytes) {
       __m256i signs[2];
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
@@ -61,24 +71,18 @@ void tile(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t, 
           }
         }
       }
-      tables += rows * word_bytes;
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        total[r][half] = _mm256_add_epi32(total[r][half], _mm256_madd_epi16(sum[r][half], two));
-      }
-    }
-  }
+  };
+  accumulate<words_that_fit>(1, words, add_words, widen);
   for (int r = 0; r < rows; ++r) std::memcpy(sums + r, total[r], sizeof total[r]);
 }
 
-// Those of the inputs of a word, 8 of them to each of its bytes.
+// Makes the tables of the inputs of words, 8 inputs to each byte of a word.
 class Tables {
  public:
   static constexpr std::int64_t of_word = word_bytes;
-  static constexpr LookUpTile tiles[1][4] = {{tile<1>, tile<2>, tile<3>, tile<4>}};
+  static constexpr LutMicroKernel micro_kernels[1][4] = {
+      {micro_kernel<1>, micro_kernel<2>, micro_kernel<3>, micro_kernel<4>}};
 
   Tables() {
     for (int l = 0; l < 32; ++l) {
@@ -99,8 +103,8 @@ class Tables {
       const auto* inputs = reinterpret_cast<const __m128i*>(q);
       __m256i halves[2];
       for (int half = 0; half < 2; ++half) halves[half] = _mm256_broadcastsi128_si256(_mm_loadu_si128(inputs + half));
-      const __m256i all = _mm256_blend_epi32(halves[0], halves[1], 0xf0);
-      magnitudes = _mm256_add_epi64(magnitudes, _mm256_sad_epu8(_mm256_abs_epi8(all), zero));
+      const __m256i whole = _mm256_blend_epi32(halves[0], halves[1], 0xf0);
+      magnitudes = _mm256_add_epi64(magnitudes, _mm256_sad_epu8(_mm256_abs_epi8(whole), zero));
       for (int t = 0; t < tables_of_word; t += 2) {  // an even table, and the odd one that follows it
         __m256i entries = zero;
         for (int i = 0; i < 2; ++i) {
@@ -121,13 +125,15 @@ class Tables {
 
   static __m256i load(const void* bytes) { return _mm256_load_si256(static_cast<const __m256i*>(bytes)); }
 
-  // For each byte of two tables: where its inputs lie in either half of a word, and their signs.
+  // The places of the inputs of each byte of two tables in either half of a word, and their signs.
   alignas(32) std::uint8_t inputs_[2][2][32];
   alignas(32) std::int8_t signs_[2][32];
 };
 
 }  // namespace
 
-bool w1a8_look_up(const W1A8& product, Range rows, Range panels) { return look_up<Tables>(product, rows, panels); }
+bool w1a8_lut(const W1A8& product, Range rows, Range panels) {
+  return w1a8_lut_macro_kernel<Tables>(product, rows, panels);
+}
 
 }  // namespace proxconnect::avx2

@@ -1,3 +1,5 @@
+// Packs signs, 64 at a time.
+
 #include <immintrin.h>
 
 #include "sets/common/kernels.h"
@@ -5,10 +7,10 @@
 namespace proxconnect::avx512 {
 namespace {
 
-// One bit per lane that is there.
+// Returns a mask of the first `count` lanes, or of all.
 __mmask16 lanes(std::int64_t count) { return static_cast<__mmask16>(count < 16 ? (1u << count) - 1 : 0xffffu); }
 
-// Sixteen signs; adds the NaNs among them to `nan`.
+// Returns sixteen signs, and adds the NaNs among them to `nan`.
 unsigned signs(const float* x, __mmask16 there, __mmask16& nan) {
   const __m512 values = _mm512_maskz_loadu_ps(there, x);
   nan |= _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);

@@ -1,6 +1,7 @@
-// Carry-save: `odd` holds the parity of the differing bits so far. Per two words of differences x0 and x1,
-// odd1 = odd ^ x0 and odd2 = odd1 ^ x1; the carry is 1 where the parity fell from 1 to 0, which is odd where odd1 is 0
-// and x1 where odd1 is 1. Each carry stands for two differing bits, the last odd for one.
+// The W1A1 micro-kernel of AVX-512 counts differing bits by a carry-save adder. `odd` holds the parity of the differing
+// bits so far. For two words of differences x0 and x1, odd1 = odd ^ x0 and odd2 = odd1 ^ x1. The carry is 1 where the
+// parity fell from 1 to 0, which is odd where odd1 is 0 and x1 where odd1 is 1. Each carry stands for two differing
+// bits, the last odd for one.
 
 #include <immintrin.h>
 
@@ -12,23 +13,23 @@ namespace {
 
 __m512i broadcast(std::uint32_t word) { return _mm512_set1_epi32(static_cast<int>(word)); }
 
-// x ^ y ^ z. As an intrinsic, gcc 12 folds the load of a broadcast x into the operation and copies y for it.
+// Returns x ^ y ^ z. From the intrinsic, gcc 12 folds the load of a broadcast x into the operation and copies y for it.
 __m512i parity(__m512i x, __m512i y, __m512i z) {
   asm("vpternlogd $0x96, %2, %1, %0" : "+v"(x) : "v"(y), "v"(z));
   return x;
 }
 
-// (x & ~y) | (y & ~z).
+// Returns (x & ~y) | (y & ~z).
 __m512i falling(__m512i x, __m512i y, __m512i z) { return _mm512_ternarylogic_epi32(x, y, z, 0x74); }
 
-// Adds weight times the number of bits, which is one byte. As an intrinsic, gcc 12 copies the sum.
+// Adds weight, which is one byte, times the number of bits. From the intrinsic, gcc 12 copies the sum.
 void add_bits(__m512i& sum, __m512i bits, __m512i weight) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(_mm512_popcnt_epi32(bits)), "v"(weight));
 }
 
-struct Tile {
-  static constexpr int most_rows = 8;
-  static constexpr int most_panels = 1;
+struct MicroKernel {
+  static constexpr int max_rows = 8;
+  static constexpr int max_panels = 1;
 
   template <int rows, int>
   [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel,
@@ -79,8 +80,8 @@ struct Tile {
 
 }  // namespace
 
-void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
-void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
-void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
+void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
 
 }  // namespace proxconnect::avx512

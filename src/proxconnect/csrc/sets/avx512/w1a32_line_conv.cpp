@@ -1,4 +1,5 @@
-// Convolutions of float32: lanes are the outputs of a panel, and the tables of a pixel serve every tap that reads it.
+// Convolutions of float32, line by line: lanes are the outputs of a panel, and the tables of a pixel serve every tap
+// that reads it.
 
 #include <utility>
 
@@ -10,23 +11,23 @@ namespace proxconnect::avx512 {
 namespace {
 
 struct alignas(64) Table {
-  float entries[table_size];
+  float entries[table_entries];
 };
 
-// The tables of a padded image's lines, for one group of channels: the fives of each pixel, pixel by pixel. There is room
-// for the lines that one line of outputs reads.
+// The tables of a padded image's lines, for one group of channels, pixel by pixel. There is room for the lines that one
+// line of outputs reads.
 class LineTables {
  public:
-  explicit LineTables(const W1A32Lines& lines)
-      : x_(lines.conv.x),
-        padding_(lines.conv.geometry.padding_x),
-        top_(lines.conv.geometry.padding_y),
-        channels_(lines.conv.b.group_channels()),
-        width_(lines.padded_width()),
-        room_(lines.lines_read()),
-        tables_(lines.tables()) {}
+  explicit LineTables(const W1A32Conv& conv)
+      : x_(conv.x),
+        at_(conv.geometry),
+        channels_(conv.b.group_channels()),
+        pixel_tables_(tables_of(channels_)),
+        width_(at_.x.padded()),
+        room_(at_.y.reach()),
+        tables_(conv.line_tables()) {}
 
-  std::int64_t fives() const { return fives_of(channels_); }
+  std::int64_t pixel_tables() const { return pixel_tables_; }
 
   // Turns to a group of channels of an image.
   void begin(std::int64_t image, std::int64_t group) {
@@ -40,52 +41,53 @@ class LineTables {
   }
 
   const Table* at(std::int64_t line, std::int64_t column) const {
-    return tables_.data() + (line % room_ * width_ + column) * fives();
+    return tables_.data() + (line % room_ * width_ + column) * pixel_tables_;
   }
 
  private:
   void make(std::int64_t line) {
-    Table* to = tables_.data() + line % room_ * width_ * fives();
-    const std::int64_t y = line - top_;
-    if (y < 0 || y >= x_.height) {
-      own::fill_n(to, width_ * fives(), Table{});
+    Table* to = tables_.data() + line % room_ * width_ * pixel_tables_;
+    const std::int64_t y = line - at_.y.padding;
+    if (y < 0 || y >= at_.y.size) {
+      own::fill_n(to, width_ * pixel_tables_, Table{});
       return;
     }
-    to = own::fill_n(to, padding_ * fives(), Table{});
+    to = own::fill_n(to, at_.x.padding * pixel_tables_, Table{});
     const float* pixel = first_ + y * x_.row_stride;
-    for (std::int64_t column = 0; column < x_.width; ++column, pixel += x_.column_stride) {
-      for (std::int64_t c = 0; c < channels_; c += five, ++to) make_five(pixel, c, to->entries);
+    for (std::int64_t column = 0; column < at_.x.size; ++column, pixel += x_.column_stride) {
+      for (std::int64_t c = 0; c < channels_; c += table_inputs, ++to) make_pixel_table(pixel, c, to->entries);
     }
-    own::fill_n(to, padding_ * fives(), Table{});
+    own::fill_n(to, at_.x.padding * pixel_tables_, Table{});
   }
 
-  void make_five(const float* pixel, std::int64_t channel, float* table) const {
-    if (x_.channel_stride == 1 && channel + five <= channels_) {
+  void make_pixel_table(const float* pixel, std::int64_t channel, float* table) const {
+    if (x_.channel_stride == 1 && channel + table_inputs <= channels_) {
       make_table(pixel + channel, table);
       return;
     }
-    float inputs[five] = {};
-    for (std::int64_t i = 0; i < five && channel + i < channels_; ++i) {
+    float inputs[table_inputs] = {};
+    for (std::int64_t i = 0; i < table_inputs && channel + i < channels_; ++i) {
       inputs[i] = pixel[(channel + i) * x_.channel_stride];
     }
     make_table(inputs, table);
   }
 
   const Images& x_;
-  std::int64_t padding_, top_, channels_, width_, room_;
+  const Geometry& at_;
+  std::int64_t channels_, pixel_tables_, width_, room_;
   own::Array<Table> tables_;
   const float* first_ = nullptr;
   std::int64_t made_ = 0;
 };
 
-// One five of a tap: its tables for the first column of outputs, and where its signs are in a panel.
+// One table of a tap: where it is for the first column of outputs, and where its indices are in a panel.
 struct Step {
   const Table* tables;
   std::int32_t word, next;
   std::int32_t shift;
 };
 
-// For neighbouring outputs, whose tables are `apart`, and some panels, `stride` words apart.
+// The sums of `columns` neighbouring outputs, whose tables are `apart`, and of panels that are `stride` words apart.
 template <int columns, int panels>
 using Sums = __m512[columns * panels];
 
@@ -109,14 +111,14 @@ template <int columns, int panels, int... column>
 }
 
 template <int columns, int panels>
-void tile(const own::Array<Step>& steps, std::int64_t first_table, std::int64_t apart, const std::uint32_t* panel,
-          std::int64_t stride, Floats* sums) {
+void micro_kernel(const own::Array<Step>& steps, std::int64_t first_table, std::int64_t apart,
+                  const std::uint32_t* panel, std::int64_t stride, Floats* sums) {
   const Step* const end = steps.data() + steps.size();
   for (const Step* step = steps.data(); step < end;) {
     Sums<columns, panels> sum;
 #pragma GCC unroll 32
     for (int i = 0; i < columns * panels; ++i) sum[i] = _mm512_setzero_ps();
-    for (const Step* const block_end = own::min(step + block, end); step < block_end; ++step) {
+    for (const Step* const block_end = own::min(step + k_block_tables, end); step < block_end; ++step) {
       const __m512i down = _mm512_set1_epi32(step->shift);
       __m512i entry[panels];
 #pragma GCC unroll 8
@@ -135,85 +137,86 @@ void tile(const own::Array<Step>& steps, std::int64_t first_table, std::int64_t 
 
 // One line of outputs of the panels of a group.
 struct Line {
-  const W1A32Lines& lines;
+  const W1A32Conv& conv;
   const own::Array<Step>& steps;
-  std::int64_t fives;  // of a pixel
-  std::int64_t row;    // where its outputs go
+  std::int64_t pixel_tables;
+  std::int64_t width;  // of the output
+  std::int64_t row;    // of the output that is the line's first
   std::int64_t group;
 };
 
 template <int columns, int count>
 void add_panels(const Line& line, std::int64_t first) {
-  const W1A32Conv& conv = line.lines.conv;
-  const ConvPanels& b = conv.b;
-  const std::int64_t width = line.lines.output_width;
+  const ConvPanels& b = line.conv.b;
   const std::int64_t group_outputs = b.n / b.groups;
-  const std::int64_t apart = conv.geometry.stride_x * line.fives;
-  for (std::int64_t next = 0; next < width; next += columns) {
-    // The last tile overlaps the one before rather than being a part of one.
-    const std::int64_t column = own::min(next, width - columns);
+  const std::int64_t apart = line.conv.geometry.x.stride * line.pixel_tables;
+  for (std::int64_t next = 0; next < line.width; next += columns) {
+    // The last tile overlaps the one before, so that no tile is partial.
+    const std::int64_t column = own::min(next, line.width - columns);
     Floats sums[columns * count] = {};
-    tile<columns, count>(line.steps, column * apart, apart, b.words + first * b.panel_words(), b.panel_words(), sums);
+    micro_kernel<columns, count>(line.steps, column * apart, apart, b.words + first * b.panel_words(),
+                                 b.panel_words(), sums);
     for (int p = 0; p < count; ++p) {
       const std::int64_t j = (first + p) * panel_width - line.group * panels_of(group_outputs) * panel_width;
-      const AffineWriter write(conv.output,
+      const AffineWriter write(line.conv.output,
                                Place(line.row + column, line.group * group_outputs + j, b.n, group_outputs - j));
       for (int c = 0; c < columns; ++c) write(c, sums[c * count + p]);
     }
   }
 }
 
-// As many columns as registers hold the sums of, fewer where the line is shorter.
+// Takes as many columns at a time as registers hold the sums of, or fewer where the line is shorter.
 template <int count>
 void add_panels(const Line& line, std::int64_t first) {
-  constexpr int most = count == 4 ? 4 : 8;
-  if (line.lines.output_width >= most) {
-    add_panels<most, count>(line, first);
-  } else if (line.lines.output_width >= 4) {
+  constexpr int max_columns = count == 4 ? 4 : 8;
+  if (line.width >= max_columns) {
+    add_panels<max_columns, count>(line, first);
+  } else if (line.width >= 4) {
     add_panels<4, count>(line, first);
   } else {
     add_panels<1, count>(line, first);
   }
 }
 
-// The steps of the line of outputs whose first tap reads line `top`.
+// Finds the steps of the line of outputs whose first tap reads line `top`.
 void find_steps(const W1A32Conv& conv, const LineTables& tables, std::int64_t top, const own::Array<Step>& steps) {
   const ConvPanels& b = conv.b;
   const Geometry& at = conv.geometry;
   const std::int64_t words = b.channel_words();
   Step* step = steps.data();
   for (std::int64_t tap = 0; tap < b.taps(); ++tap) {
-    const Table* first = tables.at(top + tap / b.kernel_x * at.dilation_y, tap % b.kernel_x * at.dilation_x);
-    for (std::int64_t f = 0; f < tables.fives(); ++f) {
-      const FivePlace place(f, tap * words, words);
-      *step++ = {first + f, static_cast<std::int32_t>(place.word), static_cast<std::int32_t>(place.next), place.shift};
+    const Table* first = tables.at(top + tap / b.kernel_x * at.y.dilation, tap % b.kernel_x * at.x.dilation);
+    for (std::int64_t t = 0; t < tables.pixel_tables(); ++t) {
+      const TableIndex index(t, tap * words, words);
+      *step++ = {first + t, static_cast<std::int32_t>(index.word), static_cast<std::int32_t>(index.next), index.shift};
     }
   }
 }
 
 }  // namespace
 
-void w1a32_lines(const W1A32Lines& all, Range lines, Range panels) {
-  const W1A32Conv& conv = all.conv;
+void w1a32_lines(const W1A32Conv& conv, Range lines, Range panels) {
   const ConvPanels& b = conv.b;
+  const ConvAxis& vertical = conv.geometry.y;
+  const std::int64_t height = vertical.outputs(), width = conv.geometry.x.outputs();
   const std::int64_t group_panels = panels_of(b.n / b.groups);
-  LineTables tables(all);
-  const own::Array<Step> steps(b.taps() * tables.fives());
+  LineTables tables(conv);
+  const own::Array<Step> steps(b.taps() * tables.pixel_tables());
 
-  for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
-    const std::int64_t group = some.begin / group_panels;
-    some.end = own::min((group + 1) * group_panels, panels.end);
+  for (Range part{panels.begin, panels.begin}; part.begin < panels.end; part.begin = part.end) {
+    const std::int64_t group = part.begin / group_panels;
+    part.end = own::min((group + 1) * group_panels, panels.end);
     for (std::int64_t line = lines.begin; line < lines.end; ++line) {
-      const std::int64_t y = line % all.output_height;
-      if (line == lines.begin || y == 0) tables.begin(line / all.output_height, group);
-      const std::int64_t top = y * conv.geometry.stride_y;
-      tables.make_up_to(top + all.lines_read());
+      const std::int64_t y = line % height;
+      if (line == lines.begin || y == 0) tables.begin(line / height, group);
+      const std::int64_t top = y * vertical.stride;
+      tables.make_up_to(top + vertical.reach());
       find_steps(conv, tables, top, steps);
-      const Line here{all, steps, tables.fives(), line * all.output_width, group};
-      std::int64_t panel = some.begin;
-      for (; panel + 4 <= some.end; panel += 4) add_panels<4>(here, panel);
-      for (; panel + 2 <= some.end; panel += 2) add_panels<2>(here, panel);
-      for (; panel < some.end; ++panel) add_panels<1>(here, panel);
+      const Line here{conv, steps, tables.pixel_tables(), width, line * width, group};
+      std::int64_t panel = part.begin;
+      for (; panel + 4 <= part.end; panel += 4) add_panels<4>(here, panel);
+      for (; panel + 2 <= part.end; panel += 2) add_panels<2>(here, panel);
+      for (; panel < part.end; ++panel) add_panels<1>(here, panel);
     }
   }
 }

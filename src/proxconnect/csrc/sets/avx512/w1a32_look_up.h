@@ -1,4 +1,4 @@
-// A table of the 32 signed sums of five inputs takes two registers; vpermi2ps looks up 16 outputs in it at once.
+// W1A32 tables in two registers: how they are made, and how vpermi2ps looks up 16 outputs in them at once.
 #pragma once
 
 #include <immintrin.h>
@@ -8,16 +8,16 @@
 namespace proxconnect::avx512 {
 namespace {
 
-// 1 where bit `i` of the lane's number is set, -1 elsewhere: multiplying by it is exact.
+// Returns 1 where bit `i` of the lane's number is set, -1 elsewhere: multiplying by it is exact.
 template <int i>
 inline __m512 signs() {
   struct Lanes {
     alignas(64) float sign[16];
   };
   static constexpr Lanes lanes = [] {
-    Lanes all{};
-    for (unsigned lane = 0; lane < 16; ++lane) all.sign[lane] = lane >> i & 1u ? 1.0f : -1.0f;
-    return all;
+    Lanes filled{};
+    for (unsigned lane = 0; lane < 16; ++lane) filled.sign[lane] = lane >> i & 1u ? 1.0f : -1.0f;
+    return filled;
   }();
   return _mm512_load_ps(lanes.sign);
 }
@@ -31,7 +31,7 @@ inline void make_table(const float* x, float* table) {
   _mm512_store_ps(table + 16, _mm512_add_ps(three, _mm512_fmadd_ps(signs<3>(), fourth, fifth)));
 }
 
-// As an intrinsic, gcc 12 reads the table from memory for every look-up.
+// Looks entries up. From the intrinsic, gcc 12 reads the table from memory for every look-up.
 inline __m512 look_up(__m512i entry, __m512 low, __m512 high) {
   __m512 found = _mm512_castsi512_ps(entry);
   asm("vpermi2ps %2, %1, %0" : "+v"(found) : "v"(low), "v"(high));

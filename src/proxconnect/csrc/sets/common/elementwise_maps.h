@@ -1,4 +1,4 @@
-// The maps of training as pairs of functions of sixteen lanes: proxconnect/quantizers has each in torch, operation by
+// The maps of training as pairs of functions of sixteen lanes. proxconnect/quantizers has each in torch, operation by
 // operation.
 #pragma once
 
@@ -10,18 +10,18 @@ namespace {
 
 struct Identity {
   Floats value(Floats w) const { return w; }
-  Floats slope(Floats) const { return all(1.0f); }
+  Floats slope(Floats) const { return broadcast(1.0f); }
 };
 
 struct Sign {
-  Floats value(Floats w) const { return w < 0.0f ? all(-1.0f) : all(1.0f); }
+  Floats value(Floats w) const { return w < 0.0f ? broadcast(-1.0f) : broadcast(1.0f); }
   Floats slope(Floats) const { return Floats{}; }
 };
 
 struct Ramp {
   float mu;
   Floats value(Floats w) const { return clipped(mu * w, -1.0f, 1.0f); }
-  Floats slope(Floats w) const { return magnitude(mu * w) <= 1.0f ? all(mu) : Floats{}; }
+  Floats slope(Floats w) const { return magnitude(mu * w) <= 1.0f ? broadcast(mu) : Floats{}; }
 };
 
 struct BinaryRelax {
@@ -30,7 +30,7 @@ struct BinaryRelax {
     const Floats q = Sign{}.value(w);
     return (w - q) / (1.0f + mu) + q;
   }
-  Floats slope(Floats) const { return all(1.0f / (1.0f + mu)); }
+  Floats slope(Floats) const { return broadcast(1.0f / (1.0f + mu)); }
 };
 
 struct Polynomial {
@@ -92,16 +92,16 @@ struct Reste {
   float m;
   float t;
   float root() const { return 1.0f / own::max(mu, 1.0f); }
-  Floats held_power(Floats size, float exponent) const { return power(clipped(size, m, t), exponent); }
-  Floats value(Floats w) const { return clipped(w / m, -1.0f, 1.0f) * held_power(magnitude(w), root()); }
+  Floats bounded_power(Floats size, float exponent) const { return power(clipped(size, m, t), exponent); }
+  Floats value(Floats w) const { return clipped(w / m, -1.0f, 1.0f) * bounded_power(magnitude(w), root()); }
   Floats slope(Floats w) const {
     const Floats size = magnitude(w);
-    const Floats slope = held_power(size, root() - 1.0f);
+    const Floats slope = bounded_power(size, root() - 1.0f);
     return size <= m ? slope : size <= t ? root() * slope : Floats{};
   }
 };
 
-// use(map), with the map of that kind.
+// Calls use(map) with the map of that kind.
 template <typename Use>
 void with_map(const ElementwiseMap& map, const Use& use) {
   switch (map.kind) {

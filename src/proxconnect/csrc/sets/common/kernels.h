@@ -36,8 +36,8 @@ void quantize_and_mark(const float* x, const ElementwiseMap& map, float mu, floa
 void scale_marked(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
 void scale_outputs(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
 
-// Of avx512 alone.
-void w1a32_lines(const W1A32Lines& all, Range lines, Range panels);
+// Only avx512 has this one.
+void w1a32_lines(const W1A32Conv& conv, Range lines, Range panels);
 
 // The table of a set that has the kernels above and no others.
 constexpr KernelSet table_of_kernels(const char* name, bool (*runs_here)()) {

@@ -1,9 +1,8 @@
-// Sixteen lanes, one for each output of a panel, as a vector of the compiler's: one register with AVX-512, more with
-// less.
+// Vectors of sixteen lanes, one for each output of a panel, in the compilers' own vector types: one register with
+// AVX-512, several elsewhere.
 //
-// This folder is compiled into every set, with the set's own flags: its sources, as the set's own functions, and its
-// headers, which define what has internal linkage. Merged by the linker, a function compiled for one processor could be
-// called on another.
+// All headers of this folder define functions with internal linkage, since each set compiles them with its own flags.
+// The linker could otherwise call a function that was compiled for another processor.
 #pragma once
 
 #include <cstdint>
@@ -28,14 +27,14 @@ using Integers = std::int32_t __attribute__((vector_size(panel_width * sizeof(st
 
 inline __mmask16 first_lanes(int width) { return static_cast<__mmask16>(0xffffu >> (panel_width - width)); }
 
-// The first `width` lanes from memory, zeros in the others.
+// Loads the first `width` lanes, and zeros into the others.
 template <typename Vector, typename Element>
 inline Vector load(const Element* from, int width) {
   static_assert(sizeof(Element) == 4);
   return reinterpret_cast<Vector>(_mm512_maskz_loadu_epi32(first_lanes(width), from));
 }
 
-// The first `width` lanes to memory.
+// Stores the first `width` lanes.
 template <typename Vector, typename Element>
 inline void store(const Vector& lanes, Element* to, int width) {
   static_assert(sizeof(Element) == 4);
@@ -69,15 +68,15 @@ inline void store(const Vector& lanes, Element* to, int width) {
 inline Floats to_floats(const Integers& lanes) { return __builtin_convertvector(lanes, Floats); }
 inline Floats to_floats(const Floats& lanes) { return lanes; }
 
-// -1 in the lanes whose bit is set.
-inline Integers spread_bits(unsigned bits) {
+// Returns -1 in the lanes whose bit is set, 0 in the others.
+inline Integers mask_of_bits(unsigned bits) {
   constexpr Integers lane_bits = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
                                   1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
   return (static_cast<int>(bits) & lane_bits) != 0;
 }
 
-// Bit j: whether a[j] >= b[j].
-inline unsigned at_least(const Integers& a, const Integers& b) {
+// Returns the bits j for which a[j] >= b[j].
+inline unsigned bits_at_least(const Integers& a, const Integers& b) {
 #if defined(__AVX512F__)
   return _mm512_cmpge_epi32_mask(reinterpret_cast<const __m512i&>(a), reinterpret_cast<const __m512i&>(b));
 #elif defined(__AVX2__)

@@ -1,4 +1,4 @@
-// One pass over latent weights, activations or outputs.
+// Passes over latent weights, activations or outputs, for the parts that drivers/latents.cpp makes.
 
 #include "sets/common/elementwise_maps.h"
 #include "sets/common/kernels.h"
@@ -10,7 +10,7 @@ int lanes_from(std::int64_t i, std::int64_t end) {
   return static_cast<int>(end - i < panel_width ? end - i : panel_width);
 }
 
-// Stores to memory that is not read soon, past the caches: it need not be fetched before it is overwritten.
+// Stores past the caches, to memory that is not read soon: it need not be fetched before it is overwritten.
 class Stream {
  public:
   explicit Stream(float* out) : out_(out) {}
@@ -42,14 +42,14 @@ class Stream {
   float* out_;
 };
 
-// each(row, begin, end) for the elements of one row at a time.
-template <typename Each>
-void by_rows(const Latents& w, Range elements, const Each& each) {
+// Calls pass(row, begin, end) for the elements of one row at a time.
+template <typename Pass>
+void by_rows(const Latents& w, Range elements, const Pass& pass) {
   for (std::int64_t i = elements.begin; i < elements.end;) {
     const std::int64_t row = i / w.columns;
     const std::int64_t row_end = (row + 1) * w.columns;
     const std::int64_t end = row_end < elements.end ? row_end : elements.end;
-    each(row, i, end);
+    pass(row, i, end);
     i = end;
   }
 }
@@ -114,7 +114,7 @@ void quantize_and_mark(const float* x, const ElementwiseMap& chosen, float mu, f
       const Floats values = load<Floats>(x + i, width);
       stream(map.value(values), i, width);
       const Floats size = magnitude(mu * values);
-      inside[i / panel_width] = static_cast<std::uint16_t>(at_least(Integers{} - 1, size <= 1.0f));
+      inside[i / panel_width] = static_cast<std::uint16_t>(bits_at_least(Integers{} - 1, size <= 1.0f));
     }
   });
 }
@@ -123,7 +123,7 @@ void scale_marked(const std::uint16_t* inside, float mu, const float* g, float* 
   const Stream stream(out);
   for (std::int64_t i = elements.begin; i < elements.end; i += panel_width) {
     const int width = lanes_from(i, elements.end);
-    const Integers set = spread_bits(inside[i / panel_width]);
+    const Integers set = mask_of_bits(inside[i / panel_width]);
     const Floats scaled = mu * load<Floats>(g + i, width);
     stream(reinterpret_cast<Floats>(reinterpret_cast<Integers>(scaled) & set), i, width);
   }

@@ -1,4 +1,4 @@
-// From sums to outputs, for some rows of a panel.
+// Writers that turn the sums of rows and a panel into outputs.
 #pragma once
 
 #include "sets/common/lanes.h"
@@ -6,7 +6,7 @@
 namespace proxconnect {
 namespace {
 
-// Where sums belong: rows from `row` on, outputs j .. j + width of n.
+// The outputs that sums belong to: rows from `row` on, and j .. j + width of n.
 struct Place {
   std::int64_t row;
   std::int64_t j;
@@ -19,7 +19,7 @@ struct Place {
         n(outputs),
         width(static_cast<int>(n - j < panel_width ? n - j : panel_width)) {}
 
-  // Outputs from `first` on, `left` of them or a panel's.
+  // `left` outputs from `first` on, or a panel's if that is less.
   Place(std::int64_t first_row, std::int64_t first, std::int64_t outputs, std::int64_t left)
       : row(first_row), j(first), n(outputs), width(static_cast<int>(left < panel_width ? left : panel_width)) {}
 };
@@ -52,13 +52,13 @@ class AffineWriter {
     finish(r, to_floats(sums) * scale_);
   }
 
-  // Without residual and PReLU.
+  // Returns whether there is neither a residual nor a PReLU.
   bool plain() const { return !residual_ && !has_slope_; }
   void write_plain(std::int64_t r, const Integers& sums) const {
     store(to_floats(sums) * scale_ + bias_, out_ + r * at_.n, at_.width);
   }
 
-  // What follows the scale.
+  // Adds bias and residual to scaled sums, applies the PReLU, and writes.
   void finish(std::int64_t r, Floats y) const {
     y += bias_;
     if (residual_) y += load<Floats>(residual_ + r * at_.n, at_.width);
@@ -87,7 +87,7 @@ class SignsWriter {
         threshold_(load<Integers>(output.threshold + at.j, at.width)) {}
 
   void operator()(std::int64_t r, const Integers& sums) const {
-    const unsigned bits = (at_least(sums, threshold_) ^ flip_) & there_;
+    const unsigned bits = (bits_at_least(sums, threshold_) ^ flip_) & there_;
     out_[r * stride_] = static_cast<std::uint8_t>(bits);
     if (two_bytes_) out_[r * stride_ + 1] = static_cast<std::uint8_t>(bits >> 8);
   }

@@ -1,6 +1,6 @@
-// What a set uses in place of functions of the standard library. Those are shared: of a function that several sources
-// compile, the linker keeps one for all of them, with the instructions of whichever set it came from, which other
-// processors may lack. These have internal linkage, as all functions of a set but those of its KernelSet have.
+// Small functions that sets use in place of the standard library's. Of a library function that several sources compile,
+// the linker keeps one for all, with the instructions of whichever set it came from, and other processors may lack
+// those. These have internal linkage, as all functions of a set have but those in its table.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +34,7 @@ constexpr To bit_cast(const From& from) {
 
 constexpr int popcount(std::uint32_t word) { return __builtin_popcount(word); }
 
-// Returns the end of what it filled.
+// Returns the end of the filled elements.
 template <typename T>
 inline T* fill_n(T* to, std::int64_t count, const T& value) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
@@ -47,13 +47,13 @@ inline void copy_n(const T* from, std::int64_t count, T* to) {
   if (count > 0) std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
 }
 
-// A number that is part of a type.
+// An integer as a type.
 template <int value>
 struct Constant {
   constexpr operator int() const { return value; }
 };
 
-// Elements of any content.
+// An array whose elements start with any content.
 template <typename T>
 class Array {
  public:
@@ -63,7 +63,7 @@ class Array {
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
-  // Room for at least so many, whose content is lost if that is more than before.
+  // Makes room for at least so many elements. Their content is lost if that is more than before.
   void make_room(std::int64_t size) {
     if (size <= size_) return;
     delete[] elements_;

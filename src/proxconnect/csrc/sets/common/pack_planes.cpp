@@ -1,4 +1,4 @@
-// Signs of pixels whose channels lie in planes, packed pixel by pixel.
+// Packs the signs of pixels whose channels lie in planes.
 
 #include <cstring>
 

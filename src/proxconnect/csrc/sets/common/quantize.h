@@ -1,4 +1,4 @@
-// Float32 quantized to bytes, in the order in which it lies in memory.
+// Quantization of float32 to bytes, in the order in which it lies in memory.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace proxconnect {
 namespace {
 
-// As many integers as a register holds: wider vectors, the compiler keeps in memory.
+// A vector of as many integers as a register holds: the compiler keeps wider ones in memory.
 #if defined(__AVX512F__)
 constexpr int register_lanes = 16;
 #elif defined(__AVX2__)
@@ -20,7 +20,7 @@ constexpr int register_lanes = 4;
 #endif
 using Register = std::int32_t __attribute__((vector_size(register_lanes * 4)));
 
-// The greatest |x|; NaN if there is one, infinity before any number. Magnitudes order as their bits do.
+// Returns the greatest |x|; NaN if there is one, infinity before any number. Magnitudes order as their bits do.
 inline float greatest_magnitude(const float* x, std::int64_t count) {
   Register most[4] = {};
   std::int64_t i = 0;
@@ -43,13 +43,14 @@ inline float greatest_magnitude(const float* x, std::int64_t count) {
 constexpr float greatest_float = std::numeric_limits<float>::max();
 constexpr float smallest_normal = std::numeric_limits<float>::min();
 
-// What inputs are divided by, as a product with the inverse; both zero where they are too small to be quantized.
-struct Step {
+// The number that inputs are divided by, and its inverse, which they are multiplied by instead. Both are zero where
+// inputs are too small to be quantized.
+struct QuantizationStep {
   float step;
   float inverse;
   bool finite;
 
-  Step(float greatest_input, std::int32_t greatest)
+  QuantizationStep(float greatest_input, std::int32_t greatest)
       : step(greatest_input / static_cast<float>(greatest)),
         inverse(0.0f),
         finite(greatest_input <= greatest_float) {
@@ -61,19 +62,20 @@ struct Step {
   }
 };
 
-constexpr int quantized_together = 16;
-using Bytes = std::uint8_t __attribute__((vector_size(quantized_together)));
+constexpr int quantized_lanes = 16;
+using Bytes = std::uint8_t __attribute__((vector_size(quantized_lanes)));
 
-// x / step, `zero` standing for 0. Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits.
-inline Bytes quantized(const float* x, const Step& by, int zero) {
+// Returns x / step, with `zero` standing for 0. Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low
+// bits.
+inline Bytes quantized(const float* x, const QuantizationStep& step, int zero) {
   const float shift = 12582912.0f + static_cast<float>(zero);
 #if defined(__AVX512F__)
-  const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(by.inverse));
+  const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(step.inverse));
   const __m512i bits = _mm512_castps_si512(_mm512_add_ps(scaled, _mm512_set1_ps(shift)));
   return own::bit_cast<Bytes>(_mm512_cvtepi32_epi8(bits));
 #elif defined(__AVX2__)
   const auto low_bytes = [&](const float* from) {
-    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(from), _mm256_set1_ps(by.inverse));
+    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(from), _mm256_set1_ps(step.inverse));
     const __m256i bits = _mm256_castps_si256(_mm256_add_ps(scaled, _mm256_set1_ps(shift)));
     return _mm256_and_si256(bits, _mm256_set1_epi32(0xff));
   };
@@ -81,31 +83,31 @@ inline Bytes quantized(const float* x, const Step& by, int zero) {
   return own::bit_cast<Bytes>(_mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
 #else
   Bytes bytes;
-  for (int i = 0; i < quantized_together; ++i) {
-    bytes[i] = static_cast<std::uint8_t>(own::bit_cast<std::uint32_t>(x[i] * by.inverse + shift));
+  for (int i = 0; i < quantized_lanes; ++i) {
+    bytes[i] = static_cast<std::uint8_t>(own::bit_cast<std::uint32_t>(x[i] * step.inverse + shift));
   }
   return bytes;
 #endif
 }
 
-// The same for the first `width` of them; the others are zero.
-inline Bytes quantized(const float* x, int width, const Step& by, int zero) {
-  if (width == quantized_together) return quantized(x, by, zero);
-  float some[quantized_together] = {};
-  std::memcpy(some, x, static_cast<std::size_t>(width) * sizeof(float));
-  return quantized(some, by, zero);
+// Quantizes the first `width` of x, and zeros after them.
+inline Bytes quantized(const float* x, int width, const QuantizationStep& step, int zero) {
+  if (width == quantized_lanes) return quantized(x, step, zero);
+  float filled_up[quantized_lanes] = {};
+  std::memcpy(filled_up, x, static_cast<std::size_t>(width) * sizeof(float));
+  return quantized(filled_up, step, zero);
 }
 
-// Bytes of `count` inputs, then of zeros up to `filled`.
-inline void quantize(const float* x, std::int64_t count, const Step& by, int zero, std::int64_t filled,
+// Writes the bytes of `count` inputs, then zeros up to `filled`.
+inline void quantize(const float* x, std::int64_t count, const QuantizationStep& step, int zero, std::int64_t filled,
                      std::uint8_t* q) {
   std::int64_t i = 0;
-  for (; i + quantized_together <= count; i += quantized_together) {
-    const Bytes bytes = quantized(x + i, by, zero);
+  for (; i + quantized_lanes <= count; i += quantized_lanes) {
+    const Bytes bytes = quantized(x + i, step, zero);
     std::memcpy(q + i, &bytes, sizeof bytes);
   }
   if (i < count) {
-    const Bytes bytes = quantized(x + i, static_cast<int>(count - i), by, zero);
+    const Bytes bytes = quantized(x + i, static_cast<int>(count - i), step, zero);
     std::memcpy(q + i, &bytes, static_cast<std::size_t>(count - i));
   }
   std::memset(q + count, zero, static_cast<std::size_t>(filled - count));

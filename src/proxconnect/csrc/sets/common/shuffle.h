@@ -1,10 +1,10 @@
-// Lanes of two vectors in another order.
+// Vectors whose lanes are those of two others in a new order.
 #pragma once
 
 namespace proxconnect {
 namespace {
 
-// The lanes at these places of a and then b. The compilers' own functions differ; gcc 11 does not have that of Clang.
+// Returns the lanes at these places of a followed by b. The compilers' own functions differ; gcc 11 lacks Clang's.
 template <int... place, typename Vector>
 inline Vector shuffled(const Vector& a, const Vector& b) {
 #if defined(__clang__)

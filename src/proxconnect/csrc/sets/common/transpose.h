@@ -1,4 +1,4 @@
-// Square blocks of floats, turned over in registers.
+// Transposition of square blocks of floats in registers.
 #pragma once
 
 #include <utility>
@@ -17,7 +17,7 @@ struct VectorOf {
 template <int lanes>
 using Vector = typename VectorOf<lanes>::Type;
 
-// Of each square of 2 x 2 blocks of distance x distance, swaps the two that are off the diagonal.
+// Swaps the two blocks of distance x distance that are off the diagonal of each square of 2 x 2 such blocks.
 template <int distance, int lanes, int... lane>
 inline void swap_blocks(Vector<lanes>& upper, Vector<lanes>& lower, std::integer_sequence<int, lane...>) {
   const Vector<lanes> turned =
@@ -26,7 +26,7 @@ inline void swap_blocks(Vector<lanes>& upper, Vector<lanes>& lower, std::integer
   upper = turned;
 }
 
-// rows[i][j] becomes rows[j][i].
+// Makes rows[i][j] what rows[j][i] was.
 template <int lanes, int distance = 1>
 inline void transpose(Vector<lanes> (&rows)[lanes]) {
   if constexpr (distance < lanes) {

@@ -1,5 +1,5 @@
-// Functions of sixteen lanes. Without fused multiply-adds they give every set the same bits. Polynomials are summed
-// by pairs: Horner's rule would wait for each of its steps.
+// Mathematical functions of sixteen lanes. Without fused multiply-adds they give every set the same bits. Polynomials
+// are summed by pairs: Horner's rule would wait for each of its steps.
 #pragma once
 
 #include "sets/common/lanes.h"
@@ -7,16 +7,16 @@
 namespace proxconnect {
 namespace {
 
-inline Floats all(float value) { return value - Floats{}; }
+inline Floats broadcast(float value) { return value - Floats{}; }
 inline Floats magnitude(Floats x) { return reinterpret_cast<Floats>(reinterpret_cast<Integers>(x) & 0x7fffffff); }
-inline Floats at_least(Floats x, float low) { return x < low ? all(low) : x; }
-inline Floats at_most(Floats x, float high) { return x > high ? all(high) : x; }
+inline Floats at_least(Floats x, float low) { return x < low ? broadcast(low) : x; }
+inline Floats at_most(Floats x, float high) { return x > high ? broadcast(high) : x; }
 inline Floats clipped(Floats x, float low, float high) { return at_most(at_least(x, low), high); }
 
 // Adding it leaves the nearest integer in the low bits of the sum.
 constexpr float rounding = 12582912.0f;  // 1.5 * 2^23
 
-// 2^n e^r, with n the integer in the low bits of `shifted` and |r| at most half of log 2.
+// Returns 2^n e^r, with n the integer in the low bits of `shifted` and |r| at most half of log 2.
 inline Floats power_of_two_times_exponential(Floats shifted, Floats r) {
   const Floats z = r * r;
   const Floats low = (r * 1.6666665459e-1f + 5.0000001201e-1f) + (r * 8.3334519073e-3f + 4.1665795894e-2f) * z;
@@ -25,7 +25,7 @@ inline Floats power_of_two_times_exponential(Floats shifted, Floats r) {
   return reinterpret_cast<Floats>(reinterpret_cast<Integers>(y) + (reinterpret_cast<Integers>(shifted) << 23));
 }
 
-// e^x for x from -87 to 88, beyond which it is that of the bound.
+// Returns e^x for x from -87 to 88, beyond which it is that of the bound.
 inline Floats exponential(Floats x) {
   x = clipped(x, -87.0f, 88.0f);
   const Floats shifted = x * 1.44269504f + rounding;
@@ -34,8 +34,8 @@ inline Floats exponential(Floats x) {
   return power_of_two_times_exponential(shifted, r);
 }
 
-// x^exponent for normal positive x where the result is normal too: the exponential of the exponent times the logarithm
-// to base 2, that of x's mantissa, from sqrt(1/2) to sqrt(2), and of its power of two.
+// Returns x^exponent for normal positive x where the result is normal too: the exponential of the exponent times the
+// logarithm to base 2. That is the logarithm of x's mantissa, from sqrt(1/2) to sqrt(2), plus its power of two.
 inline Floats power(Floats x, float exponent) {
   constexpr std::int32_t half = 0x3f3504f3;  // sqrt(1/2)
   const Integers offset = reinterpret_cast<Integers>(x) - half;
@@ -49,10 +49,10 @@ inline Floats power(Floats x, float exponent) {
   return power_of_two_times_exponential(shifted, (binary - (shifted - rounding)) * 0.693147182f);
 }
 
-// 1 - tanh x for x >= 0.
+// Returns 1 - tanh x for x >= 0.
 inline Floats tanh_below_one(Floats x) { return 2.0f / (exponential(x + x) + 1.0f); }
 
-// tanh x: around 0 by its series, so that small values keep their relative precision.
+// Returns tanh x: around 0 by its series, so that small values keep their relative precision.
 inline Floats hyperbolic_tangent(Floats x) {
   const Floats size = magnitude(x);
   const Floats z = x * x;
@@ -65,7 +65,7 @@ inline Floats hyperbolic_tangent(Floats x) {
   return size < 0.625f ? small : x < 0.0f ? -large : large;
 }
 
-// The logistic function of x <= 0.
+// Returns the logistic function of x <= 0.
 inline Floats logistic(Floats x) {
   const Floats e = exponential(x);
   return e / (1.0f + e);

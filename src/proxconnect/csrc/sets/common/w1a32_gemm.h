@@ -1,5 +1,5 @@
-// Many rows at a time: lanes are rows. The 32 signed sums of five inputs, each for all lanes, lie in memory, and each
-// output adds the one that its signs name. A table serves all outputs, and so does one look-up all lanes.
+// W1A32 for whole vectors of rows (GEMM): lanes are rows. The entries of a table, each for all lanes, lie in memory,
+// and each output adds the one that its signs name. So a table serves all outputs, and one look-up serves all lanes.
 #pragma once
 
 #include "sets/common/transpose.h"
@@ -8,20 +8,20 @@
 namespace proxconnect {
 namespace {
 
-// Lanes, and outputs whose sums are in registers at a time.
+// Rows in a vector, and outputs whose sums the micro-kernel keeps in registers.
 #if defined(__AVX512F__)
-constexpr int lanes = 16, together = 16;
+constexpr int lanes = 16, kernel_outputs = 16;
 #elif defined(__AVX2__) || defined(__ARM_NEON)
-constexpr int lanes = 8, together = 8;
+constexpr int lanes = 8, kernel_outputs = 8;
 #else
-constexpr int lanes = 8, together = 4;
+constexpr int lanes = 8, kernel_outputs = 4;
 #endif
 using Lanes = Vector<lanes>;
 
-// Entry e of a table has +x[i][at ..] where bit i of e is set, -x[i][at ..] elsewhere.
+// Makes a table whose entry e has +x[i][at ..] where bit i of e is set, -x[i][at ..] elsewhere.
 inline void make_lane_table(const float* const* x, std::int64_t at, float* table) {
-  Lanes input[five];
-  for (int i = 0; i < five; ++i) std::memcpy(&input[i], x[i] + at, sizeof input[i]);
+  Lanes input[table_inputs];
+  for (int i = 0; i < table_inputs; ++i) std::memcpy(&input[i], x[i] + at, sizeof input[i]);
   const Lanes two[4] = {-input[0] - input[1], input[0] - input[1], -input[0] + input[1], input[0] + input[1]};
   const Lanes rest[4] = {-input[3] - input[4], input[3] - input[4], -input[3] + input[4], input[3] + input[4]};
 #pragma GCC unroll 8
@@ -35,99 +35,100 @@ inline void make_lane_table(const float* const* x, std::int64_t at, float* table
   }
 }
 
-constexpr std::int64_t most_fives = 16;  // whose tables are in use at a time
+constexpr std::int64_t max_tables = 16;  // in use at a time
 
-// For each five, how many bytes into its table the entry of each output of a panel lies.
-using EntryOffsets = std::uint16_t[most_fives][panel_width];
+// The places, in bytes, of the entries that the outputs of a panel choose in each table.
+using EntryOffsets = std::uint16_t[max_tables][panel_width];
 
-inline void find_entries(const FivePlace* places, std::int64_t count, const std::uint32_t* panel,
+inline void find_entries(const TableIndex* indices, std::int64_t count, const std::uint32_t* panel,
                          EntryOffsets& offsets) {
   using Offsets = std::uint16_t __attribute__((vector_size(panel_width * sizeof(std::uint16_t))));
   constexpr int entry_size = lanes * sizeof(float);
   for (std::int64_t f = 0; f < count; ++f) {
-    const Integers found = (places[f].bits(panel) & static_cast<int>(table_size - 1)) * entry_size;
+    const Integers found = (indices[f].bits(panel) & static_cast<int>(table_entries - 1)) * entry_size;
     const Offsets narrow = __builtin_convertvector(found, Offsets);
     std::memcpy(offsets[f], &narrow, sizeof narrow);
   }
 }
 
-// Adds entries of `together` outputs, whose sums are in registers, to those of their block: a new one if `begins`.
-// What a block comes to goes into `sums` if it `ends`, and into `block_sums` until then.
+// The micro-kernel: adds entries of `kernel_outputs` outputs, whose sums are in registers, to those of their K-block,
+// which is a new one if it `begins`. The sum of a K-block goes into `sums` if it `ends`, into `block_sums` until then.
 [[gnu::noinline]] inline void add_entries(const float* tables, const std::uint16_t* offsets, std::int64_t count,
                                           bool begins, bool ends, Lanes* block_sums, Lanes* sums) {
   const char* table = reinterpret_cast<const char*>(tables);
-  Lanes sum[together];
+  Lanes sum[kernel_outputs];
 #pragma GCC unroll 16
-  for (int j = 0; j < together; ++j) sum[j] = begins ? Lanes{} : block_sums[j];
-  for (std::int64_t f = 0; f < count; ++f, offsets += panel_width, table += table_size * sizeof sum[0]) {
+  for (int j = 0; j < kernel_outputs; ++j) sum[j] = begins ? Lanes{} : block_sums[j];
+  for (std::int64_t t = 0; t < count; ++t, offsets += panel_width, table += table_entries * sizeof sum[0]) {
 #pragma GCC unroll 16
-    for (int j = 0; j < together; ++j) sum[j] += *reinterpret_cast<const Lanes*>(table + offsets[j]);
+    for (int j = 0; j < kernel_outputs; ++j) sum[j] += *reinterpret_cast<const Lanes*>(table + offsets[j]);
   }
   if (ends) {
 #pragma GCC unroll 16
-    for (int j = 0; j < together; ++j) sums[j] += sum[j];
+    for (int j = 0; j < kernel_outputs; ++j) sums[j] += sum[j];
   } else {
 #pragma GCC unroll 16
-    for (int j = 0; j < together; ++j) block_sums[j] = sum[j];
+    for (int j = 0; j < kernel_outputs; ++j) block_sums[j] = sum[j];
   }
 }
 
-// Some panels of a weight.
-struct SomePanels {
+// A block of panels of a weight.
+struct PanelBlock {
   const std::uint32_t* words;
   std::int64_t panel_words;
   std::int64_t count;
 };
 
-// The sums of all outputs of some panels for some times `lanes` rows, each output's lanes side by side.
+// The macro-kernel: the sums of all outputs of a block of panels for tiles of `lanes` rows each. The lanes of an output
+// lie side by side.
 class LaneSums {
  public:
-  static constexpr std::int64_t most_panels = 64;
+  static constexpr std::int64_t max_panels = 64;
 
-  explicit LaneSums(const SomePanels& panels) : panels_(panels) {}
+  explicit LaneSums(const PanelBlock& panels) : panels_(panels) {}
 
-  // For how many times `lanes` rows: the more, the less often the signs are taken apart, as long as the sums stay near.
-  std::int64_t most_turns() const { return own::min<std::int64_t>(most_turns_, 2 * most_panels / panels_.count); }
+  // Retiles how many tiles of rows share the work of taking signs apart, so that their sums stay in a cache.
+  std::int64_t max_tiles() const { return own::min<std::int64_t>(max_tiles_, 2 * max_panels / panels_.count); }
 
-  void clear(std::int64_t turns) {
-    std::memset(sums_, 0, static_cast<std::size_t>(turns * panels_.count) * sizeof sums_[0]);
+  void clear(std::int64_t tiles) {
+    std::memset(sums_, 0, static_cast<std::size_t>(tiles * panels_.count) * sizeof sums_[0]);
   }
 
-  // How many fives to add next, of `all` from `first` on. With few outputs the tables are written anew so often that
-  // they must leave the first-level cache room for more.
-  std::int64_t next_fives(std::int64_t first, std::int64_t all) const {
-    return own::min(all - first, panels_.count <= 8 ? most_fives / 2 : most_fives);
+  // Returns how many tables to add next, of `end` from `first` on. With so few outputs the tables are written anew so
+  // often that they must leave the first-level cache room for more.
+  std::int64_t next_tables(std::int64_t first, std::int64_t end) const {
+    return own::min(end - first, panels_.count <= 8 ? max_tables / 2 : max_tables);
   }
 
-  // Sets out to add `count` fives of `all` from `first` on, at these places of the panels.
-  void begin(std::int64_t first, std::int64_t all, const FivePlace* places, std::int64_t count) {
+  // Sets out to add `count` tables of `end` from `first` on, with these indices in the panels.
+  void begin(std::int64_t first, std::int64_t end, const TableIndex* indices, std::int64_t count) {
     count_ = count;
-    begins_ = first % block == 0;
-    ends_ = (first + count) % block == 0 || first + count == all;
+    begins_ = first % k_block_tables == 0;
+    ends_ = (first + count) % k_block_tables == 0 || first + count == end;
     for (std::int64_t panel = 0; panel < panels_.count; ++panel) {
-      find_entries(places, count, panels_.words + panel * panels_.panel_words, offsets_[panel]);
+      find_entries(indices, count, panels_.words + panel * panels_.panel_words, offsets_[panel]);
     }
   }
 
-  // Adds them for the rows of one turn; from x[i] + at on, there is input i of these fives for all lanes.
-  void add(std::int64_t turn, const float* const* x, std::int64_t at) {
-    for (std::int64_t f = 0; f < count_; ++f) make_lane_table(x + f * five, at, tables_[f]);
+  // Adds them for the rows of one tile. From x[i] + at on lies input i of these tables for all lanes.
+  void add(std::int64_t tile, const float* const* x, std::int64_t at) {
+    for (std::int64_t t = 0; t < count_; ++t) make_lane_table(x + t * table_inputs, at, tables_[t]);
     for (std::int64_t panel = 0; panel < panels_.count; ++panel) {
-      for (int j = 0; j < panel_width; j += together) {
+      for (int j = 0; j < panel_width; j += kernel_outputs) {
         add_entries(tables_[0], offsets_[panel][0] + j, count_, begins_, ends_,
-                    block_sums_[turn * panels_.count + panel] + j, sums(turn, panel) + j);
+                    block_sums_[tile * panels_.count + panel] + j, sums(tile, panel) + j);
       }
     }
   }
 
   // Calls write(lane, sums of the panel's outputs) for the first `count` lanes.
   template <typename Write>
-  void take(std::int64_t turn, std::int64_t panel, int count, const Write& write) {
+  void take(std::int64_t tile, std::int64_t panel, int count, const Write& write) {
     Floats rows[lanes];
 #pragma GCC unroll 2
     for (int first = 0; first < panel_width; first += lanes) {
       Lanes part[lanes];
-      std::memcpy(part, sums(turn, panel) + first, sizeof part);
+      std::memcpy(part, sums(tile, panel) + first, sizeof part);
       transpose<lanes>(part);
       for (int lane = 0; lane < lanes; ++lane) {
         std::memcpy(reinterpret_cast<float*>(&rows[lane]) + first, &part[lane], sizeof part[lane]);
@@ -137,21 +138,21 @@ class LaneSums {
   }
 
  private:
-  static constexpr std::int64_t most_turns_ = 8;
+  static constexpr std::int64_t max_tiles_ = 8;
 
-  Lanes* sums(std::int64_t turn, std::int64_t panel) { return sums_[turn * panels_.count + panel]; }
+  Lanes* sums(std::int64_t tile, std::int64_t panel) { return sums_[tile * panels_.count + panel]; }
 
-  SomePanels panels_;
+  PanelBlock panels_;
   std::int64_t count_ = 0;
   bool begins_ = true;
   bool ends_ = true;
-  alignas(64) float tables_[most_fives][table_size * lanes];
-  EntryOffsets offsets_[most_panels];
-  Lanes block_sums_[2 * most_panels][panel_width];
-  Lanes sums_[2 * most_panels][panel_width];
+  alignas(64) float tables_[max_tables][table_entries * lanes];
+  EntryOffsets offsets_[max_panels];
+  Lanes block_sums_[2 * max_panels][panel_width];
+  Lanes sums_[2 * max_panels][panel_width];
 };
 
-// rows[r] = the `width` inputs of row r, for `count` rows; zeros elsewhere.
+// Loads the `width` inputs of each of `count` rows into rows[r], and zeros elsewhere.
 inline void load_rows(const float* x, std::int64_t stride, std::int64_t count, std::int64_t width,
                       Lanes (&rows)[lanes]) {
   if (count == lanes && width == lanes) {
@@ -165,8 +166,8 @@ inline void load_rows(const float* x, std::int64_t stride, std::int64_t count, s
   }
 }
 
-// to[i][lane] = x[row + lane, column + i], zero where there is no such row or column; by squares, so that `to` takes
-// columns up to a multiple of `lanes`.
+// Sets to[i][lane] = x[row + lane, column + i], and zero where there is no such row or column. It goes by squares, so
+// that `to` takes columns up to a multiple of `lanes`.
 inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row, std::int64_t column,
                            std::int64_t columns, float (*to)[lanes]) {
   const std::int64_t rows = own::min<std::int64_t>(x.m - row, lanes);
@@ -179,36 +180,36 @@ inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row,
   }
 }
 
-inline void w1a32_many_rows(const W1A32& product, Range rows, Range panels) {
+inline void w1a32_gemm(const W1A32& product, Range rows, Range panels) {
   const Panels& b = product.b;
-  const std::int64_t fives = fives_of(b.k);
-  alignas(64) float inputs[(most_fives * five + lanes - 1) / lanes * lanes][lanes];
-  const float* x[most_fives * five];
-  for (std::int64_t i = 0; i < most_fives * five; ++i) x[i] = inputs[i];
-  FivePlace places[most_fives];
+  const std::int64_t tables = tables_of(b.k);
+  alignas(64) float inputs[(max_tables * table_inputs + lanes - 1) / lanes * lanes][lanes];
+  const float* x[max_tables * table_inputs];
+  for (std::int64_t i = 0; i < max_tables * table_inputs; ++i) x[i] = inputs[i];
+  TableIndex indices[max_tables];
 
-  for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
-    some.end = own::min(some.begin + LaneSums::most_panels, panels.end);
-    LaneSums sums({b.panel(some.begin), b.panel_words(), some.end - some.begin});
+  for (Range block{panels.begin, panels.begin}; block.begin < panels.end; block.begin = block.end) {
+    block.end = own::min(block.begin + LaneSums::max_panels, panels.end);
+    LaneSums sums({b.panel(block.begin), b.panel_words(), block.end - block.begin});
     for (Range part{rows.begin, rows.begin}; part.begin < rows.end; part.begin = part.end) {
-      part.end = own::min(part.begin + sums.most_turns() * lanes, rows.end);
-      const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
-      sums.clear(turns);
-      for (std::int64_t first = 0, count; first < fives; first += count) {
-        count = sums.next_fives(first, fives);
-        for (std::int64_t f = 0; f < count; ++f) places[f] = FivePlace(first + f, 0, words_of(b.k));
-        sums.begin(first, fives, places, count);
-        for (std::int64_t turn = 0; turn < turns; ++turn) {
-          transpose_rows(product.x, b.k, part.begin + turn * lanes, first * five, count * five, inputs);
-          sums.add(turn, x, 0);
+      part.end = own::min(part.begin + sums.max_tiles() * lanes, rows.end);
+      const std::int64_t tiles = (part.end - part.begin + lanes - 1) / lanes;
+      sums.clear(tiles);
+      for (std::int64_t first = 0, count; first < tables; first += count) {
+        count = sums.next_tables(first, tables);
+        for (std::int64_t t = 0; t < count; ++t) indices[t] = TableIndex(first + t, 0, words_of(b.k));
+        sums.begin(first, tables, indices, count);
+        for (std::int64_t tile = 0; tile < tiles; ++tile) {
+          transpose_rows(product.x, b.k, part.begin + tile * lanes, first * table_inputs, count * table_inputs, inputs);
+          sums.add(tile, x, 0);
         }
       }
-      for (std::int64_t turn = 0; turn < turns; ++turn) {
-        const std::int64_t row = part.begin + turn * lanes;
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        const std::int64_t row = part.begin + tile * lanes;
         const int count = static_cast<int>(own::min<std::int64_t>(part.end - row, lanes));
-        for (std::int64_t panel = some.begin; panel < some.end; ++panel) {
+        for (std::int64_t panel = block.begin; panel < block.end; ++panel) {
           const AffineWriter write(product.output, Place(row, panel, b.n));
-          sums.take(turn, panel - some.begin, count, write);
+          sums.take(tile, panel - block.begin, count, write);
         }
       }
     }

@@ -1,4 +1,5 @@
-// Convolutions of float32: lanes are outputs in a row, and a tap's inputs for them lie in a row of a plane.
+// Convolutions of float32 on planes: lanes are neighbouring outputs, and a tap's inputs for them are neighbours in a
+// plane.
 
 #include "sets/common/kernels.h"
 #include "sets/common/w1a32_gemm.h"
@@ -6,7 +7,7 @@
 namespace proxconnect::KERNEL_SET {
 namespace {
 
-// One row of the planes of one phase: its positions first .. end lie in the image, from `from` on, `step` apart; the
+// One row of the planes of one phase. Its positions first .. end lie in the image, from `from` on, `step` apart; the
 // others, up to `length`, are zeros. Channels are `apart` in the image and `plane` in the planes.
 struct PlaneRow {
   std::int64_t length, first, end;
@@ -28,7 +29,7 @@ void fill_row(const PlaneRow& row, std::int64_t channel) {
   own::fill_n(to + row.end, row.length - row.end, 0.0f);
 }
 
-// The same for neighbouring channels that are neighbours in memory: by squares of positions and channels.
+// Fills the rows of channels that are neighbours in memory, by squares of positions and channels.
 void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels) {
   for (std::int64_t c = channel; c < channel + channels; ++c) {
     float* to = row.to + c * row.plane;
@@ -36,7 +37,7 @@ void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels)
     own::fill_n(to + row.end, row.length - row.end, 0.0f);
   }
   for (std::int64_t next = row.first; next < row.end; next += lanes) {
-    // The last square overlaps the one before rather than being a part of one.
+    // The last square overlaps the one before, so that no square is partial.
     const std::int64_t i = own::max(own::min(next, row.end - lanes), row.first);
     const std::int64_t count = own::min<std::int64_t>(row.end - i, lanes);
     Lanes square[lanes];
@@ -53,35 +54,35 @@ void fill_rows(const PlaneRow& row, std::int64_t channel, std::int64_t channels)
   }
 }
 
-// How many of `count` steps from `start` on are needed to reach `least`.
+// Returns how many of `count` steps from `start` on are needed to reach `least`.
 std::int64_t steps_to(std::int64_t least, std::int64_t start, std::int64_t step, std::int64_t count) {
   return own::clamp<std::int64_t>((least - start + step - 1) / step, 0, count);
 }
 
-// The fives of a group of channels, one after the other: tap by tap, and in each the channels.
-class TapFives {
+// The tables of a group of channels in their order: tap by tap, and in each tap by channels.
+class TapTables {
  public:
-  TapFives(const W1A32Image& image, std::int64_t group)
+  TapTables(const W1A32Image& image, std::int64_t group)
       : taps_(image.taps),
         channels_(image.conv.b.group_channels()),
         words_(image.conv.b.channel_words()),
-        channel_floats_(image.channel_floats()),
+        channel_floats_(image.channel_floats),
         planes_(image.planes + group * channels_ * channel_floats_),
         zeros_(image.planes + image.conv.b.channels * channel_floats_) {}
 
-  // Of the next `count` fives, where the inputs of the output at position 0 are, and where their signs are in a panel.
-  void next(std::int64_t count, const float** x, FivePlace* places) {
-    for (std::int64_t f = 0; f < count; ++f) {
-      const float* first = planes_ + five_ * five * channel_floats_;
-      const std::int64_t left = channels_ - five_ * five;
-      for (std::int64_t i = 0; i < five; ++i) {
-        x[f * five + i] = (i < left ? first + i * channel_floats_ : zeros_) + taps_[tap_];
+  // Finds the inputs of the next `count` tables for the output at position 0, and their indices in a panel.
+  void next(std::int64_t count, const float** x, TableIndex* indices) {
+    for (std::int64_t t = 0; t < count; ++t) {
+      const float* first = planes_ + table_ * table_inputs * channel_floats_;
+      const std::int64_t left = channels_ - table_ * table_inputs;
+      for (std::int64_t i = 0; i < table_inputs; ++i) {
+        x[t * table_inputs + i] = (i < left ? first + i * channel_floats_ : zeros_) + taps_[tap_];
       }
-      places[f] = FivePlace(five_, tap_ * words_, words_);
-      if (left > five) {
-        ++five_;
+      indices[t] = TableIndex(table_, tap_ * words_, words_);
+      if (left > table_inputs) {
+        ++table_;
       } else {
-        five_ = 0;
+        table_ = 0;
         ++tap_;
       }
     }
@@ -95,43 +96,49 @@ class TapFives {
   const float* planes_;
   const float* zeros_;
   std::int64_t tap_ = 0;
-  std::int64_t five_ = 0;
+  std::int64_t table_ = 0;
 };
 
-// The rows of the output, counted in its image, that the lanes from `position` on belong to; -1 for none.
-void find_rows(const W1A32Image& image, std::int64_t position, std::int64_t end, std::int64_t (&rows)[lanes]) {
-  const std::int64_t width = image.horizontal.output;
-  std::int64_t y = position / image.pitch();
-  std::int64_t column = position % image.pitch();
-  for (int lane = 0; lane < lanes; ++lane) {
-    rows[lane] = column < width && position + lane < end ? y * width + column : -1;
-    if (++column == image.pitch()) {
-      column = 0;
-      ++y;
+// The rows of the output, counted in its image, that lanes belong to.
+struct LaneRows {
+  std::int64_t pitch;
+  std::int64_t width;
+
+  // Finds those of the lanes from `position` on; -1 for none.
+  void find(std::int64_t position, std::int64_t end, std::int64_t (&rows)[lanes]) const {
+    std::int64_t y = position / pitch;
+    std::int64_t column = position % pitch;
+    for (int lane = 0; lane < lanes; ++lane) {
+      rows[lane] = column < width && position + lane < end ? y * width + column : -1;
+      if (++column == pitch) {
+        column = 0;
+        ++y;
+      }
     }
   }
-}
+};
 
 }  // namespace
 
 void w1a32_planes(const W1A32Image& image, Range channels) {
-  const ConvAxis& vertical = image.vertical;
-  const ConvAxis& horizontal = image.horizontal;
+  const ConvAxis &vertical = image.conv.geometry.y, &horizontal = image.conv.geometry.x;
   const Images& x = image.conv.x;
-  for (std::int64_t phase = 0; phase < vertical.phases() * horizontal.phases(); ++phase) {
-    const std::int64_t top = vertical.start(phase / horizontal.phases());
-    const std::int64_t left = horizontal.start(phase % horizontal.phases());
-    for (std::int64_t i = 0; i < vertical.length(); ++i) {
+  const std::int64_t phases = image.channel_floats / image.plane, phases_x = horizontal.phases();
+  const std::int64_t height = image.plane / image.pitch, width = image.pitch;
+  for (std::int64_t phase = 0; phase < phases; ++phase) {
+    const std::int64_t top = vertical.phase_start(phase / phases_x);
+    const std::int64_t left = horizontal.phase_start(phase % phases_x);
+    for (std::int64_t i = 0; i < height; ++i) {
       const std::int64_t y = top + i * vertical.stride;
       PlaneRow row{};
-      row.length = horizontal.length();
+      row.length = width;
       row.step = horizontal.stride * x.column_stride;
       row.apart = x.channel_stride;
-      row.plane = image.channel_floats();
-      row.to = image.planes + phase * image.plane() + i * image.pitch();
-      if (y >= 0 && y < x.height) {
+      row.plane = image.channel_floats;
+      row.to = image.planes + (phase * height + i) * width;
+      if (y >= 0 && y < vertical.size) {
         row.first = steps_to(0, left, horizontal.stride, row.length);
-        row.end = own::max(row.first, steps_to(x.width, left, horizontal.stride, row.length));
+        row.end = own::max(row.first, steps_to(horizontal.size, left, horizontal.stride, row.length));
         row.from = x.values + image.index * x.image_stride + y * x.row_stride +
                    (left + row.first * horizontal.stride) * x.column_stride;
       }
@@ -148,39 +155,38 @@ void w1a32_planes(const W1A32Image& image, Range channels) {
 
 void w1a32_conv(const W1A32Image& image, Range positions, Range panels) {
   const ConvPanels& b = image.conv.b;
-  const std::int64_t fives = b.taps() * fives_of(b.group_channels());
+  const LaneRows lane_rows{image.pitch, image.conv.geometry.x.outputs()};
+  const std::int64_t first_row = image.index * image.conv.geometry.outputs();
+  const std::int64_t tables = b.taps() * tables_of(b.group_channels());
   const std::int64_t group_outputs = b.n / b.groups;
   const std::int64_t group_panels = panels_of(group_outputs);
-  const float* x[most_fives * five];
-  FivePlace places[most_fives];
+  const float* x[max_tables * table_inputs];
+  TableIndex indices[max_tables];
 
-  for (Range some{panels.begin, panels.begin}; some.begin < panels.end; some.begin = some.end) {
-    const std::int64_t group = some.begin / group_panels;
-    some.end = own::min(own::min(some.begin + LaneSums::most_panels, (group + 1) * group_panels), panels.end);
-    LaneSums sums({b.words + some.begin * b.panel_words(), b.panel_words(), some.end - some.begin});
+  for (Range block{panels.begin, panels.begin}; block.begin < panels.end; block.begin = block.end) {
+    const std::int64_t group = block.begin / group_panels;
+    block.end = own::min(own::min(block.begin + LaneSums::max_panels, (group + 1) * group_panels), panels.end);
+    LaneSums sums({b.words + block.begin * b.panel_words(), b.panel_words(), block.end - block.begin});
     for (Range part{positions.begin, positions.begin}; part.begin < positions.end; part.begin = part.end) {
-      part.end = own::min(part.begin + sums.most_turns() * lanes, positions.end);
-      const std::int64_t turns = (part.end - part.begin + lanes - 1) / lanes;
-      sums.clear(turns);
-      TapFives all(image, group);
-      for (std::int64_t first = 0, count; first < fives; first += count) {
-        count = sums.next_fives(first, fives);
-        all.next(count, x, places);
-        sums.begin(first, fives, places, count);
-        for (std::int64_t turn = 0; turn < turns; ++turn) {
-          sums.add(turn, x, part.begin + turn * lanes);
-        }
+      part.end = own::min(part.begin + sums.max_tiles() * lanes, positions.end);
+      const std::int64_t tiles = (part.end - part.begin + lanes - 1) / lanes;
+      sums.clear(tiles);
+      TapTables tap_tables(image, group);
+      for (std::int64_t first = 0, count; first < tables; first += count) {
+        count = sums.next_tables(first, tables);
+        tap_tables.next(count, x, indices);
+        sums.begin(first, tables, indices, count);
+        for (std::int64_t tile = 0; tile < tiles; ++tile) sums.add(tile, x, part.begin + tile * lanes);
       }
 
-      for (std::int64_t turn = 0; turn < turns; ++turn) {
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
         std::int64_t rows[lanes];
-        find_rows(image, part.begin + turn * lanes, part.end, rows);
-        for (std::int64_t panel = some.begin; panel < some.end; ++panel) {
+        lane_rows.find(part.begin + tile * lanes, part.end, rows);
+        for (std::int64_t panel = block.begin; panel < block.end; ++panel) {
           const std::int64_t j = (panel - group * group_panels) * panel_width;
-          const Place place(image.index * image.vertical.output * image.horizontal.output, group * group_outputs + j,
-                            b.n, group_outputs - j);
+          const Place place(first_row, group * group_outputs + j, b.n, group_outputs - j);
           const AffineWriter write(image.conv.output, place);
-          sums.take(turn, panel - some.begin, lanes, [&](int lane, const Floats& row) {
+          sums.take(tile, panel - block.begin, lanes, [&](int lane, const Floats& row) {
             if (rows[lane] >= 0) write(rows[lane], row);
           });
         }

@@ -1,3 +1,5 @@
+// Packs signs, eight at a time.
+
 #include <arm_neon.h>
 
 #include <cstring>
@@ -9,7 +11,7 @@ namespace {
 
 constexpr std::uint16_t bit_of_lane[8] = {1, 2, 4, 8, 16, 32, 64, 128};
 
-// Eight signs; clears lanes of `numbers` where there is a NaN.
+// Returns eight signs, and clears lanes of `numbers` where there is a NaN.
 std::uint8_t signs(const float* x, uint32x4_t& numbers) {
   const float32x4_t low = vld1q_f32(x);
   const float32x4_t high = vld1q_f32(x + 4);

@@ -1,8 +1,9 @@
-// Differing signs are counted in bytes, as CNT does, and gathered in bytes for as long as those hold; a carry-save
-// adder, as the AVX sets have it, would take more instructions than it saves.
+// The W1A1 micro-kernel of NEON counts the differing bits of bytes (CNT) and adds the counts up in bytes for as long as
+// they fit. A carry-save adder, as AVX-512 has it, would take more instructions than it saves.
 
 #include <arm_neon.h>
 
+#include "sets/common/accumulate.h"
 #include "sets/common/kernels.h"
 #include "sets/common/w1a1_macro_kernel.h"
 
@@ -11,11 +12,11 @@ namespace {
 
 constexpr int quarter_width = 4;         // outputs in a register
 constexpr int quarters = 4;              // of a panel
-constexpr std::int64_t bytes_hold = 31;  // times 8 bits
+constexpr std::int64_t words_that_fit = 31;  // a byte: 31 * 8 < 2^8
 
-struct Tile {
-  static constexpr int most_rows = 4;
-  static constexpr int most_panels = 1;
+struct MicroKernel {
+  static constexpr int max_rows = 4;
+  static constexpr int max_panels = 1;
 
   template <int rows, int>
   [[gnu::always_inline]] static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel,
@@ -30,7 +31,7 @@ struct Tile {
         bytes[r][part] = vdupq_n_u8(0);
       }
     }
-    const auto widen = [&] {
+    const auto widen = [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
@@ -41,31 +42,21 @@ struct Tile {
       }
     };
 
-    std::int64_t held = 0;
-    for (std::int64_t run = 0; run < lines.runs; ++run) {
+    const auto add = [&](std::int64_t run, std::int64_t first, std::int64_t words) __attribute__((always_inline)) {
       const std::uint8_t* at = a + lines.offsets[run];
-      for (std::int64_t w = 0; w < lines.run_words;) {
-        if (held == bytes_hold) {
-          widen();
-          held = 0;
-        }
-        const std::int64_t left = lines.run_words - w, room = bytes_hold - held;
-        const std::int64_t steps = left < room ? left : room;
-        held += steps;
-        for (const std::int64_t end = w + steps; w < end; ++w, panel += panel_width) {
+      for (std::int64_t w = first; w < first + words; ++w, panel += panel_width) {
 #pragma GCC unroll 4
-          for (int r = 0; r < rows; ++r) {
-            const uint32x4_t signs = vdupq_n_u32(word_at(at + r * lines.row_stride, w));
+        for (int r = 0; r < rows; ++r) {
+          const uint32x4_t signs = vdupq_n_u32(word_at(at + r * lines.row_stride, w));
 #pragma GCC unroll 4
-            for (int part = 0; part < quarters; ++part) {
-              const uint32x4_t difference = veorq_u32(vld1q_u32(panel + part * quarter_width), signs);
-              bytes[r][part] = vaddq_u8(bytes[r][part], vcntq_u8(vreinterpretq_u8_u32(difference)));
-            }
+          for (int part = 0; part < quarters; ++part) {
+            const uint32x4_t difference = veorq_u32(vld1q_u32(panel + part * quarter_width), signs);
+            bytes[r][part] = vaddq_u8(bytes[r][part], vcntq_u8(vreinterpretq_u8_u32(difference)));
           }
         }
       }
-    }
-    widen();
+    };
+    accumulate<words_that_fit>(lines.runs, lines.run_words, add, widen);
 
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) {
@@ -83,8 +74,8 @@ struct Tile {
 
 }  // namespace
 
-void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
-void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
-void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
+void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
 
 }  // namespace proxconnect::neon

@@ -1,5 +1,7 @@
-// Signs as bytes times inputs as bytes; pairs of products are added up in 16 bits for as long as those hold.
+// The W1A8 micro-kernel of NEON multiplies signs as bytes by inputs as bytes and adds the pairs of products up in 16
+// bits for as long as they fit.
 
+#include "sets/common/accumulate.h"
 #include "sets/common/kernels.h"
 #include "sets/common/w1a8_conv_macro_kernel.h"
 #include "sets/common/w1a8_macro_kernel.h"
@@ -8,18 +10,18 @@
 namespace proxconnect::neon {
 namespace {
 
-// Steps whose sums fit 16 bits: 128 * 2 * 127 < 2^15.
-constexpr std::int64_t sums_hold = 128;
+constexpr std::int64_t steps_that_fit = 128;  // 16 bits: 128 * 2 * 127 < 2^15
 
 template <int rows>
-void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, Integers* sums) {
+void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
+                  Integers* sums) {
   int16x8_t sum[rows][quarters];
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
     for (int part = 0; part < quarters; ++part) sum[r][part] = vdupq_n_s16(0);
   }
-  const auto widen = [&] {
+  const auto widen = [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) {
       auto* out = reinterpret_cast<std::int32_t*>(sums + r);
@@ -30,40 +32,34 @@ void tile(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const st
       }
     }
   };
-  std::int64_t held = 0;
-  for (std::int64_t run = 0; run < runs.count; ++run) {
-    const std::uint8_t* from = q + runs.offsets[run];
-    for (std::int64_t i = 0; i < runs.fours;) {
-      if (held == sums_hold) {
-        widen();
-        held = 0;
-      }
-      const std::int64_t left = runs.fours - i, room = sums_hold - held;
-      const std::int64_t steps = left < room ? left : room;
-      i += steps;
-      held += steps;
-      for (std::int64_t step = 0; step < steps; ++step, from += four, weights += four_bytes) {
+  const auto add = [&](std::int64_t run, std::int64_t first, std::int64_t count) __attribute__((always_inline)) {
+    const std::uint8_t* from = q + runs.offsets[run] + first * k_step;
+    for (std::int64_t step = 0; step < count; ++step, from += k_step, weights += step_bytes) {
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; ++r) {
-          const int8x16_t inputs = inputs_at(from + r * stride);
+      for (int r = 0; r < rows; ++r) {
+        const int8x16_t inputs = inputs_at(from + r * stride);
 #pragma GCC unroll 4
-          for (int part = 0; part < quarters; ++part) {
-            const int8x16_t signs = vld1q_s8(weights + part * quarter_bytes);
-            sum[r][part] = vpadalq_s8(sum[r][part], vmulq_s8(signs, inputs));
-          }
+        for (int part = 0; part < quarters; ++part) {
+          const int8x16_t signs = vld1q_s8(weights + part * quarter_bytes);
+          sum[r][part] = vpadalq_s8(sum[r][part], vmulq_s8(signs, inputs));
         }
       }
     }
-  }
-  widen();
+  };
+  accumulate<steps_that_fit>(runs.count, runs.k_steps, add, widen);
 }
 
-constexpr W1A8Tiles<4, 1> tiles{spread, {{tile<1>, tile<2>, tile<3>, tile<4>}}};
+constexpr W1A8MicroKernels<4, 1> micro_kernels{
+    unpack_signs, {{micro_kernel<1>, micro_kernel<2>, micro_kernel<3>, micro_kernel<4>}}};
 
 }  // namespace
 
-bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
+bool w1a8(const W1A8& product, Range rows, Range panels) {
+  return w1a8_macro_kernel(micro_kernels, product, rows, panels);
+}
 
-void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
+void w1a8_conv(const W1A8Image& image, Range lines, Range panels) {
+  w1a8_conv_macro_kernel(micro_kernels, image, lines, panels);
+}
 
 }  // namespace proxconnect::neon

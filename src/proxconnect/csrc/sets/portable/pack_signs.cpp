@@ -1,3 +1,5 @@
+// Packs signs in standard C++.
+
 #include "sets/common/kernels.h"
 
 namespace proxconnect::portable {

@@ -1,12 +1,14 @@
+// The W1A1 micro-kernel of the portable set.
+
 #include "sets/common/kernels.h"
 #include "sets/common/w1a1_macro_kernel.h"
 
 namespace proxconnect::portable {
 namespace {
 
-struct Tile {
-  static constexpr int most_rows = 1;
-  static constexpr int most_panels = 1;
+struct MicroKernel {
+  static constexpr int max_rows = 1;
+  static constexpr int max_panels = 1;
 
   template <int, int>
   static void sums(const std::uint8_t* a, const SignLines& lines, const std::uint32_t* panel, std::int64_t,
@@ -25,8 +27,8 @@ struct Tile {
 
 }  // namespace
 
-void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
-void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
-void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_loop<Tile>(part, panels); }
+void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
 
 }  // namespace proxconnect::portable

@@ -1,3 +1,5 @@
+// The W1A8 micro-kernel of the portable set.
+
 #include "sets/common/kernels.h"
 #include "sets/common/w1a8_conv_macro_kernel.h"
 #include "sets/common/w1a8_macro_kernel.h"
@@ -5,14 +7,14 @@
 namespace proxconnect::portable {
 namespace {
 
-void tile(const std::uint8_t* q, std::int64_t, const Runs& runs, const std::int8_t* weights, Integers* sums) {
+void micro_kernel(const std::uint8_t* q, std::int64_t, const Runs& runs, const std::int8_t* weights, Integers* sums) {
   Integers sum = *sums;
   for (std::int64_t run = 0; run < runs.count; ++run) {
     const std::uint8_t* from = q + runs.offsets[run];
-    for (std::int64_t i = 0; i < runs.fours; ++i, from += four, weights += four_bytes) {
+    for (std::int64_t step = 0; step < runs.k_steps; ++step, from += k_step, weights += step_bytes) {
       for (int j = 0; j < panel_width; ++j) {
-        for (int part = 0; part < four; ++part) {
-          sum[j] += static_cast<std::int8_t>(from[part]) * weights[j * four + part];
+        for (int i = 0; i < k_step; ++i) {
+          sum[j] += static_cast<std::int8_t>(from[i]) * weights[j * k_step + i];
         }
       }
     }
@@ -20,12 +22,29 @@ void tile(const std::uint8_t* q, std::int64_t, const Runs& runs, const std::int8
   *sums = sum;
 }
 
-constexpr W1A8Tiles<1, 1> tiles{spread_signs, {{tile}}};
+Integers unpack_signs(const std::uint32_t* words, std::int64_t k_steps, std::int64_t between, std::int8_t* weights) {
+  Integers total = {};
+  for (std::int64_t step = 0; step < k_steps; ++step, weights += between) {
+    const std::uint32_t* word = words + step / steps_of_word * panel_width;
+    const std::int64_t first = step % steps_of_word * k_step;
+    for (int byte = 0; byte < step_bytes; ++byte) {
+      weights[byte] = word[byte / k_step] >> (first + byte % k_step) & 1u ? 1 : -1;
+      total[byte / k_step] += weights[byte];
+    }
+  }
+  return total;
+}
+
+constexpr W1A8MicroKernels<1, 1> micro_kernels{unpack_signs, {{micro_kernel}}};
 
 }  // namespace
 
-bool w1a8(const W1A8& product, Range rows, Range panels) { return w1a8_loop(tiles, product, rows, panels); }
+bool w1a8(const W1A8& product, Range rows, Range panels) {
+  return w1a8_macro_kernel(micro_kernels, product, rows, panels);
+}
 
-void w1a8_conv(const W1A8Image& image, Range lines, Range panels) { convolve_lines(tiles, image, lines, panels); }
+void w1a8_conv(const W1A8Image& image, Range lines, Range panels) {
+  w1a8_conv_macro_kernel(micro_kernels, image, lines, panels);
+}
 
 }  // namespace proxconnect::portable

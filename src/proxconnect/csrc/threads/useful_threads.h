@@ -1,4 +1,4 @@
-// How many threads a piece of work is worth.
+// The number of threads that a call is worth.
 #pragma once
 
 #include <algorithm>
@@ -9,10 +9,10 @@ namespace proxconnect {
 // Below this many products of a sign and an input, handing work to another thread costs more than it saves.
 constexpr std::int64_t least_work = std::int64_t{1} << 20;
 
-// Products that take as long as packing the sign of one float, which comes from memory.
+// Packing the sign of one float, which comes from memory, takes as long as so many products.
 constexpr std::int64_t products_of_sign = 32;
 
-inline std::int64_t worthwhile(std::int64_t threads, std::int64_t work, std::int64_t least = least_work) {
+inline std::int64_t useful_threads(std::int64_t threads, std::int64_t work, std::int64_t least = least_work) {
   return std::clamp<std::int64_t>(work / least, 1, std::max<std::int64_t>(threads, 1));
 }
 
