@@ -64,5 +64,5 @@ def check_kernels(program: Path, cases: Path) -> None:
     assert ": 0 cases" not in printed
 
 
-def check_pool(program: Path) -> None:
+def check_parallel(program: Path) -> None:
     assert "0 parts done other than once" in output_of(program)

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from building import build, check_kernels, check_pool, output_of, tool
+from building import build, check_kernels, check_parallel, output_of, tool
 from set_symbols import check_symbols, on_x86
 
 TO_ARM = (
@@ -74,5 +74,5 @@ def test_so_do_those_of_arm_processors(
 
 
 @pytest.mark.parametrize("sanitizers", ["thread", pytest.param("address,undefined", marks=pytest.mark.full)])
-def test_threads_share_the_pool(tmp_path: Path, sanitizers: str) -> None:
-    check_pool(build_sanitized(tmp_path, "pool_test", "-O1", sanitizers) / "pool_test")
+def test_threads_share_the_work(tmp_path: Path, sanitizers: str) -> None:
+    check_parallel(build_sanitized(tmp_path, "parallel_test", "-O1", sanitizers) / "parallel_test")

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from building import ROOT, build, check_kernels, check_pool, find_compiler, newest_compiler
+from building import ROOT, build, check_kernels, check_parallel, find_compiler, newest_compiler
 
 
 @pytest.mark.full
@@ -20,7 +20,7 @@ def test_the_oldest_and_the_newest(compiler: str, flags: str, tmp_path: Path, ca
     if path is None:
         pytest.skip(f"no {compiler} (tools/compilers unpacks all of them)")
     assert subprocess.run([ROOT / "tools" / "compiles", path]).returncode == 0
-    targets = "kernel_test", "pool_test"
+    targets = "kernel_test", "parallel_test"
     programs = build(tmp_path, flags, f"-DCMAKE_CXX_COMPILER={path}", targets=targets)
     check_kernels(programs / "kernel_test", cases)
-    check_pool(programs / "pool_test")
+    check_parallel(programs / "parallel_test")

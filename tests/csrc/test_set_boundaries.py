@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from building import build, check_kernels, check_pool, find_compiler, newest_compiler, output_of, tool
+from building import build, check_kernels, check_parallel, find_compiler, newest_compiler, output_of, tool
 from set_symbols import X86_SETS, check_symbols, on_x86
 
 
@@ -20,13 +20,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clang = find_compiler("clang++") or find_compiler(newest_compiler("clang++", 13))
     options = [f"-DCMAKE_CXX_COMPILER={clang}"] if clang else []
     return build(
-        tmp_path_factory.mktemp("unoptimized"), "-O0", *options, targets=("kernel_test", "pool_test")
+        tmp_path_factory.mktemp("unoptimized"), "-O0", *options, targets=("kernel_test", "parallel_test")
     )
 
 
 def test_an_unoptimized_build_passes_the_tests(built: Path, cases: Path) -> None:
     check_kernels(built / "kernel_test", cases)
-    check_pool(built / "pool_test")
+    check_parallel(built / "parallel_test")
 
 
 @on_x86

@@ -101,7 +101,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
 
 
-def test_threads_are_there_again_after_a_fork() -> None:
+def test_a_forked_child_computes_without_threads() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 

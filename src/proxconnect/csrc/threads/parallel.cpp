@@ -1,3 +1,5 @@
+// Parts of a call on the threads of the OpenMP that torch runs on.
+
 #include "threads/parallel.h"
 
 #include <dlfcn.h>
@@ -5,12 +7,11 @@
 
 #include <atomic>
 
-#include "threads/pool.h"
-
 namespace proxconnect {
 namespace {
 
-// Entries of GNU OpenMP, where the process has loaded it, as torch does on Linux; nothing of ours is linked with it.
+// Entries of GNU OpenMP, which LLVM's and Intel's have too. They are looked up where the process has loaded one, as
+// torch does; nothing of ours is linked with it.
 struct OpenMP {
   void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags);
   int (*thread_number)();
@@ -43,10 +44,10 @@ struct alignas(64) Share {
 };
 
 struct Job {
-  static constexpr std::int64_t most_shares = 64;  // further threads only help
+  static constexpr std::int64_t max_shares = 64;  // further threads only help
 
-  Job(std::int64_t parts, std::int64_t of_threads, void (*of_part)(void*, std::int64_t), void* with)
-      : threads(of_threads), shares(std::min(of_threads, most_shares)), work(of_part), context(with) {
+  Job(std::int64_t parts, std::int64_t for_threads, void (*part_work)(void*, std::int64_t), void* with)
+      : threads(for_threads), shares(std::min(for_threads, max_shares)), work(part_work), context(with) {
     for (std::int64_t i = 0; i < shares; ++i) {
       share[i].next.store(parts * i / shares, std::memory_order_relaxed);
       share[i].end = parts * (i + 1) / shares;
@@ -68,17 +69,17 @@ struct Job {
   std::int64_t shares;
   void (*work)(void*, std::int64_t);
   void* context;
-  Share share[most_shares];
+  Share share[max_shares];
 };
 
 }  // namespace
 
 void run_parallel(std::int64_t count, std::int64_t threads, void (*work)(void*, std::int64_t), void* context) {
-  if (!openmp().parallel || !openmp().thread_number || forked.load(std::memory_order_relaxed)) {
-    return run_in_pool(count, threads, work, context);
+  static std::mutex in_use;  // for several callers at once, OpenMP would make threads for each
+  std::unique_lock<std::mutex> mine;
+  if (openmp().parallel && openmp().thread_number && !forked.load(std::memory_order_relaxed)) {
+    mine = std::unique_lock(in_use, std::try_to_lock);
   }
-  static std::mutex in_use;  // several callers would have OpenMP make threads for each
-  const std::unique_lock mine(in_use, std::try_to_lock);
   if (!mine.owns_lock()) {
     for (std::int64_t i = 0; i < count; ++i) work(context, i);
     return;

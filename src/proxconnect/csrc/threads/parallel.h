@@ -1,4 +1,4 @@
-// Work in parts, for several threads.
+// The parts of a call spread over threads.
 #pragma once
 
 #include <algorithm>
@@ -10,9 +10,10 @@
 
 namespace proxconnect {
 
-// Calls work(context, i) once for every i in 0 .. count, on this thread and up to threads - 1 others: torch's own where
-// they can be had, which spin for a while after an operator of torch's and would contend with others for the
-// processors, and those of the pool otherwise.
+// Calls work(context, i) once for every i in 0 .. count, on this thread and up to threads - 1 others. These are torch's
+// own: they spin for a while after an operator of torch's and would contend with any others for the processors. Where
+// there is no OpenMP, in a forked child, and while another caller has the threads, this thread does all the work
+// (README.md has what that costs).
 void run_parallel(std::int64_t count, std::int64_t threads, void (*work)(void* context, std::int64_t i), void* context);
 
 // Parts for each thread, so that one that is held up leaves the others its rest.
