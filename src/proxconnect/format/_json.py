@@ -11,7 +11,14 @@ from proxconnect.errors import FormatError
 
 
 def strict_json(text: str | bytes, where: str) -> Any:
-    """Parse JSON; refuse duplicate keys, NaN, infinities, lone surrogates and excessive nesting."""
+    """Parse JSON; refuse duplicate keys, NaN, infinities, lone surrogates and excessive nesting.
+
+    Raises:
+        FormatError: the text is not such JSON; the message begins with ``where``.
+
+    >>> strict_json('{"a": [1, 2.5]}', "header")
+    {'a': [1, 2.5]}
+    """
     try:
         value = json.loads(text, object_pairs_hook=_unique)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

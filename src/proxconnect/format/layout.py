@@ -51,7 +51,11 @@ class Expected:
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """Return the torch dtype of the name ``name``, one of :data:`CODES`."""
+    """Return the torch dtype of the name ``name``, one of :data:`CODES`.
+
+    >>> torch_dtype("int8")
+    torch.int8
+    """
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
@@ -65,6 +69,11 @@ def stored_dtype(header: Header, name: str) -> str:
     """Return the dtype of a dense tensor in the file.
 
     It is ``rest`` for float32 parameters of two or more dimensions.
+
+    >>> from proxconnect.format import DenseTensor
+    >>> dense = {"weight": DenseTensor((2, 3), "float32", "parameter")}
+    >>> stored_dtype(Header("1.0", "fp", "fp", rest="float16", dense=dense), "weight")
+    'float16'
     """
     tensor = header.dense[name]
     narrowed = tensor.role == "parameter" and tensor.dtype == "float32" and len(tensor.shape) >= 2

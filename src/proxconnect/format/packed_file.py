@@ -108,7 +108,18 @@ def decode(data: bytes) -> PackedFile:
 
 
 def write(path: Path, packed: PackedFile) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file, whole or not at all.
+
+    Raises:
+        FormatError: header and tensors disagree, see :func:`encode`.
+        WriteError: the file cannot be written.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "empty.safetensors"
+    >>> write(path, PackedFile(Header("1.0", "fp", "fp"), {}))
+    >>> read(path).header.method
+    'fp'
+    """
     data = encode(packed)
     with written_whole(path) as temporary:
         temporary.write_bytes(data)

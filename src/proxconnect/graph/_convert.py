@@ -74,7 +74,12 @@ def convert(
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
-    """Map every name of a parameter or buffer to the first name of its tensor, which is stored once."""
+    """Map every name of a parameter or buffer to the first name of its tensor, which is stored once.
+
+    >>> layer = nn.Linear(2, 2, bias=False)
+    >>> canonical_names(nn.Sequential(layer, layer))
+    {'0.weight': '0.weight', '1.weight': '0.weight'}
+    """
     first: dict[int, str] = {}
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     return {name: first.setdefault(id(tensor), name) for name, tensor in named}

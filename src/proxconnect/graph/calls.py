@@ -21,6 +21,13 @@ def bound(graph: Graph, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict
 
     Raises:
         ProxConnectError: a name is unknown or given twice, there are too many inputs, or one is missing.
+
+    >>> from proxconnect.format import InputSpec
+    >>> from proxconnect.graph import Node, Value
+    >>> specs = InputSpec("x", "float32", ("batch",)), InputSpec("y", "float32", ("batch",))
+    >>> graph = Graph(specs, (Node("aten.add.Tensor", (Value(0), Value(1))),), Value(2))
+    >>> list(bound(graph, ["a tensor"], {"y": "another"}))
+    ['x', 'y']
     """
     for mapping in inputs if len(inputs) == 1 and isinstance(inputs[0], Mapping) else ():
         inputs, named = (), {**mapping, **named}

@@ -33,6 +33,13 @@ def validate(graph: Graph, tensors: frozenset[str]) -> None:
 
     Raises:
         FormatError: a node or the output breaks a rule; the message names it.
+
+    >>> from proxconnect.format import InputSpec
+    >>> spec = InputSpec("x", "float32", ("batch",))
+    >>> validate(Graph((spec,), (Node("aten.save.default", (Value(0),)),), Value(1)), frozenset())
+    Traceback (most recent call last):
+    ...
+    proxconnect.errors.FormatError: graph node 0 (aten.save.default): operator 'aten.save.default' is ...
     """
     if not graph.inputs:
         raise FormatError("graph: expected at least one input")

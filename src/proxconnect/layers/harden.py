@@ -197,6 +197,11 @@ def binarization_of(model: nn.Module) -> BinarizationInfo | None:
     """Find method and setting of a binarized, hardened or packed model; None if no layer is binarized.
 
     Layers of several methods or settings are named together, in alphabetical order.
+
+    >>> import proxconnect as pc
+    >>> layer = pc.binarize_(nn.Linear(4, 2), pc.BinarizeConfig("bnn++"), lambda module, name: True)
+    >>> binarization_of(layer)
+    BinarizationInfo(method='bnn++', setting='bw')
     """
     found = {
         BinarizationInfo(weight.quantizer.pair.name, setting_of(weight.module))

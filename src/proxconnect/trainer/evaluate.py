@@ -59,6 +59,10 @@ def class_scores(network: Network, images: Tensor) -> Tensor:
 
     Raises:
         ProxConnectError: the network cannot be run on the images, or its output has another form.
+
+    >>> import torch, proxconnect as pc
+    >>> class_scores(pc.zoo.load("resnet20-cifar10-bw"), torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     what = f"images of shape {tuple(images.shape)}"
     try:

@@ -109,6 +109,13 @@ def weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
     Yields:
         A dictionary that each backward pass fills.
+
+    >>> import proxconnect as pc
+    >>> layer = pc.binarize_(nn.Linear(4, 2), pc.BinarizeConfig("bnn"), lambda module, name: True)
+    >>> with weight_gradients(layer) as gradients:
+    ...     layer(torch.ones(1, 4)).sum().backward()
+    >>> gradients["weight"].shape
+    torch.Size([2, 4])
     """
     gradients: dict[str, Tensor] = {}
 
