@@ -176,11 +176,12 @@ def _sources(results: Mapping[str, Any]) -> list[str]:
     ] * bool(prints)
     lines += [f"- Machines: {'; '.join(machines)}"] * bool(machines)
     lines += [f"- Commits: {', '.join(f'`{commit}`' for commit in commits)}"] * bool(commits)
-    lines += [f"- {unknown} runs recorded neither commit nor machine."] * bool(unknown)
+    lines += [f"- {unknown} run{'s' * (unknown > 1)} recorded neither commit nor machine."] * bool(unknown)
     lines += [
-        "- *Below full precision*: points between the packed network and the packed full-precision network",
-        "  of the same seed, on validation images. Of several seeds: mean ± standard deviation.",
-        f"- Made by `proxconnect grid recipes/{results['grid']}.toml --render` from"
+        "- *Below full precision* is the distance in points between the packed network and the packed",
+        "  full-precision network of the same seed, on validation images. Several seeds have a mean and its",
+        "  standard deviation, ±.",
+        f"- `proxconnect grid recipes/{results['grid']}.toml --render` makes this page from"
         f" [`data/{results['grid']}.json`](data/{results['grid']}.json).",
     ]
     return lines
