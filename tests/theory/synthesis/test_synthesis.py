@@ -118,7 +118,8 @@ def test_repair_keeps_the_parameters_of_a_method() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.full if name == "reste" else ()) for name in REPAIRED]
+    "name",
+    [pytest.param(name, marks=pytest.mark.full if name in ("poly", "reste") else ()) for name in REPAIRED],
 )
 def test_repair_by_quadrature_finds_the_same_map(name: str) -> None:
     repaired = repair(bare(method(name)), 2.0)

@@ -86,9 +86,11 @@ def standing_out(w: Array, values: tuple[Array, ...], scales: Array, epsilons: A
 
 def _odd(w: Array, row: Array, scale: float, epsilon: float) -> Flags:
     """Flag the blocks in which a function with values ``row`` stands out."""
-    bend, rounding, lowest, least, most = np.empty((5, len(w) // _BLOCK))
+    bend, rounding, lowest, least, most = np.zeros((5, len(w) // _BLOCK))
     for start in range(0, len(bend), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
+        if np.ptp(row[start * _BLOCK : (start + _AT_ONCE) * _BLOCK + 1]) == 0:
+            continue
         (points, w_first, w_last), (inside, first, last) = _columns(w, some), _columns(row, some)
         straight = (last - first) * ((points - w_first) / (w_last - w_first))
         away = np.abs(inside - first - straight).max(axis=0)
