@@ -439,7 +439,7 @@ def test_ctrl_c_of_a_grid_and_of_other_commands(
 ) -> None:
     interrupting("proxconnect.experiments.run_cells")
     assert run(["grid", "grid.toml", "--data", "digits", "--results", "folder"]) == 130
-    assert capsys.readouterr().err == "interrupted; the same command goes on where it stopped\n"
+    assert capsys.readouterr().err == "interrupted; the same command continues where it stopped\n"
     interrupting("proxconnect.cli.pack.write_packed")
     assert run(["pack", places["run"], "--out", "new"]) == 130
     assert capsys.readouterr().err == "interrupted\n"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.base.notice import notice
+from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinarizedWeight, binarized_weights
 from proxconnect.layers._scales import BINARY
 from proxconnect.layers._sharpness import Sharp
@@ -60,12 +61,16 @@ def input_distance(quantizer: BinaryActivation) -> float:
 def warn_if_far(model: nn.Module) -> None:
     """Warn in one line where hardening moves the weights or the binary activations of ``model`` far.
 
-    A model whose latents are those that ``binarize_`` found is passed over: no training can be lost.
+    A model whose latents are those that ``binarize_`` found is passed over: no training can be lost. So is
+    one whose pair is not at hand, as in a checkpoint that names a module of the user's; hardening needs none.
     """
     weights = list(binarized_weights(model))
     if not any(_is_trained(found) for found in weights):
         return
-    soft = [_Soft(level_distance(found), found.name, found.quantizer) for found in weights]
+    try:
+        soft = [_Soft(level_distance(found), found.name, found.quantizer) for found in weights]
+    except ProxConnectError:
+        return
     _warn("weights", soft)
     inputs = [
         _Soft(input_distance(quantizer), name or "(model)", quantizer)
