@@ -14,7 +14,7 @@ from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import use_of_layer
 from proxconnect.engine._packed_forward import LayerProduct
 from proxconnect.engine.weight import PackedWeight
-from proxconnect.layers import read_weights_anew, scale_name
+from proxconnect.layers import note_call, read_weights_anew, scale_name
 
 
 class PackedLayer(nn.Module):
@@ -46,6 +46,7 @@ class PackedLayer(nn.Module):
             ProxConnectError: a linear layer's or convolution's input has another dtype, device or number of
                 channels than its weight.
         """
+        note_call(self)
         product = self.on_kernel
         if product is not None:
             input = args[0] if args else kwargs["input"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from proxconnect.engine._kernel_choice import check_kernels
 from proxconnect.engine._torch_operators import unpack
 from proxconnect.format import BinaryTensor, unpack_weight
+from proxconnect.layers import note_read
 
 
 class PackedWeight(nn.Module):
@@ -61,6 +62,7 @@ class PackedWeight(nn.Module):
 
     def forward(self) -> Tensor:
         """The unpacked weight; nothing keeps it."""
+        note_read(self)
         form = self.form
         if self.kernels == "fast" and self.bits.is_cpu:
             weight = form.rows.turned(unpack(self.bits, self.scale, form.rows.row_shape, form.group))

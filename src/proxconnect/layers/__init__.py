@@ -19,6 +19,7 @@ from proxconnect.layers._parametrization import (
     binarized_weights,
     latent_weight,
 )
+from proxconnect.layers._reads import is_only_read, note_call, note_read, watch_reads_
 from proxconnect.layers._tensors import (
     LINEAR_AND_CONV,
     is_transposed_linear,
@@ -59,9 +60,12 @@ __all__ = [
     "harden_",
     "harden_input_",
     "hardened_weights",
+    "is_only_read",
     "is_transposed_linear",
     "latent_weight",
     "level_distance",
+    "note_call",
+    "note_read",
     "read_weights_anew",
     "recalibrate_",
     "refuse_sharded",
@@ -70,5 +74,6 @@ __all__ = [
     "rows_of",
     "scale_name",
     "settle_scales_",
+    "watch_reads_",
     "weight_names",
 ]

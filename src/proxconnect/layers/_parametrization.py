@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from proxconnect.base.rows import Rows
 from proxconnect.layers._compiled import compiled_pair
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
+from proxconnect.layers._reads import note_read
 from proxconnect.layers._scales import BINARY, exact_scale, least_squares_scale, mean_scale, scale_shape
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import full_name
@@ -53,6 +54,7 @@ class BinaryWeight(Sharp):
         """
         if in_parts:
             return self._parts(latent)
+        note_read(self)
         if self._takes_latent():
             return latent
         return quantize_weight(

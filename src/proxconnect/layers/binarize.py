@@ -12,8 +12,9 @@ from proxconnect.layers._choice import Choice, ConfigMap, Filter, choose
 from proxconnect.layers._fitness import refuse_sharded, refuse_unfit
 from proxconnect.layers._hardened import forget
 from proxconnect.layers._parametrization import BinaryWeight
+from proxconnect.layers._reads import watch_reads_
 from proxconnect.layers._tensors import rows_of, weight_names
-from proxconnect.layers.binary_input import binarize_input_, refuse_unfit_for_binary_input
+from proxconnect.layers.binary_input import BinaryInput, binarize_input_, refuse_unfit_for_binary_input
 from proxconnect.layers.config import BinarizeConfig
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -25,7 +26,8 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     Each chosen layer gets :mod:`torch.nn.utils.parametrize` parametrizations: ``module.weight`` *is* the
     quantized weight ``alpha F(w*/s)``; the latent ``w*`` is ``module.parametrizations.weight.original``. With
     binary activations, the submodule ``input_quantizer`` of each chosen ``Linear``, ``Conv1d/2d/3d`` and
-    ``ConvTranspose1d/2d/3d`` makes its input -1 and +1; other layers keep their activations.
+    ``ConvTranspose1d/2d/3d`` makes its input -1 and +1; other layers keep their activations. Where the model
+    reads a layer's weight and never calls the layer, its input stays as it is: the first forward warns.
 
     Layers that can be binarized are ``Linear``, ``Conv1d/2d/3d``, ``ConvTranspose1d/2d/3d``, the ``Conv1D``
     of transformers (a linear layer), ``Embedding`` (an output channel is a row), ``MultiheadAttention`` (its
@@ -75,6 +77,7 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
             module.__dict__.pop("skipped_because", None)
         else:
             module.skipped_because = verdict  # type: ignore[assignment]
+    watch_reads_(model, BinaryInput)
     return model
 
 

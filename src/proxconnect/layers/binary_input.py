@@ -11,6 +11,7 @@ from torch.nn import functional
 from proxconnect.base.eager import differentiated_forwards, transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinaryWeight, binary_weight, latent_weight
+from proxconnect.layers._reads import forget_reads, note_call, note_read
 from proxconnect.layers._scaled_product import Convolution, LinearMap, MatrixProduct, scaled_product
 from proxconnect.layers.accumulator import Accumulator
 from proxconnect.layers.activations import BinaryActivation, SignActivation
@@ -30,6 +31,11 @@ class BinaryInput(nn.Module):
     input_channels: ClassVar[str]  # the attribute that says how many there are
     input_quantizer: SignActivation
     accumulator: Accumulator | None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":  # of a hardened layer; else a parametrization, which notes it too
+            note_read(self)
+        return super().__getattr__(name)
 
     def output(self, input: Tensor, product: LinearMap) -> Tensor:
         """Compute the layer's output by its linear map ``product``, in the dtype of its weight."""
@@ -229,6 +235,7 @@ def _plain_input_(module: nn.Module) -> nn.Parameter | None:
         return None
     thresholds = module.input_quantizer.thresholds
     del module.input_quantizer, module.accumulator
+    forget_reads(module)
     for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _quantize_input]:
         del module._forward_pre_hooks[key]
         module._forward_pre_hooks_with_kwargs.pop(key, None)
@@ -239,6 +246,7 @@ def _plain_input_(module: nn.Module) -> nn.Parameter | None:
 def _quantize_input(
     layer: BinaryInput, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    note_call(layer)
     input, *output_size = (*args, *kwargs.values())
     return (layer.input_quantizer(input), *output_size), {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from proxconnect.engine import PackedWeight, pack_layer_, packed_weight, unpack_layers_
+from proxconnect.engine import PackedLayer, PackedWeight, pack_layer_, packed_weight, unpack_layers_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
 from proxconnect.graph import canonical_names
@@ -21,6 +21,7 @@ from proxconnect.layers import (
     restore_latents,
     rows_of,
     scale_name,
+    watch_reads_,
     weight_names,
 )
 from proxconnect.packing._plain import compute_weights_, plain_copy, unwrapped
@@ -62,6 +63,7 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: s
         remember(layer, tensor_name, Hardened(info, levels, form.rows))
     for layer, found in layers.items():
         pack_layer_(layer, found, activations)
+    watch_reads_(model, PackedLayer)
 
 
 def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:

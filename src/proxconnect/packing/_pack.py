@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from torch import nn
 
-from proxconnect.engine import PackedWeight, check_kernels, pack_layer_
+from proxconnect.engine import PackedLayer, PackedWeight, check_kernels, pack_layer_
 from proxconnect.errors import ProxConnectError
 from proxconnect.format import pack_weight
-from proxconnect.layers import binarized_weights, harden_, hardened_weights, settle_scales_
+from proxconnect.layers import binarized_weights, harden_, hardened_weights, settle_scales_, watch_reads_
 from proxconnect.packing._store import packed_form
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -64,3 +64,4 @@ def _pack_hardened(model: nn.Module, kernels: str, activations: str | None) -> N
         layers.setdefault(found.module, {})[found.tensor_name] = packed[id(weight)]
     for layer, weights in layers.items():
         pack_layer_(layer, weights, activations)
+    watch_reads_(model, PackedLayer)

@@ -22,6 +22,7 @@ from proxconnect.layers import (
     BinaryInput,
     binarized_weights,
     hardened_weights,
+    is_only_read,
     latent_weight,
     level_distance,
     scale_name,
@@ -88,7 +89,7 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
             continue
         layer = Counted(type(module).__name__.removeprefix("Parametrized"))
         own = {**module._parameters, **module._buffers}
-        if isinstance(module, BinaryInput):
+        if isinstance(module, BinaryInput) and not is_only_read(module):
             layer.activation_bits = 1
             layer.accumulator_bits = 32 if module.accumulator is None else module.accumulator.bits
         if isinstance(module, BinaryActivation):
@@ -159,8 +160,9 @@ def _binary_of(model: nn.Module) -> dict[nn.Module, list[_Binary]]:
         found.setdefault(hard.module, []).append(tensor)
     for module in model.modules():
         if isinstance(module, PackedLayer):
+            kernel = "unpacked" if is_only_read(module) else module.kernel
             found[module] = [
-                _Binary(name, id(weight), weight.form, weight.scale.nbytes, module.kernel)
+                _Binary(name, id(weight), weight.form, weight.scale.nbytes, kernel)
                 for name, weight in module.packed_weights().items()
             ]
     return found
