@@ -66,6 +66,23 @@ MODELS: dict[str, tuple[nn.Module, set[str]]] = {
         Parts(patches=PATCHES, blocks=blocks(), head=nn.Linear(8, 5), head_dist=nn.Linear(8, 5)),
         {"patches", "head", "head_dist"},
     ),
+    "two encoders": (
+        Parts(
+            embed=nn.Embedding(20, 8),
+            text=blocks(),
+            patches=nn.Conv2d(3, 12, 4),
+            vision=nn.ModuleList([block(12)]),
+            visual_projection=nn.Linear(12, 8),
+            text_projection=nn.Linear(8, 8),
+        ),
+        {"visual_projection", "text_projection"},
+    ),
+    "an attention alone": (
+        Parts(
+            q_proj=nn.Linear(8, 8), k_proj=nn.Linear(8, 8), v_proj=nn.Linear(8, 8), out_proj=nn.Linear(8, 8)
+        ),
+        {"q_proj", "out_proj"},
+    ),
     "policy and value": (
         Parts(a=nn.Linear(4, 8), b=nn.Linear(8, 8), policy=nn.Linear(8, 6), value=nn.Linear(8, 1)),
         {"a", "policy", "value"},

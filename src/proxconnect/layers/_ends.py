@@ -20,7 +20,9 @@ def ends(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, str]:
 
     1. the last in registration order;
     2. those just before it that lie beside it: of its class, with as many inputs, and with outputs that no
-       layer after them takes; layers of one ``nn.Sequential`` follow each other and do not count;
+       layer after them takes; layers of one ``nn.Sequential`` follow each other and do not count. Projections
+       of two encoders into one space count as well: in one module, with as many outputs but other inputs, and
+       names that end in the same word, as ``visual_projection`` and ``text_projection``;
     3. those that share their weight with an ``Embedding``;
     4. the last one in each module that is called a head: whose own name has the word ``head``,
        ``classifier``, ``predictor``, ``predictions`` or ``logits``, which is not part of a numbered block,
@@ -61,12 +63,22 @@ def _beside_the_last(
 ) -> Iterator[str]:
     last = matrices[-1]
     for i in range(len(matrices) - 2, -1, -1):
-        layer, name = layers[matrices[i]], matrices[i]
-        inputs, outputs = _sizes(layer)
-        alike = type(layer) is type(layers[last]) and inputs == _sizes(layers[last])[0]
-        if not alike or _taken(outputs, layers, matrices[i + 1 :]) or _in_one_sequence(model, name, last):
+        name, after = matrices[i], matrices[i + 1 :]
+        (inputs, outputs), (last_inputs, _) = _sizes(layers[name]), _sizes(layers[last])
+        beside = inputs == last_inputs and not _taken(outputs, layers, after)
+        beside = beside and not _in_one_sequence(model, name, last)
+        alike = type(layers[name]) is type(layers[last])
+        if not alike or not (beside or _into_one_space(layers, name, last)):
             return
         yield name
+
+
+def _into_one_space(layers: Mapping[str, nn.Module], one: str, other: str) -> bool:
+    (inputs, outputs), (other_inputs, other_outputs) = _sizes(layers[one]), _sizes(layers[other])
+    (place, _, name), (other_place, _, other_name) = one.rpartition("."), other.rpartition(".")
+    words, other_words = name.split("_"), other_name.split("_")
+    named_alike = place == other_place and len(words) > 1 and words[-1] == other_words[-1]
+    return named_alike and inputs != other_inputs and outputs == other_outputs
 
 
 def _in_one_sequence(model: nn.Module, one: str, other: str) -> bool:
