@@ -1,10 +1,14 @@
-"""Random tensors and examples: the same on every run, unless ``--hypothesis-profile=new`` asks for others."""
+"""Repeatable random tensors and examples (``--hypothesis-profile=new`` draws new ones), and finished runs."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from proxconnect.cli.app import run
 
 # No deadlines: how long an example takes is the business of benchmarks.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -16,3 +20,14 @@ settings.load_profile("same")
 def seeded() -> None:
     """Give every test the same random tensors, independent of the tests before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finish a short run in full precision, ``fp``, and a binary one, ``bw``; tests change copies alone."""
+    folder = tmp_path_factory.mktemp("finished_runs")
+    short = "--model resnet20 --data digits --epochs 1 --batch-size 32"
+    short += " --limit-train-batches 3 --limit-val-batches 1"
+    for setting in ("fp", "bw"):
+        assert run(["train", *short.split(), "--setting", setting, "--out", str(folder / setting)]) == 0
+    return folder

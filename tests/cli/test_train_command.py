@@ -16,10 +16,8 @@ SHORT = ["--model", "resnet20", "--data", "digits", "--limit-train-batches", "2"
 
 
 @pytest.fixture(scope="module")
-def full_precision(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "fp"
-    assert run(["train", *SHORT, "--setting", "fp", "--epochs", "1", "--out", str(folder)]) == 0
-    return folder
+def full_precision(finished_runs: Path) -> Path:
+    return finished_runs / "fp"
 
 
 def test_options_go_before_the_recipe(

@@ -9,6 +9,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from looking import every
 
 import proxconnect as pc
 from proxconnect.experiments import read_grid
@@ -58,7 +59,7 @@ def test_the_index_of_results_names_every_page_once_with_a_finding() -> None:
     entries = re.findall(r"^\| \[.*?\]\((.*?)\) \| (.+?) \|$", INDEX, re.MULTILINE)
     pages = {path.name for path in RESULTS.glob("*.md")} - {"README.md", "protocol.md"}
     assert sorted(page for page, _ in entries) == sorted(pages)
-    assert all(finding.endswith(".") for _, finding in entries)
+    assert every(finding.endswith(".") for _, finding in entries)
 
 
 def test_the_citation_names_the_version_and_both_papers() -> None:

@@ -17,7 +17,7 @@ from looking import every, same_tensors
 
 import proxconnect as pc
 from proxconnect.errors import TrainingError
-from proxconnect.trainer import TrainConfig, TrainedRun, read_checkpoint, resume, train
+from proxconnect.trainer import TrainConfig, read_checkpoint, resume, train
 
 Content = dict[str, Any]
 
@@ -32,16 +32,13 @@ def quiet(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    config = TrainConfig(
-        model="resnet20", data="digits", epochs=1, limit_train_batches=1, limit_val_batches=1
-    )
-    return train(config, tmp_path_factory.mktemp("runs") / "run", show=quiet)
+def checkpoint(finished_runs: Path) -> Path:
+    return finished_runs / "bw" / "checkpoint"
 
 
 @pytest.fixture(scope="module")
-def content(run: TrainedRun) -> Content:
-    loaded: Content = torch.load(run.checkpoint, weights_only=True)
+def content(checkpoint: Path) -> Content:
+    loaded: Content = torch.load(checkpoint, weights_only=True)
     return loaded
 
 
@@ -166,10 +163,10 @@ def test_a_checkpoint_without_the_squares_of_mu_loads(content: Content, tmp_path
     assert {state[name.removeprefix("model.")].item() for name in squares} == {0.0}
 
 
-def test_a_flipped_bit_is_seen_wherever_it_matters(run: TrainedRun, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_seen_wherever_it_matters(checkpoint: Path, tmp_path: Path) -> None:
     """Either the file is refused, or it still holds the same."""
-    whole, expected = run.checkpoint.read_bytes(), read_checkpoint(run.checkpoint)
-    with zipfile.ZipFile(run.checkpoint) as archive:
+    whole, expected = checkpoint.read_bytes(), read_checkpoint(checkpoint)
+    with zipfile.ZipFile(checkpoint) as archive:
         parts = sorted(archive.infolist(), key=lambda part: part.file_size)
         start = archive.start_dir
     chosen = random.Random(0)
@@ -191,10 +188,10 @@ def test_a_flipped_bit_is_seen_wherever_it_matters(run: TrainedRun, tmp_path: Pa
     assert every("\n" not in refusal for refusal in refusals)
 
 
-def test_a_flipped_bit_of_a_weight_is_called_damage(run: TrainedRun, tmp_path: Path) -> None:
-    with zipfile.ZipFile(run.checkpoint) as archive:
+def test_a_flipped_bit_of_a_weight_is_called_damage(checkpoint: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(checkpoint) as archive:
         largest = max(archive.infolist(), key=lambda part: part.file_size)
-    damaged = bytearray(run.checkpoint.read_bytes())
+    damaged = bytearray(checkpoint.read_bytes())
     damaged[largest.header_offset + 30 + len(largest.filename) + largest.file_size // 2] ^= 64
     (tmp_path / "checkpoint").write_bytes(damaged)
     said = refused(tmp_path / "checkpoint")

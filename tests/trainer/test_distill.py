@@ -118,10 +118,8 @@ def quiet(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("teacher") / "fp"
-    train(tiny(setting="fp", epochs=1), folder, show=quiet)
-    return folder
+def teacher(finished_runs: Path) -> Path:
+    return finished_runs / "fp"
 
 
 def test_a_distilled_run_resumes_with_its_teacher(
@@ -163,12 +161,9 @@ def test_a_distilled_run_resumes_with_its_teacher(
     ],
 )
 def test_runs_refuse_before_anything_is_written(
-    values: dict[str, Any], words: str, teacher: Path, tmp_path: Path
+    values: dict[str, Any], words: str, finished_runs: Path, tmp_path: Path
 ) -> None:
-    binary = tmp_path / "binary"
-    if values.get("teacher") == "{binary}":
-        train(tiny(epochs=1), binary, show=quiet)
-    places = {"fp": teacher, "binary": binary, "absent": tmp_path / "absent"}
+    places = {"fp": finished_runs / "fp", "binary": finished_runs / "bw", "absent": tmp_path / "absent"}
     if "teacher" in values:
         values = {**values, "teacher": values["teacher"].format(**places)}
     with pytest.raises(TrainingError, match=words):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,9 @@ def test_flip_rate_is_the_share_of_signs_that_changed(tmp_path: Path) -> None:
     assert run.metrics["flip_rate"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_fine_tuning_starts_from_the_full_precision_weights(tmp_path: Path) -> None:
-    train(tiny(setting="fp", epochs=1), tmp_path / "fp", show=quiet)
-    train(tiny(init=str(tmp_path / "fp"), lr=1e-12, epochs=1), tmp_path / "bw", show=quiet)
-    start, tuned = read_checkpoint(tmp_path / "fp").weights, read_checkpoint(tmp_path / "bw").weights
+def test_fine_tuning_starts_from_the_full_precision_weights(finished_runs: Path, tmp_path: Path) -> None:
+    train(tiny(init=str(finished_runs / "fp"), lr=1e-12, epochs=1), tmp_path / "bw", show=quiet)
+    start, tuned = read_checkpoint(finished_runs / "fp").weights, read_checkpoint(tmp_path / "bw").weights
     name = "blocks.0.conv1"
     torch.testing.assert_close(tuned[f"{name}.parametrizations.weight.original"], start[f"{name}.weight"])
 
@@ -204,16 +204,15 @@ def test_a_loss_that_is_not_finite_in_the_first_epoch_says_that_nothing_is_kept(
         train(tiny(setting="fp", lr=1e25), tmp_path / "run", show=quiet)
 
 
-def test_resume_says_what_differs(tmp_path: Path) -> None:
-    train(tiny(epochs=1), tmp_path / "run", show=quiet)
+def test_resume_says_what_differs(finished_runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_runs / "bw", tmp_path / "run")
     with pytest.raises(TrainingError, match=r"seed was 0, now 7; mu_end was 300, now 30.0|mu_end.*seed"):
         resume(tmp_path / "run", {"seed": 7, "mu_end": 30.0}, show=quiet)
     resume(tmp_path / "run", {"seed": 0}, show=quiet)
 
 
-def test_a_run_begun_before_an_option_existed_is_resumed(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    train(tiny(epochs=1), run, show=quiet)
+def test_a_run_begun_before_an_option_existed_is_resumed(finished_runs: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_runs / "bw", tmp_path / "run")
     content = torch.load(run / "checkpoint", weights_only=True)
     for name in ("rule", "block", "nonlinearity", "levels"):
         del content["proxconnect"]["config"][name]
@@ -231,10 +230,9 @@ def test_layers_with_narrow_accumulators_log_their_overflow_rate(tmp_path: Path)
         assert "layer/blocks.0.conv1.weight/overflow_rate" in next(csv.reader(file))
 
 
-def test_init_needs_the_same_architecture(tmp_path: Path) -> None:
-    train(tiny(epochs=1, setting="fp"), tmp_path / "fp", show=quiet)
+def test_init_needs_the_same_architecture(finished_runs: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"has block 'basic', this run has 'bireal'; pass --block basic"):
-        train(tiny(setting="bwa", init=str(tmp_path / "fp")), tmp_path / "run", show=quiet)
+        train(tiny(setting="bwa", init=str(finished_runs / "fp")), tmp_path / "run", show=quiet)
     assert not (tmp_path / "run").exists()
 
 
@@ -243,9 +241,8 @@ def test_resume_needs_a_checkpoint(tmp_path: Path) -> None:
         resume(tmp_path, {}, show=quiet)
 
 
-def test_a_folder_in_use_is_refused_unless_overwritten(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    train(tiny(epochs=1), out, show=quiet)
+def test_a_folder_in_use_is_refused_unless_overwritten(finished_runs: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished_runs / "bw", tmp_path / "run")
     with pytest.raises(
         TrainingError, match="is not empty; choose another folder, --resume it, or pass --overwrite"
     ):
@@ -270,10 +267,8 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_init_refuses_what_does_not_fit(tmp_path: Path) -> None:
-    train(tiny(setting="fp", epochs=1), tmp_path / "fp", show=quiet)
+def test_init_refuses_what_does_not_fit(finished_runs: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="has model 'resnet20', this run has 'resnet32'"):
-        train(tiny(model="resnet32", init=str(tmp_path / "fp")), tmp_path / "a", show=quiet)
-    train(tiny(epochs=1), tmp_path / "bw", show=quiet)
+        train(tiny(model="resnet32", init=str(finished_runs / "fp")), tmp_path / "a", show=quiet)
     with pytest.raises(TrainingError, match=r"needs a full-precision checkpoint; .* has setting 'bw'"):
-        train(tiny(init=str(tmp_path / "bw")), tmp_path / "b", show=quiet)
+        train(tiny(init=str(finished_runs / "bw")), tmp_path / "b", show=quiet)
