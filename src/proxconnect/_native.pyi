@@ -1,5 +1,5 @@
-# The compiled module. Addresses are integers that proxconnect.engine has validated, 0 for a tensor that is
-# not given; see csrc/drivers/gemm.h, csrc/drivers/conv.h and csrc/drivers/latents.h.
+# The compiled module. Addresses are integers that proxconnect.kernels has validated, 0 for a tensor that is
+# not given; the headers of csrc/drivers document each function.
 
 _Rows = tuple[int, int, int]  # address of signs or floats; stride, rows
 _SignImages = tuple[int, int, int, int]  # address; count, height, width
