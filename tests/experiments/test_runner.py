@@ -112,7 +112,7 @@ def test_what_starts_from_a_failure_is_not_run(
         cell.name for cell in (cells[0], *cells[2:5], cells[1], *cells[5:])
     ]
     assert "resnet20-fp-s0: failed with status 1; error: no (log: " in lines[1]
-    assert "what it starts from failed" in lines[2]
+    assert "not run, because the run that it starts from failed" in lines[2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
