@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 
 import proxconnect as pc
@@ -161,7 +162,7 @@ def tensors(output: Any) -> list[Tensor]:
 def train(model: nn.Module, inputs: Inputs, call: Callable[[nn.Module, Inputs], Any]) -> None:
     optimizer = torch.optim.Adam(pc.param_groups(model, lr=1e-3))
     sum(output.square().mean() for output in tensors(call(model.train(), inputs))).backward()
-    assert all(latent.grad is not None for latent in model.parameters() if latent.ndim > 1)
+    assert every(latent.grad is not None for latent in model.parameters() if latent.ndim > 1)
     optimizer.step()
     model.eval()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -82,8 +83,8 @@ def kernels(model: nn.Module) -> dict[str, str]:
 def test_the_first_forward_names_the_layers_and_no_other_does(form: Callable[[], nn.Module]) -> None:
     model = form()
     (message,) = messages(lambda: model(X))
-    assert all(name in message for name in QKV)
-    assert not any(name in message for name in PROJ)
+    assert every(name in message for name in QKV)
+    assert every(name not in message for name in PROJ)
     assert not messages(lambda: model(X))
     assert not messages(lambda: copy.deepcopy(model)(X))
     assert activation_bits(model) == dict.fromkeys(QKV, 32) | dict.fromkeys(PROJ, 1)
