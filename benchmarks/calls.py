@@ -33,11 +33,11 @@ def calls() -> dict[str, Run]:
     torch.manual_seed(0)
     x, weight = torch.randn(1, INPUTS), torch.randn(OUTPUTS, INPUTS)
     bits, signs = pack_signs(x), pack_signs(weight)
-    panels, affine = Panels(signs, INPUTS), Affine(torch.ones(OUTPUTS))
-    thresholds = Thresholds(torch.ones(OUTPUTS), torch.zeros(OUTPUTS), INPUTS)
+    panels, affine = Panels.lay_out(signs, INPUTS), Affine.of(torch.ones(OUTPUTS))
+    thresholds = Thresholds.of(torch.ones(OUTPUTS), torch.zeros(OUTPUTS), INPUTS)
     image, kernel = x.reshape(1, INPUTS, 1, 1), weight.reshape(OUTPUTS, INPUTS, 1, 1)
     pixel = kernels.pack_pixels(image)
-    conv = ConvPanels(signs, (OUTPUTS, INPUTS, 1, 1)), Geometry()
+    conv = ConvPanels.lay_out(signs, (OUTPUTS, INPUTS, 1, 1)), Geometry()
     return {
         "w1a1_sums": lambda: kernels.w1a1_sums(bits, panels),
         "w1a1_affine": lambda: kernels.w1a1_affine(bits, panels, affine),

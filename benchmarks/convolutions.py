@@ -56,10 +56,10 @@ def ours(x: Tensor, weight: Tensor) -> dict[str, Run]:
     """Return our convolutions: bits to bits, and float32 to float32 from either layout of the input."""
     n = len(weight)
     bits = kernels.pack_pixels(x)
-    panels = kernels.ConvPanels(kernels.pack_signs(weight.flatten(1)), tuple(weight.shape))  # type: ignore[arg-type]
+    panels = kernels.ConvPanels.lay_out(kernels.pack_signs(weight.flatten(1)), tuple(weight.shape))  # type: ignore[arg-type]
     geometry = kernels.Geometry(padding=(1, 1))
     scale, bias = torch.rand(n), torch.randn(n)
-    affine, thresholds = kernels.Affine(scale, bias), kernels.Thresholds(scale, bias, panels.k)
+    affine, thresholds = kernels.Affine.of(scale, bias), kernels.Thresholds.of(scale, bias, panels.k)
     last = x.contiguous(memory_format=torch.channels_last)
 
     def whole(images: Tensor) -> Tensor:

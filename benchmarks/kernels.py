@@ -62,9 +62,9 @@ def ours(x: Tensor, weight: Tensor) -> dict[str, Run]:
     """Return our products: from bits or float32, to float32 or bits."""
     n, k = weight.shape
     scale, bias = torch.rand(n), torch.randn(n)
-    bits, panels = kernels.pack_signs(x), kernels.Panels(kernels.pack_signs(weight), k)
-    affine = kernels.Affine(scale, bias)
-    thresholds = kernels.Thresholds(scale, bias, k)
+    bits, panels = kernels.pack_signs(x), kernels.Panels.lay_out(kernels.pack_signs(weight), k)
+    affine = kernels.Affine.of(scale, bias)
+    thresholds = kernels.Thresholds.of(scale, bias, k)
     runs: dict[str, Run] = {
         "W1A1": lambda: kernels.w1a1_affine(bits, panels, affine),
         "W1A1 to bits": lambda: kernels.w1a1_signs(bits, panels, thresholds),

@@ -20,8 +20,8 @@ from torch import nn
 import proxconnect as pc
 from proxconnect.base.table import Table
 from proxconnect.engine import PackedLayer
-from proxconnect.engine._layer_geometry import use_of_layer
-from proxconnect.engine._packed_forward import LayerProduct
+from proxconnect.engine._layer_geometry import geometry_of_layer
+from proxconnect.engine._packed_forward import PackedForward
 
 ROUNDS, SECONDS = 5, 0.02
 # Inputs and outputs of a group, groups, size of the kernel, size of the image.
@@ -53,11 +53,11 @@ def measured(inputs: int, outputs: int, groups: int, kernel: int, size: int) -> 
     times = {"torch": milliseconds(lambda: conv(x))}
     packed = pc.pack_(pc.binarize_(conv, pc.BinarizeConfig("bc"), lambda module, name: True)).eval()
     assert isinstance(packed, PackedLayer)
-    use = use_of_layer(packed, packed.plain)
-    assert use is not None
+    geometry = geometry_of_layer(packed, packed.plain)
+    assert geometry is not None
     for name in ("unpacked", "w1a32", "w1a8"):
         weight = packed.packed_weights()["weight"]
-        packed.on_kernel = None if name == "unpacked" else LayerProduct(name, use, weight, packed)
+        packed.packed_forward = None if name == "unpacked" else PackedForward(name, geometry, weight, packed)
         times[name] = milliseconds(lambda: packed(x))
     return times
 

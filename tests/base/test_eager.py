@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import proxconnect as pc
-from proxconnect.base.eager import pointer, watched
+from proxconnect.base.eager import watched
 from proxconnect.data import Augmentation, Batches, ImageSet, ResizedCrop
 from proxconnect.errors import ProxConnectError
+from proxconnect.kernels._gateway import pointer
 
 SOURCES = Path(pc.__file__).parent
 # Functions of torch that take both, and make a tensor of neither their arguments' device nor dtype.
@@ -233,8 +234,8 @@ def test_tensors_without_memory_never_reach_compiled_code() -> None:
         calls: list[Callable[[], object]] = [
             lambda: kernels.pack_signs(fake),
             lambda: kernels.pack_pixels(mode.from_tensor(X)),
-            lambda: kernels.Affine(mode.from_tensor(torch.ones(2))).arguments(
-                kernels.Panels(torch.zeros(2, 1, dtype=torch.uint8), 8), (2,), None
+            lambda: kernels.Affine.of(mode.from_tensor(torch.ones(2))).arguments(
+                kernels.Panels.lay_out(torch.zeros(2, 1, dtype=torch.uint8), 8), (2,), None
             ),
         ]
         for call in calls:

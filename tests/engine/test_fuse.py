@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import proxconnect as pc
 from proxconnect.engine import Network
-from proxconnect.engine._kernel_call import Product
+from proxconnect.engine._kernel_call import KernelCall
 from proxconnect.engine._operand_layout import LinearOperand
 from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.fusion._thresholds import thresholds
@@ -123,7 +123,7 @@ def saved(model: str, setting: str, path: Path, **values: object) -> Path:
     return pc.save(net, path / "m.safetensors", torch.zeros(1, *shape))
 
 
-def products(net: Network) -> list[Product]:
+def products(net: Network) -> list[KernelCall]:
     assert net._fused
     return [
         node.args[0]
@@ -186,9 +186,9 @@ def test_thresholds_decide_as_torch_does_for_every_sum(names: tuple[str, ...], w
     tensors = {"w": numbers(), "b": 5 * numbers(), "m": 9 * numbers(), "v": numbers().square() + 0.1}
     tensors |= {"slope": numbers().abs(), "shift": numbers()}
     tensors["w"][0] = 0
-    affine = Affine(numbers().abs(), numbers())
-    weight = LinearOperand(Panels(pack_bits(torch.ones(n, k)), k))
-    product = Product("w1a1", weight, False, affine, wrap)
+    affine = Affine.of(numbers().abs(), numbers())
+    weight = LinearOperand(Panels.lay_out(pack_bits(torch.ones(n, k)), k))
+    product = KernelCall("w1a1", weight, False, affine, wrap)
     chain = [NODES[name] for name in names]
     found = thresholds(product, chain, tensors.__getitem__, per_channel=True)
     assert found is not None
@@ -215,8 +215,8 @@ def test_what_does_not_decide_by_one_threshold_stays(node: Node, per_channel: bo
         "falling": torch.tensor([-0.5]),
         "rows": torch.ones(2, 4),
     }
-    product = Product(
-        "w1a1", LinearOperand(Panels(pack_bits(torch.ones(4, 9)), 9)), False, Affine(torch.ones(4))
+    product = KernelCall(
+        "w1a1", LinearOperand(Panels.lay_out(pack_bits(torch.ones(4, 9)), 9)), False, Affine.of(torch.ones(4))
     )
     assert thresholds(product, [node], tensors.__getitem__, per_channel) is None
 

@@ -78,9 +78,9 @@ def test_autocast_leaves_them_in_float32(setting: str, activations: str | None, 
 
 N, K, SHAPE = 5, 18, (5, 2, 3, 3)
 BITS = pack_bits(torch.randn(N, K, generator=torch.Generator().manual_seed(0)))
-LINEAR = LinearOperand(Panels(BITS, K)).arguments
-CONV = ConvOperand(ConvPanels(BITS, SHAPE), Geometry((2, 1), (1, 0), (1, 2))).arguments
-FOLD = Thresholds(torch.ones(N), torch.zeros(N), K)
+LINEAR = LinearOperand(Panels.lay_out(BITS, K)).arguments
+CONV = ConvOperand(ConvPanels.lay_out(BITS, SHAPE), Geometry((2, 1), (1, 0), (1, 2))).arguments
+FOLD = Thresholds.of(torch.ones(N), torch.zeros(N), K)
 AFFINE = (torch.rand(N), torch.rand(N), torch.rand(N))
 ROWS, IMAGE = torch.randn(2, 3, K), torch.randn(2, 2, 6, 7)
 PACKED_ROWS, PACKED_IMAGE = (

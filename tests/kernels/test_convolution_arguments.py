@@ -13,27 +13,27 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.kernels import Affine, ConvPanels, Geometry, Thresholds, pack_pixels
 
 BITS = torch.zeros(2, 9, dtype=torch.uint8)
-WEIGHT = ConvPanels(BITS, (2, 8, 3, 3))
+WEIGHT = ConvPanels.lay_out(BITS, (2, 8, 3, 3))
 A = torch.zeros(1, 4, 4, 1, dtype=torch.uint8)
 X = torch.ones(1, 8, 4, 4)
 
 PLAIN = Geometry()
-ONES = Affine(torch.ones(2))
+ONES = Affine.of(torch.ones(2))
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ConvPanels(BITS, (2, 8, 3)), "not the shape of a 2d convolution's weight"),  # type: ignore[arg-type]
-        (lambda: ConvPanels(BITS, (2, 0, 3, 3)), "not the shape of a 2d convolution's weight"),
+        (lambda: ConvPanels.lay_out(BITS, (2, 8, 3)), "not the shape of a 2d convolution's weight"),  # type: ignore[arg-type]
+        (lambda: ConvPanels.lay_out(BITS, (2, 0, 3, 3)), "not the shape of a 2d convolution's weight"),
         (
-            lambda: ConvPanels(BITS, (2, 8, 3, 3), groups=3),
+            lambda: ConvPanels.lay_out(BITS, (2, 8, 3, 3), groups=3),
             "groups is 3; expected a divisor of the 2 outputs",
         ),
-        (lambda: ConvPanels(BITS, (3, 8, 3, 3)), "bits has 2 rows; expected 3"),
-        (lambda: ConvPanels(BITS, (2, 9, 3, 3)), "rows of 9 bytes.*expected 11 bytes"),
-        (lambda: ConvPanels(BITS.int(), (2, 8, 3, 3)), "bits is a torch.int32 tensor"),
-        (lambda: ConvPanels(~BITS[:, :8], (2, 7, 3, 3)), "padding bits set after the 63 signs"),
+        (lambda: ConvPanels.lay_out(BITS, (3, 8, 3, 3)), "bits has 2 rows; expected 3"),
+        (lambda: ConvPanels.lay_out(BITS, (2, 9, 3, 3)), "rows of 9 bytes.*expected 11 bytes"),
+        (lambda: ConvPanels.lay_out(BITS.int(), (2, 8, 3, 3)), "bits is a torch.int32 tensor"),
+        (lambda: ConvPanels.lay_out(~BITS[:, :8], (2, 7, 3, 3)), "padding bits set after the 63 signs"),
         (lambda: Geometry(stride=(0, 1)), r"stride is \(0, 1\).*at least 1"),
         (lambda: Geometry(padding=(0, -1)), r"padding is \(0, -1\).*at least 0"),
         (lambda: Geometry(dilation=2), "dilation is 2; expected a pair"),  # type: ignore[arg-type]
@@ -47,11 +47,13 @@ ONES = Affine(torch.ones(2))
             "pixels of 2 bytes, which do not hold 8 channels",
         ),
         (
-            lambda: kernels.w1a1_conv_sums(~A, ConvPanels(BITS[:, :1], (2, 7, 1, 1)), PLAIN),
+            lambda: kernels.w1a1_conv_sums(~A, ConvPanels.lay_out(BITS[:, :1], (2, 7, 1, 1)), PLAIN),
             "a has padding bits set after the 7 signs",
         ),
         (
-            lambda: kernels.w1a1_conv_signs(A, WEIGHT, PLAIN, Thresholds(torch.ones(3), torch.ones(3), 72)),
+            lambda: kernels.w1a1_conv_signs(
+                A, WEIGHT, PLAIN, Thresholds.of(torch.ones(3), torch.ones(3), 72)
+            ),
             "thresholds has 3 outputs; expected 2",
         ),
         (lambda: pack_pixels(torch.ones(2, 3, 4)), "expected torch.float32 with 4 dimensions"),
@@ -92,8 +94,8 @@ def test_floats_that_are_not_images_of_the_weight_are_refused(
 @pytest.mark.parametrize(
     ("affine", "residual", "words"),
     [
-        (Affine(torch.ones(3)), None, "affine has 3 outputs; expected 2"),
-        (Affine(torch.ones(2, 2)), None, "2 groups.*expected 1"),
+        (Affine.of(torch.ones(3)), None, "affine has 3 outputs; expected 2"),
+        (Affine.of(torch.ones(2, 2)), None, "2 groups.*expected 1"),
         (
             ONES,
             torch.ones(1, 2, 2, 3),
@@ -113,9 +115,9 @@ def test_affine_and_residual_are_those_of_the_output(
 
 def test_more_inputs_than_8_bit_sums_hold_are_refused() -> None:
     k = 2**24 + 8
-    weight = ConvPanels(torch.zeros(1, k // 8, dtype=torch.uint8), (1, k, 1, 1))
+    weight = ConvPanels.lay_out(torch.zeros(1, k // 8, dtype=torch.uint8), (1, k, 1, 1))
     with pytest.raises(ProxConnectError, match=r"k is 16777224; expected at most 2\*\*24"):
-        kernels.w1a8_conv(torch.zeros(0, k, 1, 1), weight, PLAIN, Affine(torch.ones(1)))
+        kernels.w1a8_conv(torch.zeros(0, k, 1, 1), weight, PLAIN, Affine.of(torch.ones(1)))
 
 
 def test_an_infinity_stays_in_its_image() -> None:

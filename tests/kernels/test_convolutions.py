@@ -53,7 +53,7 @@ class Case:
         self.pixels, self.w = np.moveaxis(self.x.numpy(), 1, -1), sign(weight.numpy())
         self.scale, self.bias = normal(n), normal(n)
         self.residual = None if plain else normal(*self.shape)
-        self.affine = Affine(self.scale, self.bias, None if plain else normal(n) * (torch.arange(n) % 3 > 0))
+        self.affine = Affine.of(self.scale, self.bias, None if plain else normal(n) * (torch.arange(n) % 3 > 0))
 
     def sums(self, *, wrap: bool = False) -> Array:
         """Return the sums of the products of signs."""
@@ -70,7 +70,7 @@ class Case:
 
 
 def panels(weight: Tensor, groups: int = 1) -> ConvPanels:
-    return ConvPanels(pack_signs(weight.flatten(1)), tuple(weight.shape), groups)
+    return ConvPanels.lay_out(pack_signs(weight.flatten(1)), tuple(weight.shape), groups)
 
 
 def laid_out(x: Tensor, layout: str) -> Tensor:
@@ -123,7 +123,7 @@ def test_w1a1_affine(case: Case, wrap: bool) -> None:
 @drawn
 @given(cases_of_signs, st.booleans())
 def test_w1a1_signs(case: Case, wrap: bool) -> None:
-    thresholds = Thresholds(case.scale, case.bias, case.weight.k, wrap=wrap)
+    thresholds = Thresholds.of(case.scale, case.bias, case.weight.k, wrap=wrap)
     result = kernels.w1a1_conv_signs(case.a, case.weight, case.geometry, thresholds, wrap=wrap)
     assert torch.equal(result, case.bits(wrap=wrap))
 
@@ -152,7 +152,7 @@ def test_w1a32(case: Case, layout: str, threads: int) -> None:
 def test_every_channel_a_group_of_its_own(fill: int) -> None:
     case = Case(2, 37, (6, 5), 74, (3, 3), Geometry(padding=(1, 1), fill=fill), groups=37)
     assert same(kernels.w1a1_conv_sums(case.a, case.weight, case.geometry), case.sums())
-    thresholds = Thresholds(case.scale, case.bias, case.weight.k)
+    thresholds = Thresholds.of(case.scale, case.bias, case.weight.k)
     assert torch.equal(kernels.w1a1_conv_signs(case.a, case.weight, case.geometry, thresholds), case.bits())
 
 
@@ -169,7 +169,7 @@ def test_w1a32_of_depthwise_and_of_more_outputs_than_are_summed_at_a_time(
     channels: int, outputs: int, groups: int
 ) -> None:
     case = Case(1, channels, (9, 9), outputs, (3, 3), Geometry(padding=(1, 1)), groups)
-    result = kernels.w1a32_conv(case.x, case.weight, case.geometry, Affine(torch.ones(outputs)))
+    result = kernels.w1a32_conv(case.x, case.weight, case.geometry, Affine.of(torch.ones(outputs)))
     exact = F.conv2d(case.x.double(), torch.from_numpy(case.w).double(), padding=1, groups=groups)
     torch.testing.assert_close(result.permute(0, 3, 1, 2).double(), exact, rtol=0, atol=1e-5)
 
@@ -179,13 +179,13 @@ def test_w1a32_is_nearer_the_truth_than_a_float32_convolution(size: int, channel
     case = Case(1, channels, (size, size), 32, (3, 3), Geometry(padding=(1, 1)), seed=channels)
     weight = torch.from_numpy(case.w)
     exact = F.conv2d(case.x.double(), weight.double(), padding=1)
-    ours = kernels.w1a32_conv(case.x, case.weight, case.geometry, Affine(torch.ones(32)))
+    ours = kernels.w1a32_conv(case.x, case.weight, case.geometry, Affine.of(torch.ones(32)))
     plain = F.conv2d(case.x, weight, padding=1)
     assert (ours.permute(0, 3, 1, 2) - exact).square().mean() <= (plain - exact).square().mean()
 
 
 def results(case: Case) -> list[Tensor]:
-    thresholds = Thresholds(case.scale, case.bias, case.weight.k)
+    thresholds = Thresholds.of(case.scale, case.bias, case.weight.k)
     affine = case.affine, case.residual
     return [
         kernels.w1a1_conv_sums(case.a, case.weight, case.geometry),
@@ -244,7 +244,7 @@ def test_the_sign_of_a_nan_is_that_of_zero(layout: str) -> None:
 @pytest.mark.parametrize("value", [0.0, -1e-42])
 def test_images_too_small_to_quantize_are_zero(value: float) -> None:
     x, weight = torch.full((1, 4, 3, 3), value), panels(torch.ones(2, 4, 3, 3))
-    assert not kernels.w1a8_conv(x, weight, Geometry(), Affine(torch.ones(2))).any()
+    assert not kernels.w1a8_conv(x, weight, Geometry(), Affine.of(torch.ones(2))).any()
 
 
 def test_images_of_signs_may_lie_apart_and_anywhere() -> None:
@@ -263,7 +263,7 @@ def test_memory_that_cannot_be_had_is_an_error() -> None:
     apart = 2**20 - 1
     x, weight = torch.zeros(()).expand(1, 1, apart + 1, apart + 1), panels(torch.ones(1, 1, 2, 2))
     with pytest.raises(MemoryError):
-        kernels.w1a32_conv(x, weight, Geometry(dilation=(apart, apart)), Affine(torch.ones(1)))
+        kernels.w1a32_conv(x, weight, Geometry(dilation=(apart, apart)), Affine.of(torch.ones(1)))
 
 
 def test_a_packed_weight_is_laid_out_tap_by_tap() -> None:

@@ -23,23 +23,23 @@ SIGNS = torch.where(IMAGES >= 0, 1.0, -1.0)
 def weight(taps: int) -> tuple[Tensor, ConvPanels]:
     shape = (OUTPUTS, CHANNELS, taps, taps)
     signs = torch.where(torch.arange(torch.Size(shape).numel()).reshape(shape) % 3 == 0, 1.0, -1.0)
-    return signs, ConvPanels(pack_signs(signs.flatten(1)), shape)
+    return signs, ConvPanels.lay_out(pack_signs(signs.flatten(1)), shape)
 
 
 def thresholds(panels: ConvPanels) -> Thresholds:
-    return Thresholds(torch.ones(OUTPUTS), torch.zeros(OUTPUTS), k=panels.k)
+    return Thresholds.of(torch.ones(OUTPUTS), torch.zeros(OUTPUTS), k=panels.k)
 
 
 CONVOLUTIONS: dict[str, Callable[[ConvPanels, Geometry], Tensor]] = {
     "w1a1_conv_sums": lambda panels, at: kernels.w1a1_conv_sums(pack_pixels(IMAGES), panels, at),
     "w1a1_conv_affine": lambda panels, at: kernels.w1a1_conv_affine(
-        pack_pixels(IMAGES), panels, at, Affine(torch.ones(OUTPUTS))
+        pack_pixels(IMAGES), panels, at, Affine.of(torch.ones(OUTPUTS))
     ),
     "w1a1_conv_signs": lambda panels, at: kernels.w1a1_conv_signs(
         pack_pixels(IMAGES), panels, at, thresholds(panels)
     ),
-    "w1a8_conv": lambda panels, at: kernels.w1a8_conv(IMAGES, panels, at, Affine(torch.ones(OUTPUTS))),
-    "w1a32_conv": lambda panels, at: kernels.w1a32_conv(IMAGES, panels, at, Affine(torch.ones(OUTPUTS))),
+    "w1a8_conv": lambda panels, at: kernels.w1a8_conv(IMAGES, panels, at, Affine.of(torch.ones(OUTPUTS))),
+    "w1a32_conv": lambda panels, at: kernels.w1a32_conv(IMAGES, panels, at, Affine.of(torch.ones(OUTPUTS))),
 }
 MOST = 2**31 - 1
 
@@ -108,7 +108,7 @@ def test_what_is_not_refused_is_right(geometry: Geometry) -> None:
     signs, panels = weight(2)
     try:
         sums = kernels.w1a1_conv_sums(pack_pixels(IMAGES), panels, geometry)
-        products = kernels.w1a32_conv(IMAGES, panels, geometry, Affine(torch.ones(OUTPUTS)))
+        products = kernels.w1a32_conv(IMAGES, panels, geometry, Affine.of(torch.ones(OUTPUTS)))
     except pc.ProxConnectError:
         rows, columns = (2 * (padding + SIZE) for padding in geometry.padding)
         assert rows * columns * 32 > 2**28
@@ -123,7 +123,7 @@ FAR = 2**40
 CONV = (HERE, HERE, 2, 3, 2, 2, 1)  # words, tap sums; outputs, inputs, kernel, groups
 PLAIN = (1, 1, 0, 0, 1, 1, 0)  # stride, padding, dilation, fill
 AFFINE = (0, HERE, HERE, 0)
-MAP = (0, 1.0, 1.0, 1.0)
+MAP = (_native.MapKind.identity, 1.0, 1.0, 1.0)
 STRIDES = (48, 16, 4, 1)
 
 HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
@@ -165,7 +165,8 @@ def test_every_entry_point_refuses_sizes_whose_products_overflow(
 def test_no_entry_point_that_is_given_sizes_is_left_out() -> None:
     called = {name.partition(",")[0] for name in HOSTILE_CALLS} | set(CONVOLUTIONS)
     without_sizes = {"kernel_sets", "active_kernels", "use_kernels", "cpu_features"}
-    assert {name for name in dir(_native) if not name.startswith("_")} == called | without_sizes
+    functions = {name for name, value in vars(_native).items() if isinstance(value, type(_native.pack_signs))}
+    assert functions == called | without_sizes
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

@@ -46,7 +46,7 @@ def test_the_environment_chooses_the_kernels(value: str, answer: str) -> None:
 
 PASSES = """
 import torch
-from proxconnect import _native
+from proxconnect import _native, kernels
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import _compiled
 from proxconnect.layers._scaled_product import scale_outputs_
@@ -58,8 +58,8 @@ for run in (
     lambda: form.weight(x, 1.0, x, None, False),
     lambda: form.gradient(x, 1.0, x),
     lambda: form.marked_value(x, 1.0, form),
-    lambda: _compiled.marked_gradient(torch.ones(2**11, dtype=torch.int16), 1.0, x),
-    lambda: _compiled.mean_magnitudes(x),
+    lambda: kernels.marked_gradient(torch.ones(2**11, dtype=torch.int16), 1.0, x),
+    lambda: kernels.mean_magnitudes(x),
     lambda: scale_outputs_(x, torch.ones(1), None, -1),
 ):
     try:
@@ -89,7 +89,7 @@ import os, torch
 from proxconnect.kernels import Affine, Panels, pack_signs, w1a32
 
 torch.set_num_threads(3)
-weight, affine = Panels(pack_signs(torch.randn(500, 1000)), 1000), Affine(torch.ones(500))
+weight, affine = Panels.lay_out(pack_signs(torch.randn(500, 1000)), 1000), Affine.of(torch.ones(500))
 x = torch.randn(64, 1000)
 expected = w1a32(x, weight, affine)
 child = os.fork()
@@ -116,8 +116,8 @@ torch.set_num_threads(4)
 many = torch.randn(2**20)
 many.exp()
 before = sorted(os.listdir("/proc/self/task"))
-x, weight = torch.randn(64, 1024), Panels(pack_signs(torch.randn(512, 1024)), 1024)
-small, affine = torch.randn(4, 1024), Affine(torch.ones(512))
+x, weight = torch.randn(64, 1024), Panels.lay_out(pack_signs(torch.randn(512, 1024)), 1024)
+small, affine = torch.randn(4, 1024), Affine.of(torch.ones(512))
 for rows in (x, small) * 20:
     w1a8(rows, weight, affine)
     many.exp()
@@ -140,5 +140,21 @@ def test_kernels_run_on_the_threads_that_torch_has() -> None:
 
 def test_the_stub_names_what_the_module_has() -> None:
     stub = Path(proxconnect.__file__).with_name("_native.pyi").read_text()
-    named = {node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)}
+    body = ast.parse(stub).body
+    named = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    named |= {ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)}
     assert named == {name for name in dir(_native) if not name.startswith("_")}
+    (kinds,) = (node for node in body if isinstance(node, ast.ClassDef))
+    members = [ast.unparse(node.targets[0]) for node in kinds.body if isinstance(node, ast.Assign)]
+    assert members == [kind.name for kind in kernels.MapKind]
+
+
+def test_one_module_imports_compiled_code() -> None:
+    root = Path(proxconnect.__file__).parent
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom | ast.Import) and "_native" in ast.unparse(node)
+    }
+    assert found == {"kernels/_gateway.py"}

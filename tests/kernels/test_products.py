@@ -34,13 +34,13 @@ class Case:
             return torch.randn(*shape, generator=generator)
 
         self.x, weight = normal(m, k), normal(n, k)
-        self.a, self.weight = pack_signs(self.x), Panels(pack_signs(weight), k)
+        self.a, self.weight = pack_signs(self.x), Panels.lay_out(pack_signs(weight), k)
         self.signs, self.w = sign(self.x.numpy()), sign(weight.numpy())
         self.sums = self.signs.astype(np.int32) @ self.w.astype(np.int32).T
         self.scale, self.bias = normal(n), normal(n) * k**0.5
         self.residual = None if plain else normal(m, n)
         slope = None if plain else normal(n) * (torch.arange(n) % 3 > 0)  # a ReLU among them
-        self.affine = Affine(normal(groups, n) if groups else self.scale, self.bias, slope)
+        self.affine = Affine.of(normal(groups, n) if groups else self.scale, self.bias, slope)
 
     def finished(self, y: Array) -> Array:
         return finished(y, self.affine.bias, self.residual, self.affine.slope)
@@ -70,7 +70,7 @@ def test_w1a1_signs(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
     sums = wrapped(case.sums) if wrap else case.sums
     decided = torch.from_numpy(sums).float() * case.scale + case.bias
     result = kernels.w1a1_signs(
-        case.a, case.weight, Thresholds(case.scale, case.bias, k, wrap=wrap), wrap=wrap
+        case.a, case.weight, Thresholds.of(case.scale, case.bias, k, wrap=wrap), wrap=wrap
     )
     assert torch.equal(result, pack_signs(decided))
 
@@ -78,7 +78,7 @@ def test_w1a1_signs(m: int, n: int, k: int, wrap: bool, seed: int) -> None:
 @pytest.mark.parametrize("k", [480, 481, 28_801, 70_001])  # beyond what bytes and 16 bits hold
 @pytest.mark.parametrize("m", [1, 9])
 def test_signs_of_w1a1_that_all_differ(m: int, k: int) -> None:
-    weight = Panels(pack_signs(torch.ones(33, k)), k)
+    weight = Panels.lay_out(pack_signs(torch.ones(33, k)), k)
     differing = kernels.w1a1_sums(pack_signs(-torch.ones(m, k)), weight)
     assert torch.equal(differing, torch.full((m, 33), -k, dtype=torch.int32))
     assert torch.equal(kernels.w1a1_sums(pack_signs(torch.ones(m, k)), weight), -differing)
@@ -115,7 +115,7 @@ def test_w1a32(m: int, n: int, k: int, plain: bool, seed: int) -> None:
 @pytest.mark.parametrize("k", [768, 4096])
 def test_w1a32_is_nearer_the_truth_than_a_float32_product(k: int) -> None:
     case = Case(16, 48, k, seed=k)
-    result = kernels.w1a32(case.x, case.weight, Affine(torch.ones(48)))
+    result = kernels.w1a32(case.x, case.weight, Affine.of(torch.ones(48)))
     exact = case.x.double() @ torch.from_numpy(case.w).double().T
     plain = case.x @ torch.from_numpy(case.w).T
     assert (result - exact).square().mean() <= (plain - exact).square().mean()
@@ -123,14 +123,16 @@ def test_w1a32_is_nearer_the_truth_than_a_float32_product(k: int) -> None:
 
 def test_w1a32_lets_infinities_and_nans_through() -> None:
     x = torch.tensor([[1.0, np.inf, -2.0], [1.0, np.inf, -np.inf], [np.nan, 0.0, 0.0]])
-    y = kernels.w1a32(x, Panels(pack_signs(torch.tensor([[1.0, -1.0, -1.0]])), 3), Affine(torch.ones(1)))
+    y = kernels.w1a32(
+        x, Panels.lay_out(pack_signs(torch.tensor([[1.0, -1.0, -1.0]])), 3), Affine.of(torch.ones(1))
+    )
     assert y[0].item() == -np.inf
     assert y[1:].isnan().all()
 
 
 def test_w1a8_of_rows_too_small_to_quantize_is_zero() -> None:
     x = torch.tensor([[0.0, -0.0], [1e-45, -1e-40], [1.0, -1.0]])
-    y = kernels.w1a8(x, Panels(pack_signs(torch.tensor([[1.0, -1.0]])), 2), Affine(torch.ones(1)))
+    y = kernels.w1a8(x, Panels.lay_out(pack_signs(torch.tensor([[1.0, -1.0]])), 2), Affine.of(torch.ones(1)))
     assert y.flatten().tolist() == [0.0, 0.0, 2.0]
 
 
@@ -143,7 +145,7 @@ def test_the_greatest_inputs_of_w1a8_do_not_overflow(value: float, m: int, bits:
     x[:, ::3] *= -1
     weight = torch.where(torch.arange(k) % 3 == 0, -1.0, 1.0).repeat(2, 1)
     weight[1] *= -1
-    y = kernels.w1a8(x, Panels(pack_signs(weight), k), Affine(torch.ones(2)), bits=bits)
+    y = kernels.w1a8(x, Panels.lay_out(pack_signs(weight), k), Affine.of(torch.ones(2)), bits=bits)
     greatest = 2 ** (bits - 1) - 1
     expected = np.float32(k * greatest) * (np.float32(1) / np.float32(greatest)) * value
     assert same(y, np.array([[expected, -expected]] * m, np.float32))
@@ -153,7 +155,7 @@ def results(case: Case) -> list[Tensor]:
     return [
         kernels.w1a1_sums(case.a, case.weight, wrap=True),
         kernels.w1a1_affine(case.a, case.weight, case.affine, case.residual),
-        kernels.w1a1_signs(case.a, case.weight, Thresholds(case.scale, case.bias, case.weight.k)),
+        kernels.w1a1_signs(case.a, case.weight, Thresholds.of(case.scale, case.bias, case.weight.k)),
         kernels.w1a8(case.x, case.weight, case.affine, case.residual),
         kernels.w1a32(case.x, case.weight, case.affine, case.residual),
         kernels.pack_signs(case.x),
@@ -188,6 +190,6 @@ def test_rows_may_lie_apart_and_anywhere() -> None:
 
 def test_a_sum_of_the_most_inputs_of_w1a8_fits() -> None:
     k = 2**24
-    weight = Panels(torch.full((1, k // 8), 255, dtype=torch.uint8), k)
+    weight = Panels.lay_out(torch.full((1, k // 8), 255, dtype=torch.uint8), k)
     x = torch.full((1, k), -3.0)
-    assert kernels.w1a8(x, weight, Affine(torch.ones(1))).item() == pytest.approx(-3.0 * k)
+    assert kernels.w1a8(x, weight, Affine.of(torch.ones(1))).item() == pytest.approx(-3.0 * k)

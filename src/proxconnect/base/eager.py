@@ -1,4 +1,8 @@
-"""The tensors that compiled code may read and write: those of eager PyTorch, with memory of their own."""
+"""Tell tensors of eager PyTorch from those that a compiler, a mode or a transform watches.
+
+Compiled code reads and writes memory behind PyTorch's back. That is right for tensors of eager PyTorch alone,
+which have memory of their own and whose operators nobody else has to see.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from proxconnect.errors import ProxConnectError
 
-
-def pointer(tensor: Tensor) -> int:
-    """Return the address of a tensor's first element; compiled code gets every address from here.
-
-    Raises:
-        ProxConnectError: the tensor has no memory, as under ``torch.device("meta")`` and in FakeTensorMode.
-    """
-    address = _address(tensor)
-    if not address and tensor.numel():
-        raise ProxConnectError(
-            f"a {type(tensor).__name__} of shape {tuple(tensor.shape)} on {tensor.device} has no memory that "
-            "compiled code could read; leave FakeTensorMode or the function transform, or load the network "
-            "with kernels='reference'"
-        )
-    return address
+def memory_address(tensor: Tensor) -> int:
+    """Return the address of a tensor's first element, or 0 for a tensor without memory of its own."""
+    if type(tensor) is not Tensor and type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return 0
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # tensors of function transforms
+        return 0
 
 
 def watched(*tensors: Tensor) -> bool:
-    """Tell whether something beside eager PyTorch has to see the computation on these tensors.
+    """Tell whether more than eager PyTorch has to see what is computed with these tensors.
 
-    A compiler, ``torch.jit.trace``, a dispatch mode (FakeTensorMode, FlopCounterMode, make_fx), a transform
-    of ``torch.func`` and a subclass of ``Tensor`` have to. So does a tensor whose memory does not hold its
-    values as they are.
+    That is a compiler, ``torch.jit.trace``, a dispatch mode (FakeTensorMode, FlopCounterMode, make_fx), a
+    transform of ``torch.func``, a subclass of ``Tensor``, or a tensor that does not lie in memory as it is.
     """
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return True
@@ -39,38 +34,28 @@ def watched(*tensors: Tensor) -> bool:
     for tensor in tensors:
         if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_neg():
             return True
-        if not _address(tensor) and tensor.numel():
+        if not memory_address(tensor) and tensor.numel():
             return True
     return False
 
 
-def _address(tensor: Tensor) -> int:
-    """Return the address of a tensor; 0 if it has no memory."""
-    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        return 0
-    try:
-        return tensor.data_ptr()
-    except RuntimeError:  # tensors of function transforms
-        return 0
-
-
 def traced() -> bool:
-    """Tell whether ``torch.jit.trace`` is at work: sizes are tensors then, and checks of sizes warn."""
+    """Tell whether ``torch.jit.trace`` is at work, to which sizes are tensors and checks of them warnings."""
     return torch._C._get_tracing_state() is not None
 
 
 def transformed() -> bool:
-    """Tell whether a transform of ``torch.func`` is at work, but not inside of a compiler."""
+    """Tell whether a transform of ``torch.func`` is at work; a compiler runs these itself."""
     return not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None
 
 
 def differentiated_forwards() -> bool:
-    """Tell whether forward-mode derivatives may be wanted, as under ``torch.func.jvp``."""
+    """Tell whether forward-mode derivatives may be wanted, ``torch.func.jvp`` included."""
     return forward_ad._current_level >= 0
 
 
 def differentiated(*tensors: Tensor | None) -> bool:
-    """Tell whether a derivative, forward or backward, may be wanted of a result of these tensors."""
+    """Tell whether a derivative may be wanted of what these tensors give, backwards or forwards."""
     if differentiated_forwards():
         return True
     if not torch.is_grad_enabled():

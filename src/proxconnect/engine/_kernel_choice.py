@@ -1,10 +1,10 @@
-"""Which kernel computes a layer: the one place that decides."""
+"""Choose the kernel of a layer of a model or of a node of a graph; no other place does."""
 
 from __future__ import annotations
 
 import math
 
-from proxconnect.engine._layer_geometry import Use
+from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.format import BinaryTensor
 
@@ -18,37 +18,44 @@ _LEAST_INPUTS, _LEAST_CHANNELS = 128, 8
 
 
 def kernel_of(
-    form: BinaryTensor, use: Use | None, activations: str | None = None, *, planes: bool = False
+    form: BinaryTensor,
+    geometry: LayerGeometry | None,
+    activations: str | None = None,
+    *,
+    planes: bool = False,
 ) -> str:
-    """The kernel for a weight and its use: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
+    """Choose ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
 
-    Unpacked are ternary weights, scales of groups of inputs, convolutions of floats with fewer than 8
-    channels in a group, or 128 inputs to a sum where these are not quantized, and whatever is neither a
-    linear layer nor a 1d or 2d convolution with zero padding: three dimensions, transposed ones, embeddings,
-    attention's input projections, recurrent layers, and classes derived from torch's, which may do something
-    else with the weight.
+    These weights have no kernel and are unpacked on each call:
+
+    - ternary weights, and weights with a scale for each group of inputs;
+    - convolutions of floats with fewer than 8 channels in a group;
+    - convolutions of floats that are not quantized, with fewer than 128 inputs to a sum;
+    - convolutions with another padding than zeros, of three dimensions, or transposed;
+    - embeddings, input projections of attention, recurrent layers;
+    - classes derived from torch's, which may do something else with the weight.
 
     Args:
-        form: the weight's.
-        use: None for every other use.
-        activations: ``"int8"`` quantizes float inputs to 8 bits, ``"int6"`` those of linear layers to 6; but
-            not where it would take longer than to leave them: in convolutions of few channels.
-        planes: images have their channels in planes, as in models of the user's, and not channels_last, as in
-            loaded networks: quantizing them does not pay for a kernel of one pixel.
+        form: the form of the weight.
+        geometry: the geometry of the layer; None for one that no kernel knows.
+        activations: ``"int8"`` quantizes float inputs to 8 bits, ``"int6"`` those of linear layers to 6.
+            Inputs of convolutions of few channels stay floats, since to quantize them would take longer.
+        planes: images have their channels in planes, as in the user's own models. Those of loaded networks
+            are channels_last. Quantizing planes does not pay for a kernel of one pixel.
 
-    >>> kernel_of(BinaryTensor((8, 4)), Use("linear"), "int8")
+    >>> kernel_of(BinaryTensor((8, 4)), LayerGeometry("linear"), "int8")
     'w1a8'
-    >>> kernel_of(BinaryTensor((8, 4), bits=2), Use("linear"))
+    >>> kernel_of(BinaryTensor((8, 4), bits=2), LayerGeometry("linear"))
     'unpacked'
     """
     inputs = math.prod(form.rows.row_shape[1:])
     fits = form.bits == 1 and form.group is None and inputs <= _MOST_INPUTS
-    if use is None or not fits or use.transposed != (form.transposed is not None):
+    if geometry is None or not fits or geometry.transposed != (form.transposed is not None):
         return UNPACKED
-    if use.binary_input:
+    if geometry.binary_input:
         return "w1a1"
     channels = form.shape[1]
-    if use.operation == "linear":
+    if geometry.operation == "linear":
         return {None: "w1a32", "int6": "w1a6"}.get(activations, "w1a8")
     if channels < _LEAST_CHANNELS:
         return UNPACKED

@@ -1,4 +1,4 @@
-"""How a layer of a model, or a node of a graph, uses its weight."""
+"""Describe how a layer of a model, or a node of a graph, moves over its input."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ _CONVOLUTIONS = {
 
 
 @dataclass(frozen=True)
-class Use:
-    """What the choice of a kernel, and the kernel itself, need to know.
+class LayerGeometry:
+    """The description that the choice of a kernel, and the kernel itself, need.
 
-    ``operation`` is ``"linear"``, ``"conv1d"`` or ``"conv2d"``. Moves of a ``"conv1d"`` are those of the
-    convolution of height 1 that it is. ``binary_input``: the input is -1 and +1. ``transposed``: a linear
-    layer's weight has its inputs along dimension 0.
+    Attributes:
+        operation: ``"linear"``, ``"conv1d"`` or ``"conv2d"``.
+        binary_input: the input is -1 and +1.
+        stride: (y, x); a ``"conv1d"`` is a convolution of height 1.
+        padding: (y, x).
+        dilation: (y, x).
+        groups: groups of channels.
+        transposed: a linear layer's weight has its inputs along dimension 0.
     """
 
     operation: str
@@ -37,24 +42,24 @@ class Use:
     transposed: bool = False
 
 
-def use_of_layer(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
-    """How a layer of the class ``plain`` uses its weight; None where no kernel knows it."""
+def geometry_of_layer(layer: nn.Module, plain: type[nn.Module]) -> LayerGeometry | None:
+    """Describe a layer of the class ``plain``; None where no kernel knows it."""
     binary_input = issubclass(plain, BinaryInput)
     if plain.__name__ == "Conv1D" and is_transposed_linear(layer):
-        return Use("linear", transposed=True)
+        return LayerGeometry("linear", transposed=True)
     known = [kind for kind in _OPERATIONS if plain is kind or (binary_input and issubclass(plain, kind))]
     if not known:
         return None
     operation = _OPERATIONS[known[0]]
     if operation == "linear":
-        return Use(operation, binary_input)
+        return LayerGeometry(operation, binary_input)
     conv = cast(nn.Conv2d, layer)
     before, after = conv._reversed_padding_repeated_twice[::2], conv._reversed_padding_repeated_twice[1::2]
     if conv.padding_mode != "zeros" or before != after:
         return None
     ones = (1,) * (2 - len(conv.stride))
     zeros = (0,) * (2 - len(conv.stride))
-    return Use(
+    return LayerGeometry(
         operation,
         binary_input,
         stride=cast(tuple[int, int], ones + conv.stride),
@@ -64,15 +69,16 @@ def use_of_layer(layer: nn.Module, plain: type[nn.Module]) -> Use | None:
     )
 
 
-def use_of_node(node: Node, shape: Sequence[int], binary_input: bool) -> Use | None:
-    """How ``node`` uses its weight, of this shape: its second argument, of ``addmm`` the third.
+def geometry_of_node(node: Node, shape: Sequence[int], binary_input: bool) -> LayerGeometry | None:
+    """Describe ``node``, whose weight has this shape: its second argument, of ``addmm`` the third.
 
-    None where no kernel knows it.
+    Returns:
+        None where no kernel knows the operation.
     """
     if node.op == ADDMM:
-        return Use("linear", transposed=True) if len(shape) == 2 and len(node.args) == 3 else None
+        return LayerGeometry("linear", transposed=True) if len(shape) == 2 and len(node.args) == 3 else None
     if node.op == "aten.linear.default":
-        return Use("linear", binary_input) if len(shape) == 2 else None
+        return LayerGeometry("linear", binary_input) if len(shape) == 2 else None
     dimensions = {"conv1d": 3, "conv2d": 4}.get(_CONVOLUTIONS.get(node.op, ""))
     known = all(isinstance(leaf, int | str) for leaf in leaves(node.args[3:]))
     if dimensions is None or len(shape) != dimensions or not known:
@@ -85,7 +91,7 @@ def use_of_node(node: Node, shape: Sequence[int], binary_input: bool) -> Use | N
         if padding == "same" and any(size % 2 for size in whole):
             return None
         padding = tuple(size // 2 for size in whole) if padding == "same" else 0
-    return Use(
+    return LayerGeometry(
         _CONVOLUTIONS[node.op],
         binary_input,
         stride=_pair(stride, 1, shape),
@@ -96,7 +102,7 @@ def use_of_node(node: Node, shape: Sequence[int], binary_input: bool) -> Use | N
 
 
 def _pair(sizes: Any, missing: int, shape: Sequence[int]) -> tuple[int, int]:
-    """Sizes for height and width: a convolution of one dimension has height 1."""
+    """Return sizes for height and width; a convolution of one dimension has height 1."""
     values = tuple(sizes) if isinstance(sizes, tuple | list) else (sizes,)
     values = values * (len(shape) - 2) if len(values) == 1 else values
     height, width = (missing, *values)[-2:]

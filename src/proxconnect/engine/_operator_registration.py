@@ -1,4 +1,4 @@
-"""What transforms and counters of torch are told of the kernels' operators."""
+"""Tell transforms and counters of torch how to treat the kernels' operators."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def register_flops(name: str, channels: int, inputs: Callable[..., int]) -> None
 
 
 def refuse_gradients(library: Library, name: str) -> None:
-    """Make a backward pass through the operator an error; layers and networks take another way."""
+    """Make a backward pass through the operator an error; layers and networks do without it then."""
 
     def backward(ctx: Any, *gradients: Tensor) -> None:
         raise ProxConnectError(

@@ -1,4 +1,4 @@
-"""The kernels as operators of torch: ``torch.ops.proxconnect.w1a32_linear`` and so on.
+"""Register the kernels as operators of torch: ``torch.ops.proxconnect.w1a32_linear`` and so on.
 
 Compilers, traces, modes and transforms see one operator that takes tensors. Eager code calls the same
 function without the dispatcher, and with operands that are laid out and checked already. Under autocast
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from proxconnect import kernels
 from proxconnect.base.eager import watched
-from proxconnect.engine._operand_layout import ConvOperand, LinearOperand, affine_of, thresholds_of
+from proxconnect.engine._operand_layout import ConvOperand, LinearOperand
 from proxconnect.engine._operator_registration import refuse_gradients, register_flops, register_vmap
 from proxconnect.format.bits import packed_width
 from proxconnect.kernels import Affine, Thresholds
@@ -27,44 +27,44 @@ Operand = LinearOperand | ConvOperand
 
 
 class Operator(NamedTuple):
-    """``run`` takes objects, ``overload`` is the operator and takes tensors and numbers."""
+    """A kernel in two forms: ``run`` takes objects, ``overload`` is the operator of tensors and numbers."""
 
     run: Callable[..., Tensor]
     overload: Callable[..., Tensor]
 
 
-def seen(*tensors: Tensor) -> bool:
-    """Whether calls with these tensors must go through the dispatcher."""
+def needs_dispatcher(*tensors: Tensor) -> bool:
+    """Tell whether calls with these tensors must go through the dispatcher."""
     return watched(*tensors) or torch.is_autocast_enabled("cpu")
 
 
 def pack(x: Tensor, kind: type[Operand]) -> Tensor:
-    """The signs of activations, packed as the kernels of this kind of layer take them."""
+    """Pack the signs of activations as the kernels of this kind of layer take them."""
     operator = _PACK[kind]
-    return operator.overload(x) if seen(x) else operator.run(x)
+    return operator.overload(x) if needs_dispatcher(x) else operator.run(x)
 
 
 def unpack(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None) -> Tensor:
-    """The weights of these bits, see :func:`proxconnect.kernels.unpack_weights`."""
-    function = _UNPACK.overload if seen(bits, scale) else _UNPACK.run
+    """Unpack the weights of these bits, see :func:`proxconnect.kernels.unpack_weights`."""
+    function = _UNPACK.overload if needs_dispatcher(bits, scale) else _UNPACK.run
     return function(bits, scale, shape, group)
 
 
 def multiply(
     kernel: str, x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None = None, **wrap: bool
 ) -> Tensor:
-    """The product of the named kernel, then ``affine``; ``wrap`` is for w1a1 alone, whose ``x`` is packed."""
+    """Compute the named product, then ``affine``; ``wrap`` is for w1a1 alone, whose ``x`` is packed."""
     operator = _PRODUCTS[kernel, type(weight)]
-    if seen(x, affine.bias) or (residual is not None and seen(residual)):
+    if needs_dispatcher(x, affine.bias) or (residual is not None and needs_dispatcher(residual)):
         steps = affine.scale, affine.bias, affine.slope, residual
         return operator.overload(x, *weight.arguments, *steps, **wrap)
     return operator.run(x, weight, affine, residual, **wrap)
 
 
 def multiply_to_signs(x: Tensor, weight: Operand, thresholds: Thresholds, wrap: bool) -> Tensor:
-    """The decisions of ``thresholds`` on the sums of packed ``x`` and ``weight``, packed."""
+    """Compute the sums of packed ``x`` and ``weight``, then the decisions of ``thresholds``, packed."""
     operator = _SIGNS[type(weight)]
-    if seen(x):
+    if needs_dispatcher(x):
         return operator.overload(x, *weight.arguments, thresholds.threshold, thresholds.flip, wrap)
     return operator.run(x, weight, thresholds, wrap)
 
@@ -87,12 +87,12 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
     packed, count = kernel == "w1a1", kind.schema.count(",") + 1
 
     def run(x: Tensor, weight: Operand, affine: Affine, residual: Tensor | None, **wrap: bool) -> Tensor:
-        beside = None if residual is None else kind.dense(residual)
-        return kind.result(product(kind.rows(x), *weight.operands, affine, beside, **wrap), x)
+        residual = None if residual is None else kind.dense(residual)
+        return kind.result(product(kind.rows(x), *weight.operands, affine, residual, **wrap), x)
 
     def function(x: Tensor, *arguments: Any) -> Tensor:
         scale, bias, slope, residual, *wrap = arguments[count:]
-        affine = affine_of(scale, bias, slope)
+        affine = Affine.over(scale, bias, slope)
         named = {"wrap": wrap[0]} if packed else {}
         return run(x, kind.of(affine.n, *arguments[:count]), affine, residual, **named)
 
@@ -104,7 +104,7 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
     steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual" + ", bool wrap" * packed
     name = f"{kernel}_{kind.name}"
     operator = _define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
-    register_vmap(_LIBRARY, name, (0, count + 4), kind.fixed)
+    register_vmap(_LIBRARY, name, (0, count + 4), kind.fixed_rank)
     register_flops(name, count + 1, kind.inputs)
     refuse_gradients(_LIBRARY, name)
     return operator
@@ -119,7 +119,7 @@ def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
 
     def function(x: Tensor, *arguments: Any) -> Tensor:
         threshold, flip, wrap = arguments[count:]
-        thresholds = thresholds_of(threshold, flip)
+        thresholds = Thresholds.over(threshold, flip)
         return run(x, kind.of(thresholds.n, *arguments[:count]), thresholds, wrap)
 
     def fake(x: Tensor, *arguments: Any) -> Tensor:
@@ -129,7 +129,7 @@ def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
     steps = "Tensor threshold, Tensor flip, bool wrap"
     name = f"w1a1_{kind.name}_signs"
     operator = _define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
-    register_vmap(_LIBRARY, name, (0,), kind.fixed)
+    register_vmap(_LIBRARY, name, (0,), kind.fixed_rank)
     register_flops(name, count + 1, kind.inputs)
     return operator
 

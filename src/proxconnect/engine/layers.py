@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
-from proxconnect.engine._layer_geometry import use_of_layer
-from proxconnect.engine._packed_forward import LayerProduct
+from proxconnect.engine._layer_geometry import geometry_of_layer
+from proxconnect.engine._packed_forward import PackedForward
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.layers import note_call, read_weights_anew, scale_name
 
@@ -27,7 +27,7 @@ class PackedLayer(nn.Module):
     plain: ClassVar[type[nn.Module]]
     packed: nn.ModuleDict
     activations: str | None = None
-    on_kernel: LayerProduct | None = None
+    packed_forward: PackedForward | None = None
     loading: RemovableHandle
 
     def packed_weights(self) -> dict[str, PackedWeight]:
@@ -37,7 +37,7 @@ class PackedLayer(nn.Module):
     @property
     def kernel(self) -> str:
         """What computes this layer: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
-        return UNPACKED if self.on_kernel is None else self.on_kernel.kernel
+        return UNPACKED if self.packed_forward is None else self.packed_forward.kernel
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output.
@@ -47,31 +47,31 @@ class PackedLayer(nn.Module):
                 channels than its weight.
         """
         note_call(self)
-        product = self.on_kernel
+        product = self.packed_forward
         if product is not None:
             input = args[0] if args else kwargs["input"]
             product.refuse_misfit(input)
-            if product.takes(input, self):
+            if product.computes_for(input, self):
                 return product(input, self)
         return super().forward(*args, **kwargs)
 
     def lay_out(self) -> None:
         """Lay the weight out for its kernel anew: bits, scales or bias have become others."""
-        self.on_kernel = None
+        self.packed_forward = None
         bias = self._parameters.get("bias")
         weights = [weight for weight in self.packed_weights().values() if weight.on_kernels]
         if bias is not None and bias.dtype != torch.float32:
             return  # kernels add it in float32
-        use = use_of_layer(self, self.plain) if weights else None
-        if use is not None:
-            kernel = kernel_of(weights[0].form, use, self.activations, planes=True)
+        geometry = geometry_of_layer(self, self.plain) if weights else None
+        if geometry is not None:
+            kernel = kernel_of(weights[0].form, geometry, self.activations, planes=True)
             if kernel != UNPACKED:
-                self.on_kernel = LayerProduct(kernel, use, weights[0], self)
+                self.packed_forward = PackedForward(kernel, geometry, weights[0], self)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made here and has no name that a pickle could find; what is laid out is made again.
         state = self.__getstate__()  # type: ignore[no-untyped-call]
-        state = {name: value for name, value in state.items() if name != "on_kernel"}
+        state = {name: value for name, value in state.items() if name != "packed_forward"}
         return _blank_layer, (self.plain, tuple(self.packed_weights())), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ def unpack_layers_(model: nn.Module) -> None:
     for layer in [module for module in model.modules() if isinstance(module, PackedLayer)]:
         packed = layer.packed_weights()
         layer.loading.remove()
-        for name in ("packed", "activations", "on_kernel", "loading"):
+        for name in ("packed", "activations", "packed_forward", "loading"):
             delattr(layer, name)
         layer.__class__ = layer.plain  # type: ignore[assignment]
         for name, weight in packed.items():

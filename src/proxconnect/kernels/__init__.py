@@ -10,8 +10,19 @@ Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 
 from __future__ import annotations
 
-from proxconnect.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine, Thresholds
+from proxconnect.kernels._geometry import Geometry
+from proxconnect.kernels._maps import (
+    CompiledMap,
+    MapKind,
+    fits_compiled_code,
+    marked_gradient,
+    mean_magnitudes,
+    scale_channels_,
+    unpacked_marks,
+    with_stride,
+)
 from proxconnect.kernels._packing import pack_pixels, pack_signs, unpack_weights
 from proxconnect.kernels._panels import Panels
 from proxconnect.kernels._sets import active_kernels, cpu_features, kernel_sets, use_kernels
@@ -24,16 +35,23 @@ from proxconnect.kernels._w1a32_conv import w1a32_conv
 
 __all__ = [
     "Affine",
+    "CompiledMap",
     "ConvPanels",
     "Geometry",
+    "MapKind",
     "Panels",
     "Thresholds",
     "active_kernels",
     "cpu_features",
+    "fits_compiled_code",
     "kernel_sets",
+    "marked_gradient",
+    "mean_magnitudes",
     "pack_pixels",
     "pack_signs",
+    "scale_channels_",
     "unpack_weights",
+    "unpacked_marks",
     "use_kernels",
     "w1a1_affine",
     "w1a1_conv_affine",
@@ -45,4 +63,5 @@ __all__ = [
     "w1a8_conv",
     "w1a32",
     "w1a32_conv",
+    "with_stride",
 ]

@@ -1,55 +1,89 @@
-"""What follows a sum of products before it leaves the registers."""
+"""Hold what kernels do with a sum of products before it leaves the registers: epilogues."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from proxconnect.base.eager import pointer
 from proxconnect.errors import ProxConnectError
-from proxconnect.format.bits import pack_bits
-from proxconnect.kernels._address import address_of_shape
+from proxconnect.format.bits import pack_bits, packed_width
+from proxconnect.kernels._checks import address_of_shape
 from proxconnect.kernels._conv_panels import ConvPanels
+from proxconnect.kernels._gateway import pointer
 from proxconnect.kernels._panels import Panels
 
 
+@dataclass(eq=False)
 class Affine:
     """``y = prelu(s * scale + bias + residual)`` in float32, each operation rounded by itself.
 
     Scale and bias hold whatever is constant: the weight's scale, a layer's bias, a BatchNorm.
 
-    Args:
-        scale: of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
-        bias: of shape (n,); zeros where absent.
-        slope: of shape (n,): the slope of the PReLU at y < 0; 0 makes it a ReLU, which is 0 there also at
-            minus infinity. No PReLU where absent.
+    Make one by :meth:`of` or :meth:`over`, which check their arguments.
 
-    Raises:
-        ProxConnectError: a shape is not as described, or a tensor is not floating point on the CPU.
-
-    >>> Affine(torch.ones(3))
-    Affine(n=3, groups=1)
+    Attributes:
+        scale: float32 of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
+        bias: float32 of shape (n,).
+        slope: float32 of shape (n,): the slope of the PReLU at y < 0; 0 makes it a ReLU, which is 0 there also
+            at minus infinity. None for no PReLU.
+        n: outputs.
+        groups: groups of inputs, each with a scale of its own.
     """
 
-    def __init__(self, scale: Tensor, bias: Tensor | None = None, slope: Tensor | None = None) -> None:
+    scale: Tensor
+    bias: Tensor
+    slope: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.n = self.scale.shape[-1]
+        self.groups = 1 if self.scale.ndim == 1 else self.scale.shape[0]
+
+    @classmethod
+    def of(cls, scale: Tensor, bias: Tensor | None = None, slope: Tensor | None = None) -> Self:
+        """Keep float32 copies, which nobody else can change.
+
+        Args:
+            scale: floating point, of shape (n,) or (groups, n).
+            bias: floating point, of shape (n,); zeros where absent.
+            slope: floating point, of shape (n,); no PReLU where absent.
+
+        Raises:
+            ProxConnectError: a shape is not as described, or a tensor is not floating point on the CPU.
+
+        >>> Affine.of(torch.ones(3))
+        Affine(n=3, groups=1)
+        """
         if scale.ndim not in (1, 2):
             raise ProxConnectError(f"scale has shape {tuple(scale.shape)}; expected (n,) or (groups, n)")
-        self.n = scale.shape[-1]
-        self.groups = 1 if scale.ndim == 1 else scale.shape[0]
-        self.scale = _constant(scale, "scale", scale.shape)
-        self.bias = (
-            torch.zeros(self.n, dtype=torch.float32, device="cpu")
+        n = scale.shape[-1]
+        return cls(
+            _constant(scale, "scale", scale.shape),
+            torch.zeros(n, dtype=torch.float32, device="cpu")
             if bias is None
-            else _constant(bias, "bias", (self.n,))
+            else _constant(bias, "bias", (n,)),
+            None if slope is None else _constant(slope, "slope", (n,)),
         )
-        self.slope = None if slope is None else _constant(slope, "slope", (self.n,))
+
+    @classmethod
+    def over(cls, scale: Tensor, bias: Tensor, slope: Tensor | None = None) -> Self:
+        """Take these tensors themselves, without a copy.
+
+        Raises:
+            ProxConnectError: they are not float32 of one shape (n,) on the CPU.
+        """
+        n = scale.shape[0]
+        for values in (scale, bias) if slope is None else (scale, bias, slope):
+            address_of_shape(values, "scale, bias or slope", torch.float32, (n,))
+        return cls(scale, bias, slope)
 
     def arguments(
         self, weight: Panels | ConvPanels, rows: tuple[int, ...], residual: Tensor | None, groups: int = 1
     ) -> tuple[int, int, int, int]:
-        """What compiled code takes: addresses of residual, scale, bias and slope, 0 for what is absent.
+        """Return the addresses of residual, scale, bias and slope, 0 for what is absent.
 
         Args:
             weight: what the sums are of.
@@ -78,45 +112,54 @@ class Affine:
         return f"Affine(n={self.n}, groups={self.groups})"
 
 
+@dataclass(eq=False)
 class Thresholds:
-    """The sign of an affine function of a sum, decided on integers: ``(s >= threshold) != flip``.
+    """Decisions on integer sums: ``(s >= threshold) != flip``.
 
-    ``sign(s * scale + bias)`` in float32 turns once as s grows: upwards for a positive scale, downwards for a
-    negative one. The turning point is found by evaluating the float32 expression itself, so the decision is
-    that of the expression for every sum.
-
-    Args:
-        scale: of shape (n,), finite.
-        bias: of shape (n,), finite.
-        k: products in a sum, so that ``-k <= s <= k``.
-        wrap: sums are kept in 8 bits, so that ``-128 <= s <= 127``.
+    The sign of an expression that turns once as the sum grows is such a decision. :meth:`of` and
+    :meth:`deciding` find the turning point by evaluating the expression itself, so the decision is that of
+    the expression for every sum.
 
     Attributes:
         threshold: int32 of shape (n,).
         flip: uint8 of shape (1, packed_width(n)), bits.
-
-    Raises:
-        ProxConnectError: scale and bias are not as described.
-
-    >>> fold = Thresholds(torch.tensor([1.0, -1.0]), torch.tensor([-2.5, 3.0]), k=9)
-    >>> fold.threshold, fold.flip
-    (tensor([3, 4], dtype=torch.int32), tensor([[2]], dtype=torch.uint8))
+        n: outputs.
     """
 
-    def __init__(self, scale: Tensor, bias: Tensor, k: int, *, wrap: bool = False) -> None:
-        self.n = scale.numel()
-        scale = _constant(scale, "scale", (self.n,))
-        bias = _constant(bias, "bias", (self.n,))
+    threshold: Tensor
+    flip: Tensor
+
+    def __post_init__(self) -> None:
+        self.n = self.threshold.shape[0]
+
+    @classmethod
+    def of(cls, scale: Tensor, bias: Tensor, k: int, *, wrap: bool = False) -> Self:
+        """Decide as ``sign(s * scale + bias)`` does in float32.
+
+        Args:
+            scale: of shape (n,), finite.
+            bias: of shape (n,), finite.
+            k: products in a sum, so that ``-k <= s <= k``.
+            wrap: sums are kept in 8 bits, so that ``-128 <= s <= 127``.
+
+        Raises:
+            ProxConnectError: scale and bias are not as described.
+
+        >>> fold = Thresholds.of(torch.tensor([1.0, -1.0]), torch.tensor([-2.5, 3.0]), k=9)
+        >>> fold.threshold, fold.flip
+        (tensor([3, 4], dtype=torch.int32), tensor([[2]], dtype=torch.uint8))
+        """
+        n = scale.numel()
+        scale = _constant(scale, "scale", (n,))
+        bias = _constant(bias, "bias", (n,))
         for name, values in (("scale", scale), ("bias", bias)):
             if not values.isfinite().all():
                 raise ProxConnectError(f"{name} holds an infinity or a NaN; no threshold stands for it")
-        self._turn(lambda sums: sums.to(torch.float32) * scale + bias >= 0, k, wrap)
+        return cls.deciding(lambda sums: sums.to(torch.float32) * scale + bias >= 0, n, k, wrap=wrap)
 
     @classmethod
-    def deciding(
-        cls, decide: Callable[[Tensor], Tensor], n: int, k: int, *, wrap: bool = False
-    ) -> Thresholds:
-        """Thresholds of any decisions that turn at most once as the sums grow.
+    def deciding(cls, decide: Callable[[Tensor], Tensor], n: int, k: int, *, wrap: bool = False) -> Self:
+        """Find the thresholds of any decisions that turn at most once as the sums grow.
 
         Args:
             decide: from sums, int64 of shape (n,), to decisions, bool of the same shape.
@@ -127,27 +170,32 @@ class Thresholds:
         >>> Thresholds.deciding(lambda sums: sums * sums * sums >= 8, n=1, k=9).threshold
         tensor([2], dtype=torch.int32)
         """
-        thresholds = cls.__new__(cls)
-        thresholds.n = n
-        thresholds._turn(decide, k, wrap)
-        return thresholds
-
-    def _turn(self, decide: Callable[[Tensor], Tensor], k: int, wrap: bool) -> None:
         least, greatest = (-128, 127) if wrap else (-k, k)
-        falling = decide(torch.full((self.n,), least, dtype=torch.int64, device="cpu"))
+        falling = decide(torch.full((n,), least, dtype=torch.int64, device="cpu"))
         # Bisection for the least sum at which the decision has turned; greatest + 1 where it never does.
-        low = torch.full((self.n,), least, dtype=torch.int64, device="cpu")
-        high = torch.full((self.n,), greatest + 1, dtype=torch.int64, device="cpu")
+        low = torch.full((n,), least, dtype=torch.int64, device="cpu")
+        high = torch.full((n,), greatest + 1, dtype=torch.int64, device="cpu")
         while (low < high).any():
             middle = (low + high) // 2
             turned = decide(middle) != falling
             high = torch.where(turned, middle, high)
             low = torch.where(turned, low, torch.minimum(middle + 1, high))
-        self.threshold = low.to(torch.int32)
-        self.flip = pack_bits(falling[None])
+        return cls(low.to(torch.int32), pack_bits(falling[None]))
+
+    @classmethod
+    def over(cls, threshold: Tensor, flip: Tensor) -> Self:
+        """Take these tensors themselves, without a copy.
+
+        Raises:
+            ProxConnectError: they are not as the attributes are described.
+        """
+        n = threshold.shape[0]
+        address_of_shape(threshold, "threshold", torch.int32, (n,))
+        address_of_shape(flip, "flip", torch.uint8, (1, packed_width(n)))
+        return cls(threshold, flip)
 
     def arguments(self, weight: Panels | ConvPanels) -> tuple[int, int]:
-        """What compiled code takes: addresses of threshold and flip.
+        """Return the addresses of threshold and flip.
 
         Raises:
             ProxConnectError: the outputs are not those of ``weight``.
@@ -161,7 +209,7 @@ class Thresholds:
 
 
 def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A copy that nobody else changes, in float32."""
+    """Return a float32 copy."""
     if not values.is_floating_point():
         raise ProxConnectError(f"{name} is {values.dtype}; expected floating point")
     constant = values.detach().to(torch.float32, copy=True).contiguous()

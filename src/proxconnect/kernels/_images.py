@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect.base.eager import pointer
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
-from proxconnect.kernels._address import check_kind, check_padding
-from proxconnect.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.kernels._checks import check_kind, check_padding
+from proxconnect.kernels._conv_panels import ConvPanels
+from proxconnect.kernels._gateway import pointer
+from proxconnect.kernels._geometry import Geometry
 
 _ADDRESSES = 2**47  # bytes that a process can have
 

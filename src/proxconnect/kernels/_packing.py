@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
-from proxconnect.kernels._address import address
+from proxconnect.kernels._checks import address
+from proxconnect.kernels._gateway import native, pointer, run
 from proxconnect.kernels._images import check_float_images
-from proxconnect.kernels._sets import apply_environment
 
 
 def pack_signs(x: Tensor) -> Tensor:
@@ -35,8 +33,7 @@ def pack_signs(x: Tensor) -> Tensor:
     x_address = address(x, "x", torch.float32, dimensions=2)
     rows, columns = x.shape
     bits = torch.empty(rows, packed_width(columns), dtype=torch.uint8, device="cpu")
-    apply_environment()
-    nan = _native.pack_signs(x_address, rows, columns, pointer(bits), torch.get_num_threads())
+    nan = run(native.pack_signs, x_address, rows, columns, pointer(bits))
     return bits if nan < 0 else pack_signs(_without_nan(x))
 
 
@@ -58,14 +55,13 @@ def pack_pixels(x: Tensor) -> Tensor:
     """
     check_float_images(x)
     count, channels, height, width = x.shape
-    pixels, threads = height * width, torch.get_num_threads()
+    pixels = height * width
     bits = torch.empty(count, height, width, packed_width(channels), dtype=torch.uint8, device="cpu")
-    apply_environment()
     if x.is_contiguous(memory_format=torch.channels_last):
-        nan = _native.pack_signs(pointer(x), count * pixels, channels, pointer(bits), threads) >= 0
+        nan = run(native.pack_signs, pointer(x), count * pixels, channels, pointer(bits)) >= 0
     else:
         x = x.contiguous()
-        nan = _native.pack_planes(pointer(x), count, channels, pixels, pointer(bits), threads)
+        nan = run(native.pack_planes, pointer(x), count, channels, pixels, pointer(bits))
     return pack_pixels(_without_nan(x)) if nan else bits
 
 
@@ -121,8 +117,8 @@ def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int
         )
     scales = scale.detach().to(torch.float32).contiguous()
     weights = torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
-    apply_environment()
-    _native.unpack_weights(
+    run(
+        native.unpack_weights,
         bits_address + (bits[0].numel() if planes == 2 else 0),
         bits_address if planes == 2 else 0,
         address(scales, "scale", torch.float32, dimensions=scales.ndim),
@@ -130,6 +126,5 @@ def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int
         columns,
         group or max(columns, 1),
         pointer(weights),
-        torch.get_num_threads(),
     )
     return weights

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
 from proxconnect.format.bits import packed_width
-from proxconnect.kernels._address import sign_rows
+from proxconnect.kernels._checks import sign_rows
 from proxconnect.kernels._epilogues import Affine, Thresholds
+from proxconnect.kernels._gateway import native, pointer, run
 from proxconnect.kernels._panels import Panels
-from proxconnect.kernels._sets import apply_environment
 
 
 def w1a1_sums(a: Tensor, weight: Panels, *, wrap: bool = False) -> Tensor:
@@ -33,14 +31,13 @@ def w1a1_sums(a: Tensor, weight: Panels, *, wrap: bool = False) -> Tensor:
 
     >>> from proxconnect.kernels import pack_signs
     >>> a = pack_signs(torch.tensor([[1.0, -1.0, 1.0]]))
-    >>> weight = Panels(pack_signs(torch.tensor([[1.0, 1.0, 1.0], [-1.0, 1.0, -1.0]])), 3)
+    >>> weight = Panels.lay_out(pack_signs(torch.tensor([[1.0, 1.0, 1.0], [-1.0, 1.0, -1.0]])), 3)
     >>> w1a1_sums(a, weight)
     tensor([[ 1, -3]], dtype=torch.int32)
     """
     rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     out = torch.empty(m, weight.n, dtype=torch.int32, device="cpu")
-    apply_environment()
-    _native.w1a1_sums(rows, weight.arguments(), wrap, pointer(out), torch.get_num_threads())
+    run(native.w1a1_sums, rows, weight.arguments(), wrap, pointer(out))
     return out
 
 
@@ -63,15 +60,14 @@ def w1a1_affine(
         ProxConnectError: an argument is not as described.
 
     >>> from proxconnect.kernels import pack_signs
-    >>> a, weight = pack_signs(torch.ones(1, 3)), Panels(pack_signs(torch.ones(2, 3)), 3)
-    >>> w1a1_affine(a, weight, Affine(torch.tensor([0.5, 2.0]), torch.tensor([0.0, -7.0])))
+    >>> a, weight = pack_signs(torch.ones(1, 3)), Panels.lay_out(pack_signs(torch.ones(2, 3)), 3)
+    >>> w1a1_affine(a, weight, Affine.of(torch.tensor([0.5, 2.0]), torch.tensor([0.0, -7.0])))
     tensor([[ 1.5000, -1.0000]])
     """
     rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     steps = affine.arguments(weight, (m,), residual)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
-    apply_environment()
-    _native.w1a1_affine(rows, weight.arguments(), wrap, pointer(out), steps, torch.get_num_threads())
+    run(native.w1a1_affine, rows, weight.arguments(), wrap, pointer(out), steps)
     return out
 
 
@@ -91,13 +87,12 @@ def w1a1_signs(a: Tensor, weight: Panels, thresholds: Thresholds, *, wrap: bool 
         ProxConnectError: an argument is not as described.
 
     >>> from proxconnect.kernels import pack_signs
-    >>> a, weight = pack_signs(torch.ones(1, 3)), Panels(pack_signs(torch.ones(2, 3)), 3)
-    >>> w1a1_signs(a, weight, Thresholds(torch.ones(2), torch.tensor([-3.0, -4.0]), k=3))
+    >>> a, weight = pack_signs(torch.ones(1, 3)), Panels.lay_out(pack_signs(torch.ones(2, 3)), 3)
+    >>> w1a1_signs(a, weight, Thresholds.of(torch.ones(2), torch.tensor([-3.0, -4.0]), k=3))
     tensor([[1]], dtype=torch.uint8)
     """
     rows, m = sign_rows(a, "a", weight.k), a.shape[0]
     steps = thresholds.arguments(weight)
     out = torch.empty(m, packed_width(weight.n), dtype=torch.uint8, device="cpu")
-    apply_environment()
-    _native.w1a1_signs(rows, weight.arguments(), wrap, pointer(out), steps, torch.get_num_threads())
+    run(native.w1a1_signs, rows, weight.arguments(), wrap, pointer(out), steps)
     return out

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
 from proxconnect.format.bits import packed_width
-from proxconnect.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine, Thresholds
+from proxconnect.kernels._gateway import native, pointer, run
+from proxconnect.kernels._geometry import Geometry
 from proxconnect.kernels._images import sign_images
-from proxconnect.kernels._sets import apply_environment
 
 
 def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: bool = False) -> Tensor:
@@ -36,7 +35,7 @@ def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: b
 
     >>> from proxconnect.kernels import pack_pixels, pack_signs
     >>> a = pack_pixels(torch.ones(1, 1, 2, 2))
-    >>> weight = ConvPanels(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
+    >>> weight = ConvPanels.lay_out(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
     >>> w1a1_conv_sums(a, weight, Geometry(padding=(1, 1))).flatten()
     tensor([4, 4, 4, 4], dtype=torch.int32)
     >>> w1a1_conv_sums(a, weight, Geometry(padding=(1, 1), fill=-1)).flatten()
@@ -44,15 +43,7 @@ def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: b
     """
     a, images, rows = sign_images(a, weight, geometry)
     out = torch.empty(*rows, weight.n, dtype=torch.int32, device="cpu")
-    apply_environment()
-    _native.w1a1_conv_sums(
-        images,
-        weight.arguments(),
-        geometry.arguments,
-        wrap,
-        pointer(out),
-        torch.get_num_threads(),
-    )
+    run(native.w1a1_conv_sums, images, weight.arguments(), geometry.arguments, wrap, pointer(out))
     return out
 
 
@@ -83,23 +74,14 @@ def w1a1_conv_affine(
 
     >>> from proxconnect.kernels import pack_pixels, pack_signs
     >>> a = pack_pixels(torch.ones(1, 1, 3, 3))
-    >>> weight = ConvPanels(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
-    >>> w1a1_conv_affine(a, weight, Geometry(), Affine(torch.tensor([0.5]))).flatten()
+    >>> weight = ConvPanels.lay_out(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
+    >>> w1a1_conv_affine(a, weight, Geometry(), Affine.of(torch.tensor([0.5]))).flatten()
     tensor([4.5000])
     """
     a, images, rows = sign_images(a, weight, geometry)
     steps = affine.arguments(weight, rows, residual)
     out = torch.empty(*rows, weight.n, dtype=torch.float32, device="cpu")
-    apply_environment()
-    _native.w1a1_conv_affine(
-        images,
-        weight.arguments(),
-        geometry.arguments,
-        wrap,
-        pointer(out),
-        steps,
-        torch.get_num_threads(),
-    )
+    run(native.w1a1_conv_affine, images, weight.arguments(), geometry.arguments, wrap, pointer(out), steps)
     return out
 
 
@@ -123,21 +105,12 @@ def w1a1_conv_signs(
 
     >>> from proxconnect.kernels import pack_pixels, pack_signs
     >>> a = pack_pixels(torch.ones(1, 1, 3, 3))
-    >>> weight = ConvPanels(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
-    >>> w1a1_conv_signs(a, weight, Geometry(), Thresholds(torch.ones(1), torch.tensor([-9.0]), k=9))
+    >>> weight = ConvPanels.lay_out(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
+    >>> w1a1_conv_signs(a, weight, Geometry(), Thresholds.of(torch.ones(1), torch.tensor([-9.0]), k=9))
     tensor([[[[1]]]], dtype=torch.uint8)
     """
     a, images, rows = sign_images(a, weight, geometry)
     steps = thresholds.arguments(weight)
     out = torch.empty(*rows, packed_width(weight.n), dtype=torch.uint8, device="cpu")
-    apply_environment()
-    _native.w1a1_conv_signs(
-        images,
-        weight.arguments(),
-        geometry.arguments,
-        wrap,
-        pointer(out),
-        steps,
-        torch.get_num_threads(),
-    )
+    run(native.w1a1_conv_signs, images, weight.arguments(), geometry.arguments, wrap, pointer(out), steps)
     return out

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
-from proxconnect.kernels._address import float_rows
+from proxconnect.kernels._checks import float_rows
 from proxconnect.kernels._epilogues import Affine
+from proxconnect.kernels._gateway import native, pointer, run
 from proxconnect.kernels._panels import Panels
-from proxconnect.kernels._sets import apply_environment
 
 
 def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None) -> Tensor:
@@ -33,13 +31,12 @@ def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = N
         ProxConnectError: an argument is not as described.
 
     >>> from proxconnect.kernels import pack_signs
-    >>> weight = Panels(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
-    >>> w1a32(torch.tensor([[1.5, 0.25]]), weight, Affine(torch.ones(1)))
+    >>> weight = Panels.lay_out(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
+    >>> w1a32(torch.tensor([[1.5, 0.25]]), weight, Affine.of(torch.ones(1)))
     tensor([[1.2500]])
     """
     rows, m = float_rows(x, "x", weight.k), x.shape[0]
     steps = affine.arguments(weight, (m,), residual)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
-    apply_environment()
-    _native.w1a32(rows, weight.arguments(), pointer(out), steps, torch.get_num_threads())
+    run(native.w1a32, rows, weight.arguments(), pointer(out), steps)
     return out

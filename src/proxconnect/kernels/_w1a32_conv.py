@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
-from proxconnect.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine
+from proxconnect.kernels._gateway import native, pointer, run
+from proxconnect.kernels._geometry import Geometry
 from proxconnect.kernels._images import float_images
-from proxconnect.kernels._sets import apply_environment
 
 
 def w1a32_conv(
@@ -38,20 +37,13 @@ def w1a32_conv(
         ProxConnectError: an argument is not as described, or the kernel is larger than the padded image.
 
     >>> from proxconnect.kernels import pack_signs
-    >>> weight = ConvPanels(pack_signs(torch.tensor([[1.0, -1.0]])), (1, 1, 1, 2))
-    >>> w1a32_conv(torch.tensor([[[[3.0, 1.0, 0.5]]]]), weight, Geometry(), Affine(torch.ones(1))).flatten()
+    >>> weight = ConvPanels.lay_out(pack_signs(torch.tensor([[1.0, -1.0]])), (1, 1, 1, 2))
+    >>> x, affine = torch.tensor([[[[3.0, 1.0, 0.5]]]]), Affine.of(torch.ones(1))
+    >>> w1a32_conv(x, weight, Geometry(), affine).flatten()
     tensor([2.0000, 0.5000])
     """
     images, rows = float_images(x, weight, geometry)
     steps = affine.arguments(weight, rows, residual)
     out = torch.empty(*rows, weight.n, dtype=torch.float32, device="cpu")
-    apply_environment()
-    _native.w1a32_conv(
-        images,
-        weight.arguments(),
-        geometry.arguments,
-        pointer(out),
-        steps,
-        torch.get_num_threads(),
-    )
+    run(native.w1a32_conv, images, weight.arguments(), geometry.arguments, pointer(out), steps)
     return out

@@ -5,15 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
 from proxconnect.errors import ProxConnectError
-from proxconnect.kernels._address import float_rows
+from proxconnect.kernels._checks import float_rows
 from proxconnect.kernels._epilogues import Affine
+from proxconnect.kernels._gateway import native, pointer, run
 from proxconnect.kernels._panels import WORD_BITS, Panels
-from proxconnect.kernels._sets import apply_environment
 
-MOST_INPUTS = 2**24  # 127 times as much still fits int32
+MOST_INPUTS = native.W1A8_MOST_INPUTS
 
 
 def w1a8(
@@ -48,8 +46,8 @@ def w1a8(
         ProxConnectError: an argument is not as described.
 
     >>> from proxconnect.kernels import pack_signs
-    >>> weight = Panels(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
-    >>> w1a8(torch.tensor([[12.7, -3.1]]), weight, Affine(torch.ones(1)))
+    >>> weight = Panels.lay_out(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
+    >>> w1a8(torch.tensor([[12.7, -3.1]]), weight, Affine.of(torch.ones(1)))
     tensor([[15.8000]])
     """
     rows, m = float_rows(x, "x", weight.k), x.shape[0]
@@ -62,10 +60,7 @@ def w1a8(
     groups = max(-(-weight.k // group), 1)
     steps = affine.arguments(weight, (m,), residual, groups)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
-    apply_environment()
-    finite = _native.w1a8(
-        rows, weight.arguments(), group, greatest, pointer(out), steps, torch.get_num_threads()
-    )
+    finite = run(native.w1a8, rows, weight.arguments(), group, greatest, pointer(out), steps)
     if not finite:
         bad = not_finite(x)
         out = w1a8(x.masked_fill(bad, 0.0), weight, affine, residual, group=group, bits=bits)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
-from proxconnect.kernels._conv_panels import ConvPanels, Geometry
+from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine
+from proxconnect.kernels._gateway import native, pointer, run
+from proxconnect.kernels._geometry import Geometry
 from proxconnect.kernels._images import float_images
-from proxconnect.kernels._sets import apply_environment
 from proxconnect.kernels._w1a8 import check_inputs, not_finite
 
 
@@ -38,8 +37,8 @@ def w1a8_conv(
         ProxConnectError: an argument is not as described, or the kernel is larger than the padded image.
 
     >>> from proxconnect.kernels import pack_signs
-    >>> weight = ConvPanels(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
-    >>> w1a8_conv(torch.full((1, 1, 2, 2), 127.0), weight, Geometry(padding=(1, 1)), Affine(torch.ones(1)))
+    >>> weight = ConvPanels.lay_out(pack_signs(torch.ones(1, 9)), (1, 1, 3, 3))
+    >>> w1a8_conv(torch.full((1, 1, 2, 2), 127.0), weight, Geometry(padding=(1, 1)), Affine.of(torch.ones(1)))
     tensor([[[[508.],
               [508.]],
     <BLANKLINE>
@@ -53,15 +52,7 @@ def w1a8_conv(
         x = x.contiguous()
         images = pointer(x), x.shape, x.stride()
     out = torch.empty(*rows, weight.n, dtype=torch.float32, device="cpu")
-    apply_environment()
-    finite = _native.w1a8_conv(
-        images,
-        weight.arguments(),
-        geometry.arguments,
-        pointer(out),
-        steps,
-        torch.get_num_threads(),
-    )
+    finite = run(native.w1a8_conv, images, weight.arguments(), geometry.arguments, pointer(out), steps)
     if not finite:
         bad = not_finite(x)
         out = w1a8_conv(x.masked_fill(bad, 0.0), weight, geometry, affine, residual)

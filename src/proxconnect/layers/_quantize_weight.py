@@ -10,7 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from proxconnect.base.eager import differentiated_forwards, transformed, watched
 from proxconnect.base.rows import Rows
-from proxconnect.layers._compiled import CompiledPair, dense, mean_magnitudes
+from proxconnect.kernels import fits_compiled_code, mean_magnitudes
+from proxconnect.layers._compiled import CompiledPair
 from proxconnect.quantizers.pair import present_sharpness
 
 
@@ -71,9 +72,13 @@ class _QuantizeWeight(torch.autograd.Function):
         with_codes: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         scales = (s,) if alpha is None else (s, alpha)
-        ctx.pair, ctx.rows, ctx.dense = pair, rows, rows.along_first and dense(latent, *scales)
+        ctx.pair, ctx.rows, ctx.compiled = (
+            pair,
+            rows,
+            rows.along_first and fits_compiled_code(latent, *scales),
+        )
         ctx.set_materialize_grads(False)  # there are none of codes
-        if ctx.dense and pair.value:
+        if ctx.compiled and pair.value:
             ctx.mu = mu.item()
             weight, codes, scale = pair.value.weight(latent, ctx.mu, s, alpha, with_codes)
         else:
@@ -95,7 +100,9 @@ class _QuantizeWeight(torch.autograd.Function):
         pair, rows, slope = ctx.pair.pair, ctx.rows, ctx.pair.slope
         of_latent = of_alpha = None
         if ctx.needs_input_grad[0]:
-            if slope and ctx.dense and dense(latent) and not watched(g):  # still: a module may have moved
+            if (
+                slope and ctx.compiled and fits_compiled_code(latent) and not watched(g)
+            ):  # still: a module may have moved
                 of_latent = slope.gradient(latent, ctx.mu, g, s, alpha)
             else:
                 of_latent = (pair.backward(latent / s, ctx.mu) * g).mul_(rows.spread(alpha) / s)

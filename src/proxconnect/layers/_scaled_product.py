@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
-from proxconnect.kernels._sets import apply_environment
-from proxconnect.layers._compiled import dense
+from proxconnect.kernels import fits_compiled_code, scale_channels_
 
 
 class LinearMap(Protocol):
@@ -141,11 +138,8 @@ def scale_outputs_(y: Tensor, scale: Tensor, bias: Tensor | None, channels: int)
     innermost = y.movedim(channels, -1)
     n = innermost.shape[-1]
     vectors = [scale] if bias is None else [scale, bias]
-    if scale.numel() == n and innermost.is_contiguous() and dense(y.detach(), *vectors):
-        sizes = y.numel() // max(n, 1), n
-        shift = 0 if bias is None else pointer(bias)
-        apply_environment()
-        _native.scale_outputs(pointer(y), *sizes, pointer(scale), shift, torch.get_num_threads())
+    if scale.numel() == n and innermost.is_contiguous() and fits_compiled_code(y.detach(), *vectors):
+        scale_channels_(innermost, scale, bias)
         return y
     innermost.mul_(scale.reshape(-1))
     if bias is not None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.base.rows import Rows
-from proxconnect.layers._compiled import mean_magnitudes
+from proxconnect.kernels import mean_magnitudes
 from proxconnect.quantizers import projector
 
 BINARY: tuple[float, ...] = (-1, 1)

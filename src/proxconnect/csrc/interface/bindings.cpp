@@ -66,7 +66,7 @@ using GeometryTuple = std::array<Size, 7>;                           // stride, 
 using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
 using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
 using LatentsTuple = std::tuple<Address, Size, Size, Address, Address, Size>;  // rows, columns; s, alpha, step
-using MapTuple = std::tuple<int, float, float, float>;                         // kind; mu, a, b
+using MapTuple = std::tuple<MapKind, float, float, float>;                     // kind; mu, a, b
 
 SignRows signs_at(const RowsTuple& rows) {
   const auto [bits, stride, m] = rows;
@@ -219,7 +219,7 @@ Latents latents_at(const LatentsTuple& latents) {
 
 ElementwiseMap map_of(const MapTuple& map) {
   const auto [kind, mu, a, b] = map;
-  return {static_cast<MapKind>(kind), mu, a, b};
+  return {kind, mu, a, b};
 }
 
 void mean_magnitudes(Address values, Size rows, Size columns, Address mean, Size threads) {
@@ -287,6 +287,19 @@ NB_MODULE(_native, module) {
       PyErr_SetString(nb::module_::import_("proxconnect.errors").attr("ProxConnectError").ptr(), error.what());
     }
   });
+  module.attr("PANEL_WIDTH") = proxconnect::panel_width;
+  module.attr("WORD_BITS") = proxconnect::word_bits;
+  module.attr("W1A8_MOST_INPUTS") = proxconnect::w1a8_most_inputs;
+  nb::enum_<MapKind>(module, "MapKind")
+      .value("identity", MapKind::identity)
+      .value("sign", MapKind::sign)
+      .value("ramp", MapKind::ramp)
+      .value("binary_relax", MapKind::binary_relax)
+      .value("polynomial", MapKind::polynomial)
+      .value("tanh", MapKind::tanh)
+      .value("sign_swish", MapKind::sign_swish)
+      .value("monotone_sign_swish", MapKind::monotone_sign_swish)
+      .value("reste", MapKind::reste);
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
   module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
              released());

@@ -97,12 +97,14 @@ struct W1A1 {
   Output output;
 };
 
+constexpr std::int64_t w1a8_most_inputs = std::int64_t{1} << 24;
+
 // Signs times float32 rows quantized to integers of at most `greatest`, 2^(bits - 1) - 1 for 2 to 8 bits:
 // step = max|x[i]| / greatest and q = x / step, rounded to even, by way of 1 / step; a row whose step is below the
 // smallest normal number counts as zero. Inputs share a scale by groups of `group` (a multiple of 32; the last group
 // may be shorter):
 // out[i, j] = prelu((sum over g of float(s_g) * scale[g, j]) * step[i] + bias[j] + residual[i, j]).
-// There are fewer than 2^24 inputs, so that 127 k fits 32 bits.
+// There are at most w1a8_most_inputs inputs, so that 127 k fits 32 bits.
 struct W1A8 {
   FloatRows x;
   Panels b;

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxconnect.engine._kernel_call import Product, lay_out, scale_of
+from proxconnect.engine._kernel_call import KernelCall, lay_out, scale_of
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
-from proxconnect.engine._layer_geometry import Use
+from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine.fusion._dependence import Dependence
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.graph import Shape, TensorName, Value
@@ -24,7 +24,7 @@ from proxconnect.quantizers import sign
 SIGN, PACK, SUMS, PRODUCT = (f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product"))
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
-    PACK: lambda product, x: product.packed(x),
+    PACK: lambda product, x: product.pack_input(x),
     SUMS: lambda product, x: product(x),
     PRODUCT: lambda product, x, residual: product(x, residual),
 }
@@ -72,25 +72,32 @@ class Rewriting:
         """The shape of a float32 value; None for everything else."""
         return self.shapes.get(value.index) if isinstance(value, Value) else None
 
-    def laid_out(self, name: str, use: Use | None, x: object, bias: Tensor | None = None) -> Product | None:
+    def laid_out(
+        self, name: str, geometry: LayerGeometry | None, x: object, bias: Tensor | None = None
+    ) -> KernelCall | None:
         """The product of ``x`` and a weight, its scale and a bias; None where no kernel computes it."""
         weight, shape = self.weights.get(name), self.shape(x)
-        if weight is None or use is None or shape is None or not weight.on_kernels:
+        if weight is None or geometry is None or shape is None or not weight.on_kernels:
             return None
-        if use.operation != "linear" and len(shape) != len(weight.form.shape):  # an image without a batch
+        if geometry.operation != "linear" and len(shape) != len(
+            weight.form.shape
+        ):  # an image without a batch
             return None
         n = weight.form.rows.row_shape[0]
         if bias is not None and (bias.shape != (n,) or bias.dtype != torch.float32):
             return None
-        kernel = kernel_of(weight.form, use, self.activations)
+        kernel = kernel_of(weight.form, geometry, self.activations)
         if kernel == UNPACKED:
             return None
         self.kernels[name] = kernel
-        return Product(
-            kernel, lay_out(weight, use), use.operation == "conv1d", Affine(scale_of(weight), bias)
+        return KernelCall(
+            kernel,
+            lay_out(weight, geometry),
+            geometry.operation == "conv1d",
+            Affine.of(scale_of(weight), bias),
         )
 
-    def product(self, value: object, op: str = PRODUCT) -> tuple[Product, Value, Value | None] | None:
+    def product(self, value: object, op: str = PRODUCT) -> tuple[KernelCall, Value, Value | None] | None:
         """The product to floats that ``value`` is, with its input and residual; if nothing else reads it."""
         node = self.draft.node(value)
         if node is None or node.op != op or not isinstance(value, Value) or not self.draft.read_once(value):
@@ -100,7 +107,7 @@ class Rewriting:
             (product, x, residual[0] if residual else None) if isinstance(product.epilogue, Affine) else None
         )
 
-    def inexact_product(self, index: int, value: object) -> tuple[Product, Value, Value | None] | None:
+    def inexact_product(self, index: int, value: object) -> tuple[KernelCall, Value, Value | None] | None:
         """The same, if the value ``index``, into which it is to be folded, may be rounded otherwise."""
         return None if index in self.dependence.exact else self.product(value)
 
@@ -122,11 +129,11 @@ class Rewriting:
         binary = form.bits == 1 and form.group is None and form.transposed is None
         return binary and len(over) == len(dimensions) and over == set(range(1, rank))
 
-    def is_of_outputs(self, value: object, product: Product) -> bool:
+    def is_of_outputs(self, value: object, product: KernelCall) -> bool:
         """Whether a value that a product is combined with has one number for each of its outputs."""
-        wanted = (product.weight.n,) + (1,) * product.spatial
+        wanted = (product.weight.n,) + (1,) * product.spatial_dimensions
         return self.shape(value) == tuple((size, size) for size in wanted)
 
-    def is_per_channel(self, value: object, product: Product) -> bool:
+    def is_per_channel(self, value: object, product: KernelCall) -> bool:
         """Whether dimension 1 of ``value``, a result of ``product``, holds the product's outputs."""
-        return product.spatial > 0 or len(self.shape(value) or ()) == 2
+        return product.spatial_dimensions > 0 or len(self.shape(value) or ()) == 2

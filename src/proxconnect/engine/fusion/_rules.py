@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from proxconnect.engine._kernel_call import scale_of
-from proxconnect.engine._layer_geometry import ADDMM, use_of_node
+from proxconnect.engine._layer_geometry import ADDMM, geometry_of_node
 from proxconnect.engine.fusion._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
 from proxconnect.engine.fusion._thresholds import thresholds
 from proxconnect.graph import Node, TensorName, Value
@@ -45,11 +45,12 @@ def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
             return
     match draft.plain(signs, SIGN), draft.plain(signs_of_weight, "aten.sign.default"):
         case Node(_, (x,)), Node(_, (TensorName(name),)) if rewriting.has_no_zero(name):
-            use = use_of_node(layer, rewriting.weight_shape(name), binary_input=True)
-            product = rewriting.laid_out(name, use, signs)
+            geometry = geometry_of_node(layer, rewriting.weight_shape(name), binary_input=True)
+            product = rewriting.laid_out(name, geometry, signs)
             if product is not None:
                 sums = replace(
-                    product, epilogue=Affine(torch.ones(product.weight.n, dtype=torch.float32, device="cpu"))
+                    product,
+                    epilogue=Affine.of(torch.ones(product.weight.n, dtype=torch.float32, device="cpu")),
                 )
                 draft.put(node.args[0].index, Node(PACK, (sums, x)))
                 draft.put(index, Node(SUMS, (sums, node.args[0])))
@@ -93,7 +94,7 @@ def _scales(rewriting: Rewriting, index: int, node: Node) -> None:
             match draft.plain(size, "aten.abs.default"):
                 case Node(_, (TensorName(name),)) if rewriting.scale_is_greatest(name, dimensions):
                     product, x, _ = found
-                    affine = Affine(scale_of(rewriting.weights[name]))
+                    affine = Affine.of(scale_of(rewriting.weights[name]))
                     draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
@@ -107,7 +108,7 @@ def _biases(rewriting: Rewriting, index: int, node: Node) -> None:
     values = rewriting.constant(reshaped.args[0]) if reshaped is not None else None
     fits = values is not None and product.kernel == "w1a1" and residual is None
     if fits and values is not None and not product.affine.bias.any() and product.affine.slope is None:
-        affine = Affine(product.affine.scale, values.reshape(-1))
+        affine = Affine.of(product.affine.scale, values.reshape(-1))
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
@@ -116,11 +117,11 @@ def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
     args = (node.args[1], node.args[2], node.args[0]) if node.op == ADDMM else node.args
     match args:
         case (Value() as x, TensorName(name), *rest) if index not in rewriting.dependence.exact:
-            use = use_of_node(node, rewriting.weight_shape(name), binary_input=False)
+            geometry = geometry_of_node(node, rewriting.weight_shape(name), binary_input=False)
             named = rest[0] if rest else None
             bias = rewriting.constant(named)
             if named is None or bias is not None:
-                product = rewriting.laid_out(name, use, x, bias)
+                product = rewriting.laid_out(name, geometry, x, bias)
                 if product is not None:
                     rewriting.draft.put(index, Node(PRODUCT, (product, x, None)))
 
@@ -145,7 +146,7 @@ def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
         scale = product.affine.scale * gain
         floats = all(tensor is None or tensor.dtype == torch.float32 for tensor in given)
         if floats and scale.float().isfinite().all() and shift.float().isfinite().all():
-            affine = Affine(scale, shift)
+            affine = Affine.of(scale, shift)
             rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
@@ -185,7 +186,7 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
     if of_channels or not slope.isfinite().all():
         return
     if node.op == "aten.relu.default" or slope.all():
-        affine = Affine(product.affine.scale, product.affine.bias, slope.expand(n))
+        affine = Affine.of(product.affine.scale, product.affine.bias, slope.expand(n))
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, residual)))
 
 

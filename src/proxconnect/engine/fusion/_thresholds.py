@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from proxconnect.engine._kernel_call import Product
+from proxconnect.engine._kernel_call import KernelCall
 from proxconnect.graph import Node, TensorName, Value
 from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Thresholds
@@ -23,7 +23,7 @@ _PER_CHANNEL = ("aten.batch_norm.default", *_SLOPES)
 
 
 def thresholds(
-    product: Product, chain: Sequence[Node], tensor: Callable[[str], Tensor], per_channel: bool
+    product: KernelCall, chain: Sequence[Node], tensor: Callable[[str], Tensor], per_channel: bool
 ) -> Thresholds | None:
     """Thresholds that decide on a sum as ``sign(chain(affine(sum)))`` does; None where they cannot.
 
@@ -52,7 +52,7 @@ def thresholds(
 
     def result(sums: Tensor) -> Tensor:
         y = sums.to(torch.float32) * product.affine.scale + product.affine.bias
-        y = y.view(1, n, *(1,) * product.spatial)
+        y = y.view(1, n, *(1,) * product.spatial_dimensions)
         for function, args in operators:
             y = function(y, *args)
         return y

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxconnect import _native
-from proxconnect.base.eager import pointer
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
+from proxconnect.kernels._gateway import native, pointer
 
 
 def address(
@@ -75,7 +74,7 @@ def sign_rows(bits: Tensor, name: str, k: int) -> tuple[int, int, int]:
 
 def check_padding(name: str, rows: tuple[int, int, int], k: int) -> None:
     """Raise :class:`ProxConnectError` if a bit is set after the ``k`` signs of a row."""
-    if k % 8 and not _native.padding_is_clear(rows, k):
+    if k % 8 and not native.padding_is_clear(rows, k):
         raise ProxConnectError(
             f"{name} has padding bits set after the {k} signs of a row; expected zeros, as pack_signs makes"
         )
