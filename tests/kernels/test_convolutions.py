@@ -53,7 +53,9 @@ class Case:
         self.pixels, self.w = np.moveaxis(self.x.numpy(), 1, -1), sign(weight.numpy())
         self.scale, self.bias = normal(n), normal(n)
         self.residual = None if plain else normal(*self.shape)
-        self.affine = Affine.of(self.scale, self.bias, None if plain else normal(n) * (torch.arange(n) % 3 > 0))
+        self.affine = Affine.of(
+            self.scale, self.bias, None if plain else normal(n) * (torch.arange(n) % 3 > 0)
+        )
 
     def sums(self, *, wrap: bool = False) -> Array:
         """Return the sums of the products of signs."""

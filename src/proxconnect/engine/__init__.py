@@ -1,4 +1,4 @@
-"""Packed layers, and packed files as networks that run."""
+"""Run packed layers, and packed files as networks."""
 
 from __future__ import annotations
 

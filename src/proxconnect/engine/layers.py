@@ -1,4 +1,4 @@
-"""Layers that hold their weights packed: the user's own modules, with another class."""
+"""Hold the weights of layers packed: the layers stay the user's own modules, with another class."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class PackedLayer(nn.Module):
     loading: RemovableHandle
 
     def packed_weights(self) -> dict[str, PackedWeight]:
-        """The packed weights by name."""
+        """Return the packed weights by name."""
         return cast(dict[str, PackedWeight], dict(self.packed.items()))
 
     @property
     def kernel(self) -> str:
-        """What computes this layer: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
+        """The kernel of this layer: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
         return UNPACKED if self.packed_forward is None else self.packed_forward.kernel
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The layer's output.
+        """Compute the layer's output.
 
         Raises:
             ProxConnectError: a linear layer's or convolution's input has another dtype, device or number of
@@ -86,7 +86,7 @@ class PackedLayer(nn.Module):
 
 @cache
 def packed_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[PackedLayer]:
-    """The packed form of a layer class, of which the tensors called ``names`` are packed.
+    """Derive the packed form of a layer class, of which the tensors called ``names`` are packed.
 
     >>> packed_class(nn.Linear, ("weight",)) is PackedLinear
     True
@@ -104,7 +104,7 @@ def packed_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[PackedL
 
 
 def _blank_layer(plain: type[nn.Module], names: tuple[str, ...]) -> PackedLayer:
-    """A packed layer without state, which unpickling and copying fill."""
+    """Make a packed layer without state, which unpickling and copying fill."""
     kind = packed_class(plain, names)  # type: ignore[arg-type]
     return kind.__new__(kind)
 

@@ -1,4 +1,4 @@
-"""A packed file as a module: its graph, run over its tensors."""
+"""Run a packed file as a module: its graph, over its tensors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Network(nn.Module):
 
     Attributes:
         graph: the network as data.
-        kernels: by name, what computes with each binary weight: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``,
+        kernels: by name, the kernel of each binary weight: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``,
             ``"w1a32"`` or ``"unpacked"``.
 
     Raises:
@@ -79,16 +79,16 @@ class Network(nn.Module):
 
     @property
     def preprocessing(self) -> Mapping[str, Any] | None:
-        """What turns an image into an input, if the file says so."""
+        """The steps that turn an image into an input, if the file has them."""
         return self.header.preprocessing
 
     @property
     def metrics(self) -> Mapping[str, float] | None:
-        """What was measured on the packed network, if the file has it."""
+        """The measurements of the packed network, if the file has them."""
         return self.header.metrics
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The network's output, in the structure that the model gave; dataclasses are dicts.
+        """Compute the network's output, in the structure that the model gave; dataclasses are dicts.
 
         Args:
             inputs: tensors by place, or one mapping of tensors by name.
@@ -162,7 +162,7 @@ class Network(nn.Module):
         return found() if isinstance(found, PackedWeight) else found  # type: ignore[no-any-return]
 
     def _stand_in(self, name: str) -> Tensor:
-        """A tensor like the one of this name, without data."""
+        """Make a tensor like the one of this name, without data."""
         owner, attribute = self._owners[name]
         found = getattr(owner, attribute)
         shape = found.form.shape if isinstance(found, PackedWeight) else found.shape
@@ -194,6 +194,6 @@ def _fuse_again(network: nn.Module, keys: object) -> None:
 
 
 def packed_weight(packed: PackedFile, name: str, kernels: str) -> PackedWeight:
-    """The binary weight ``name`` of a file."""
+    """Take the binary weight ``name`` of a file."""
     form = packed.header.binary[name]
     return PackedWeight(packed.tensors[f"{name}.bits"], packed.tensors[f"{name}.scale"], form, kernels)

@@ -1,4 +1,4 @@
-"""A weight that stays packed and is unpacked for as long as an operator needs it."""
+"""Keep a weight packed, and unpack it for as long as an operator needs it."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class PackedWeight(nn.Module):
 
     @property
     def on_kernels(self) -> bool:
-        """Whether a kernel may compute with the bits: ``"fast"``, on the CPU, for float32."""
+        """Tell whether a kernel may compute with the bits: ``"fast"``, on the CPU, for float32."""
         return self.kernels == "fast" and self.bits.is_cpu and self.dtype == torch.float32
 
     def forward(self) -> Tensor:
-        """The unpacked weight; nothing keeps it."""
+        """Unpack the weight; nothing keeps it."""
         note_read(self)
         form = self.form
         if self.kernels == "fast" and self.bits.is_cpu:
@@ -71,7 +71,7 @@ class PackedWeight(nn.Module):
         return weight.to(self.dtype)
 
     def extra_repr(self) -> str:
-        """Shape and kernels, for ``print(model)``."""
+        """Name shape and kernels, for ``print(model)``."""
         return f"{self.form.shape}, {self.form.bits} bit, kernels={self.kernels!r}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

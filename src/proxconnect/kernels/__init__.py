@@ -1,9 +1,10 @@
-"""The compiled kernels, behind checked arguments.
+"""Call the compiled kernels, with checked arguments.
 
-Weights of one bit times activations of one bit (W1A1), of eight bits (W1A8) or in float32 (W1A32). A weight
-is laid out once as :class:`Panels`, or as :class:`ConvPanels` for convolutions; what follows the sums is
-given as :class:`Affine` or :class:`Thresholds` and done while they are in registers. As many threads work
-as ``torch.get_num_threads()`` says. Every kernel set and every number of threads gives the same bits.
+Weights of one bit are multiplied by activations of one bit (W1A1), of eight bits (W1A8) or in float32
+(W1A32). A weight is laid out once, as :class:`Panels` or, for convolutions, as :class:`ConvPanels`. An
+epilogue, :class:`Affine` or :class:`Thresholds`, follows the sums while they are in registers.
+:class:`CompiledMap` does the passes of training. As many threads work as ``torch.get_num_threads()`` says.
+Every kernel set and every number of threads gives the same bits.
 
 Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 """

@@ -1,4 +1,4 @@
-"""Where tensors are validated before compiled code sees them."""
+"""Check tensors before compiled code sees them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxconnect.kernels._gateway import native, pointer
 def address(
     tensor: Tensor, name: str, dtype: torch.dtype, *, dimensions: int, rows_apart: bool = False
 ) -> int:
-    """Address of a tensor that compiled code may read: dense, or (``rows_apart``) dense in each row.
+    """Return the address of a tensor that is dense, or (``rows_apart``) dense in each row.
 
     Raises:
         ProxConnectError: wrong dtype, device, number of dimensions or strides.
@@ -27,10 +27,10 @@ def address(
 def address_of_shape(
     tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...], reason: str = ""
 ) -> int:
-    """The same for a dense tensor of this shape, which it has to have for this ``reason``.
+    """Return the address of a dense tensor that must have this shape, for this ``reason``.
 
     Raises:
-        ProxConnectError: also for another shape.
+        ProxConnectError: wrong shape, dtype, device or strides.
     """
     found = address(tensor, name, dtype, dimensions=len(shape))
     if tensor.shape != shape:
@@ -53,7 +53,7 @@ def check_kind(tensor: Tensor, name: str, dtype: torch.dtype, dimensions: int, l
 
 
 def sign_rows(bits: Tensor, name: str, k: int) -> tuple[int, int, int]:
-    """Address, stride and number of rows of ``k`` packed signs.
+    """Return address, stride and number of rows of ``k`` packed signs.
 
     Raises:
         ProxConnectError: ``bits`` does not hold such rows, or a padding bit is set.
@@ -81,7 +81,7 @@ def check_padding(name: str, rows: tuple[int, int, int], k: int) -> None:
 
 
 def float_rows(x: Tensor, name: str, k: int) -> tuple[int, int, int]:
-    """Address, stride and number of rows of ``k`` floats.
+    """Return address, stride and number of rows of ``k`` floats.
 
     Raises:
         ProxConnectError: ``x`` does not hold such rows.

@@ -28,8 +28,8 @@ class Affine:
     Attributes:
         scale: float32 of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
         bias: float32 of shape (n,).
-        slope: float32 of shape (n,): the slope of the PReLU at y < 0; 0 makes it a ReLU, which is 0 there also
-            at minus infinity. None for no PReLU.
+        slope: float32 of shape (n,): the slope of the PReLU at y < 0; None for no PReLU. A slope of 0 makes
+            it a ReLU, which is 0 at minus infinity too.
         n: outputs.
         groups: groups of inputs, each with a scale of its own.
     """

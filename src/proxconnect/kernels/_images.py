@@ -1,4 +1,4 @@
-"""Where images are validated before compiled code sees them."""
+"""Check images before compiled code sees them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDRESSES = 2**47  # bytes that a process can have
 def sign_images(
     a: Tensor, weight: ConvPanels, geometry: Geometry
 ) -> tuple[Tensor, tuple[int, int, int, int], tuple[int, int, int]]:
-    """The images dense in memory, what compiled code takes for them, and (N, Ho, Wo).
+    """Return the images dense in memory, what compiled code takes for them, and (N, Ho, Wo).
 
     Raises:
         ProxConnectError: ``a`` does not hold images of the weight's channels that the kernel fits into.
@@ -40,7 +40,7 @@ def sign_images(
 def float_images(
     x: Tensor, weight: ConvPanels, geometry: Geometry
 ) -> tuple[tuple[int, tuple[int, ...], tuple[int, ...]], tuple[int, int, int]]:
-    """What compiled code takes for images in float32, which have zeros around them, and (N, Ho, Wo).
+    """Return what compiled code takes for float32 images, which have zeros around them, and (N, Ho, Wo).
 
     Raises:
         ProxConnectError: ``x`` does not hold images of the weight's channels that the kernel fits into, or
@@ -61,7 +61,7 @@ def float_images(
 def _output_rows(
     count: int, size: tuple[int, int], weight: ConvPanels, geometry: Geometry
 ) -> tuple[int, int, int]:
-    """(N, Ho, Wo), of which memory can be had for ``weight.n`` numbers each.
+    """Return (N, Ho, Wo), of which memory can be had for ``weight.n`` numbers each.
 
     Raises:
         ProxConnectError: the kernel does not fit into the padded image, or the output into an address space.

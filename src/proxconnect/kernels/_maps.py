@@ -1,4 +1,4 @@
-"""Compute the elementwise maps of training in compiled code, each in one pass over memory."""
+"""Compute the elementwise maps of training in compiled code, in one pass over memory each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packing of signs and unpacking of weights."""
+"""Pack signs and unpack weights."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def pack_pixels(x: Tensor) -> Tensor:
 
 
 def _without_nan(x: Tensor) -> Tensor:
-    """A copy in which each NaN is a zero: kernels tell that there are some, and pack no more."""
+    """Copy with a zero for each NaN: kernels tell that there are some, and pack no more."""
     return x.masked_fill(x.isnan(), 0.0)
 
 
 def unpack_weights(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None = None) -> Tensor:
-    """Weights as a packed file holds them: ``+scale``, ``-scale`` or ``+0`` (``docs/format.md``, section 3).
+    """Unpack weights of a packed file: ``+scale``, ``-scale`` or ``+0`` (``docs/format.md``, section 3).
 
     Args:
         bits: uint8 of shape (rows, packed_width(elements in a row)), contiguous, on the CPU: set for +. Of

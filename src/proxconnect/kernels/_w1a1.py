@@ -1,4 +1,4 @@
-"""Weights of one bit times activations of one bit."""
+"""Multiply weights of one bit by activations of one bit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxconnect.kernels._panels import Panels
 
 
 def w1a1_sums(a: Tensor, weight: Panels, *, wrap: bool = False) -> Tensor:
-    """Product of two matrices of signs, exactly.
+    """Multiply two matrices of signs, exactly.
 
     ``s[i, j] = sum_k a[i, k] w[j, k] = k - 2 popcount(a[i] xor w[j])``; with ``wrap`` kept in an accumulator
     of 8 bits, ``((s + 128) mod 256) - 128``.
@@ -44,7 +44,7 @@ def w1a1_sums(a: Tensor, weight: Panels, *, wrap: bool = False) -> Tensor:
 def w1a1_affine(
     a: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None, *, wrap: bool = False
 ) -> Tensor:
-    """The same product, then an affine function of each sum in float32.
+    """Multiply two matrices of signs, then take an affine function of each sum in float32.
 
     Args:
         a: as for :func:`w1a1_sums`.
@@ -72,7 +72,7 @@ def w1a1_affine(
 
 
 def w1a1_signs(a: Tensor, weight: Panels, thresholds: Thresholds, *, wrap: bool = False) -> Tensor:
-    """The same product, then the sign of an affine function of each sum: the next layer's activations.
+    """Multiply two matrices of signs, then decide on each sum: the next layer's activations.
 
     Args:
         a: as for :func:`w1a1_sums`.

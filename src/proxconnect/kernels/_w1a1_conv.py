@@ -1,4 +1,4 @@
-"""Convolutions of images of one bit with weights of one bit; pixels come first and channels last (NHWC)."""
+"""Convolve images of one bit with weights of one bit; pixels come first and channels last (NHWC)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxconnect.kernels._images import sign_images
 
 
 def w1a1_conv_sums(a: Tensor, weight: ConvPanels, geometry: Geometry, *, wrap: bool = False) -> Tensor:
-    """Convolution of images and weights of signs, exactly.
+    """Convolve images of signs with weights of signs, exactly.
 
     ``s[n, y, x, j]`` is the sum over channels c of the group of j and taps (u, v) of
     ``a[n, y sy + u dy - py, x sx + v dx - px, c] w[j, c, u, v]``, where a is ``fill`` beyond the image; with
@@ -56,7 +56,7 @@ def w1a1_conv_affine(
     *,
     wrap: bool = False,
 ) -> Tensor:
-    """The same convolution, then an affine function of each sum in float32.
+    """Convolve images of signs, then take an affine function of each sum in float32.
 
     Args:
         a: as for :func:`w1a1_conv_sums`.
@@ -88,7 +88,7 @@ def w1a1_conv_affine(
 def w1a1_conv_signs(
     a: Tensor, weight: ConvPanels, geometry: Geometry, thresholds: Thresholds, *, wrap: bool = False
 ) -> Tensor:
-    """The same convolution, then the sign of an affine function of each sum: the next layer's images.
+    """Convolve images of signs, then decide on each sum: the next layer's images.
 
     Args:
         a: as for :func:`w1a1_conv_sums`.

@@ -1,4 +1,4 @@
-"""Weights of one bit times float32 activations."""
+"""Multiply weights of one bit by float32 activations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxconnect.kernels._panels import Panels
 
 
 def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None) -> Tensor:
-    """Product of float32 activations and signs.
+    """Multiply float32 activations by signs.
 
     ``y = prelu((sum_k x[i, k] w[j, k]) scale[j] + bias[j] + residual[i, j])``. The order of the additions
     depends on k alone (``csrc/interface/products.h`` states it); the error is below that of a plain float32

@@ -1,4 +1,4 @@
-"""Convolutions of float32 images with weights of one bit."""
+"""Convolve float32 images with weights of one bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxconnect.kernels._images import float_images
 def w1a32_conv(
     x: Tensor, weight: ConvPanels, geometry: Geometry, affine: Affine, residual: Tensor | None = None
 ) -> Tensor:
-    """Convolution of float32 images and weights of signs.
+    """Convolve float32 images with weights of signs.
 
     With s the sum over channels c of the group of j and taps (u, v) of
     ``x[n, c, y sy + u dy - py, x sx + v dx - px] w[j, c, u, v]``, zero beyond the image,

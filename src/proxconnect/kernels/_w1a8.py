@@ -1,4 +1,4 @@
-"""Weights of one bit times float32 activations, quantized to 8 bits on the way."""
+"""Multiply weights of one bit by float32 activations, quantized to 8 bits on the way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def w1a8(
     group: int | None = None,
     bits: int = 8,
 ) -> Tensor:
-    """Product of activations, quantized row by row to 8 bits or fewer, and signs.
+    """Multiply activations, quantized row by row to 8 bits or fewer, by signs.
 
     ``step[i] = max_k |x[i, k]| / (2**(bits - 1) - 1)`` and ``q = x / step``, rounded to even; with ``s_g``
     the exact sum over the inputs of group g,
@@ -75,12 +75,12 @@ def check_inputs(k: int) -> None:
 
 
 def not_finite(x: Tensor) -> Tensor:
-    """Which of x[0], x[1], ... cannot be quantized, of a shape that broadcasts against x."""
+    """Mark which of x[0], x[1], ... cannot be quantized, in a shape that broadcasts against x."""
     return ~x.isfinite().all(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 def _greatest(bits: int) -> int:
-    """The greatest integer of so many bits, which stands for the greatest activation."""
+    """Return the greatest integer of so many bits, which stands for the greatest activation."""
     if not 2 <= bits <= 8:
         raise ProxConnectError(f"bits is {bits}; expected 2 to 8, those of a quantized activation")
     return int(2 ** (bits - 1) - 1)

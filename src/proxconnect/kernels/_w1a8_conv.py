@@ -1,4 +1,4 @@
-"""Convolutions of float32 images, quantized to 8 bits on the way, with weights of one bit."""
+"""Convolve float32 images, quantized to 8 bits on the way, with weights of one bit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxconnect.kernels._w1a8 import check_inputs, not_finite
 def w1a8_conv(
     x: Tensor, weight: ConvPanels, geometry: Geometry, affine: Affine, residual: Tensor | None = None
 ) -> Tensor:
-    """Convolution of images, each quantized to 8 bits with a step of its own, and weights of signs.
+    """Convolve images, each quantized to 8 bits with a step of its own, with weights of signs.
 
     ``step[n] = max |x[n]| / 127`` and ``q = x / step``, rounded to even. With s the exact sum over channels c
     of the group of j and taps (u, v) of ``q[n, c, y sy + u dy - py, x sx + v dx - px] w[j, c, u, v]``, zero

@@ -1,4 +1,4 @@
-"""From the graph of a packed network, as its file holds it, to one that runs on the kernels."""
+"""Rewrite the graph of a packed network, as its file holds it, to one that runs on the kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values of a graph decisions depend on."""
+"""Find the values of a graph that decisions depend on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VIEWS = {"view", "view_as", "view_as_complex"}
 
 
 class Dependence:
-    """Looks from the decisions of a graph backwards.
+    """The values that the decisions of a graph depend on, found from the decisions backwards.
 
     Args:
         nodes: the nodes by number, binary products recognised.
@@ -56,5 +56,5 @@ def _rounds_to_whole(node: Node) -> bool:
 
 
 def _takes_statistics(node: Node) -> bool:
-    """Whether the node is a BatchNorm without running statistics: it sums over its input."""
+    """Tell whether the node is a BatchNorm without running statistics: it sums over its input."""
     return node.op == "aten.batch_norm.default" and node.args[3:4] in ((), (None,))

@@ -1,4 +1,4 @@
-"""Applies the rules to a graph."""
+"""Apply the rules to a graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fuse(
     shapes: Mapping[int, Shape],
     activations: str | None = None,
 ) -> tuple[Graph, dict[str, str]]:
-    """A graph of the same network on kernels, and the kernel of each weight that has one.
+    """Rewrite a graph for the kernels; return it with the kernel of each weight that has one.
 
     Args:
         graph: of operators of the closed list.

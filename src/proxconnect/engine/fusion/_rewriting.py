@@ -1,4 +1,4 @@
-"""What the rules that rewrite a graph for the kernels work on."""
+"""Hold a graph under rewriting, and answer the questions of the rules."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def resolve_fused(op: str) -> Callable[..., Any]:
-    """The function behind an operator of a rewritten graph."""
+    """Find the function behind an operator of a rewritten graph."""
     return _FUNCTIONS[op] if op in _FUNCTIONS else resolve(op)
 
 
 @dataclass
 class Rewriting:
-    """A graph under rewriting, and what the rules ask.
+    """A graph under rewriting, with answers to the questions of the rules.
 
     Args:
         draft: the graph.
@@ -59,23 +59,23 @@ class Rewriting:
 
     @cached_property
     def dependence(self) -> Dependence:
-        """Of decisions on values; to be asked once binary products are recognised."""
+        """The dependence of decisions on values; ask for it once binary products are recognised."""
         return Dependence(self.draft.nodes)
 
     def constant(self, argument: object) -> Tensor | None:
-        """The tensor that an argument names; None for everything else."""
+        """Return the tensor that an argument names; None for everything else."""
         if isinstance(argument, TensorName) and argument.name not in self.weights:
             return self.tensor(argument.name)
         return None
 
     def shape(self, value: object) -> Shape | None:
-        """The shape of a float32 value; None for everything else."""
+        """Return the shape of a float32 value; None for everything else."""
         return self.shapes.get(value.index) if isinstance(value, Value) else None
 
     def laid_out(
         self, name: str, geometry: LayerGeometry | None, x: object, bias: Tensor | None = None
     ) -> KernelCall | None:
-        """The product of ``x`` and a weight, its scale and a bias; None where no kernel computes it."""
+        """Lay out the product of ``x`` with a weight, its scale and a bias; None where no kernel fits."""
         weight, shape = self.weights.get(name), self.shape(x)
         if weight is None or geometry is None or shape is None or not weight.on_kernels:
             return None
@@ -98,7 +98,7 @@ class Rewriting:
         )
 
     def product(self, value: object, op: str = PRODUCT) -> tuple[KernelCall, Value, Value | None] | None:
-        """The product to floats that ``value`` is, with its input and residual; if nothing else reads it."""
+        """Return the product to floats that ``value`` is, with input and residual, if read only here."""
         node = self.draft.node(value)
         if node is None or node.op != op or not isinstance(value, Value) or not self.draft.read_once(value):
             return None
@@ -108,19 +108,19 @@ class Rewriting:
         )
 
     def inexact_product(self, index: int, value: object) -> tuple[KernelCall, Value, Value | None] | None:
-        """The same, if the value ``index``, into which it is to be folded, may be rounded otherwise."""
+        """Return :meth:`product`, if the value ``index``, into which it folds, may be rounded otherwise."""
         return None if index in self.dependence.exact else self.product(value)
 
     def weight_shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a binary weight; empty for other tensors."""
+        """Return the shape of a binary weight; empty for other tensors."""
         return self.weights[name].form.shape if name in self.weights else ()
 
     def has_no_zero(self, name: str) -> bool:
-        """Whether the bits of a weight are its signs: a scale of zero makes a weight without a sign."""
+        """Tell whether the bits of a weight are its signs: a scale of zero makes a weight without a sign."""
         return name in self.weights and bool((self.weights[name].scale > 0).all())
 
     def scale_is_greatest(self, name: str, dimensions: tuple[object, ...]) -> bool:
-        """Whether the maximum of a weight's size over these dimensions is the scale of each output."""
+        """Tell whether the maximum of a weight's size over these dimensions is each output's scale."""
         if name not in self.weights:
             return False
         form = self.weights[name].form
@@ -130,10 +130,10 @@ class Rewriting:
         return binary and len(over) == len(dimensions) and over == set(range(1, rank))
 
     def is_of_outputs(self, value: object, product: KernelCall) -> bool:
-        """Whether a value that a product is combined with has one number for each of its outputs."""
+        """Tell whether a value beside a product has one number for each of the product's outputs."""
         wanted = (product.weight.n,) + (1,) * product.spatial_dimensions
         return self.shape(value) == tuple((size, size) for size in wanted)
 
     def is_per_channel(self, value: object, product: KernelCall) -> bool:
-        """Whether dimension 1 of ``value``, a result of ``product``, holds the product's outputs."""
+        """Tell whether dimension 1 of ``value``, a result of ``product``, holds the product's outputs."""
         return product.spatial_dimensions > 0 or len(self.shape(value) or ()) == 2

@@ -1,4 +1,4 @@
-"""Rules that rewrite a network's graph for the kernels; each knows one pattern.
+"""Rewrite a network's graph for the kernels by rules; each knows one pattern.
 
 A float on which a decision depends must have the very bits that torch gives it, or the decision may differ
 from that of the hardened network: rules that round otherwise, as all do that fold a BatchNorm, leave such
@@ -23,7 +23,7 @@ Rule = Callable[[Rewriting, int, Node], None]
 
 
 def _signs(rewriting: Rewriting, index: int, node: Node) -> None:
-    """``sign(sign(x) + 0.5)``: the sign of x, of zero +1."""
+    """Recognise ``sign(sign(x) + 0.5)``: the sign of x, of zero +1."""
     draft = rewriting.draft
     if node.op == "aten.sign.default":
         match draft.plain(node.args[0], "aten.add.Tensor"):
@@ -34,7 +34,7 @@ def _signs(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
-    """``round(product(sign(x), sign(weight)))``: exact sums of packed signs, as floats."""
+    """Recognise ``round(product(sign(x), sign(weight)))``: exact sums of packed signs, as floats."""
     draft = rewriting.draft
     if node.op != "aten.round.default" or not draft.read_once(node.args[0]):
         return
@@ -57,7 +57,7 @@ def _binary_products(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _shared_packs(rewriting: Rewriting, index: int, node: Node) -> None:
-    """Layers that read the same signs read them packed once."""
+    """Pack signs once for all layers that read them."""
     if node.op == PACK:
         product, x = node.args
         first = rewriting.packs.setdefault((x, product.packing), index)
@@ -66,7 +66,7 @@ def _shared_packs(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _wraps(rewriting: Rewriting, index: int, node: Node) -> None:
-    """``((sums + 128) mod 256) - 128``: an accumulator of 8 bits."""
+    """Recognise ``((sums + 128) mod 256) - 128``: an accumulator of 8 bits."""
     draft = rewriting.draft
     match node:
         case Node("aten.add.Tensor", (Value() as rest, -128)) if draft.read_once(rest):
@@ -82,7 +82,7 @@ def _wraps(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _scales(rewriting: Rewriting, index: int, node: Node) -> None:
-    """``sums * reshape(amax(abs(weight)))``: the weight's scale, which rounds as torch does."""
+    """Recognise ``sums * reshape(amax(abs(weight)))``: the weight's scale, which rounds as torch does."""
     draft = rewriting.draft
     found = rewriting.product(node.args[0], SUMS) if node.op == "aten.mul.Tensor" else None
     if found is None or not rewriting.is_of_outputs(node.args[1], found[0]):
@@ -99,7 +99,7 @@ def _scales(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _biases(rewriting: Rewriting, index: int, node: Node) -> None:
-    """A bias behind a binary product, which rounds as torch does."""
+    """Fold a bias behind a binary product, which rounds as torch does."""
     found = rewriting.product(node.args[0]) if node.op == "aten.add.Tensor" else None
     if found is None or not rewriting.is_of_outputs(node.args[1], found[0]):
         return
@@ -113,7 +113,7 @@ def _biases(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
-    """A layer with a binary weight and float input."""
+    """Recognise a layer with a binary weight and float input."""
     args = (node.args[1], node.args[2], node.args[0]) if node.op == ADDMM else node.args
     match args:
         case (Value() as x, TensorName(name), *rest) if index not in rewriting.dependence.exact:
@@ -127,7 +127,7 @@ def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
-    """A BatchNorm behind a product, as another scale and bias."""
+    """Fold a BatchNorm behind a product into its scale and bias."""
     if node.op != "aten.batch_norm.default":
         return
     found = rewriting.inexact_product(index, node.args[0])
@@ -151,7 +151,7 @@ def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _residuals(rewriting: Rewriting, index: int, node: Node) -> None:
-    """A shortcut around a product."""
+    """Fold a shortcut around a product."""
     if node.op != "aten.add.Tensor":
         return
     for value, other in (node.args, node.args[::-1]):
@@ -167,7 +167,10 @@ def _residuals(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
-    """A ReLU or PReLU behind a product; kernels take a slope of 0 for a ReLU, which a PReLU's is not."""
+    """Fold a ReLU or PReLU behind a product.
+
+    Kernels take a slope of 0 for a ReLU. A PReLU of slope 0 is none: at minus infinity it gives NaN.
+    """
     if node.op not in ("aten.relu.default", "aten.prelu.default"):
         return
     found = rewriting.inexact_product(index, node.args[0])
@@ -191,7 +194,7 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _thresholds(rewriting: Rewriting, index: int, node: Node) -> None:
-    """The sign of what monotone operators make of a binary product: a decision on its sum."""
+    """Turn the sign of a monotone function of a binary product into a decision on its sum."""
     draft = rewriting.draft
     if node.op != PACK:
         return
@@ -214,13 +217,13 @@ def _thresholds(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _formats(rewriting: Rewriting, index: int, node: Node) -> None:
-    """Where torch's rounding depends on the memory format, the default one."""
+    """Keep the default memory format where torch's rounding depends on the format."""
     if node.op in (SUMS, PRODUCT) and index in rewriting.dependence.ordered:
         rewriting.draft.put(
             index, Node(node.op, (replace(node.args[0], channels_last=False), *node.args[1:]))
         )
 
 
-# What a graph from torch.export holds, and what it is in the kernels' terms.
+# Recognition finds the layers in a graph from torch.export; folding moves other operators into them.
 RECOGNITION: tuple[Rule, ...] = (_signs, _binary_products, _shared_packs, _wraps, _scales, _biases)
 FOLDING: tuple[Rule, ...] = (_float_products, _norms, _residuals, _slopes, _thresholds, _formats)

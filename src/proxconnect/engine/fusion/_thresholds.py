@@ -1,4 +1,4 @@
-"""Thresholds on integer sums that decide as torch's own operators do."""
+"""Find thresholds on integer sums that decide as torch's own operators do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PER_CHANNEL = ("aten.batch_norm.default", *_SLOPES)
 def thresholds(
     product: KernelCall, chain: Sequence[Node], tensor: Callable[[str], Tensor], per_channel: bool
 ) -> Thresholds | None:
-    """Thresholds that decide on a sum as ``sign(chain(affine(sum)))`` does; None where they cannot.
+    """Find thresholds that decide on a sum as ``sign(chain(affine(sum)))`` does; None where none do.
 
     The decision turns at most once as the sum grows. Bisection finds where, with decisions by the operators
     themselves, for all outputs at once.
