@@ -48,7 +48,7 @@ class Dependence:
 
 
 def _rounds_to_whole(node: Node) -> bool:
-    """Whether the node divides with rounding, or makes whole numbers or truth values of its input."""
+    """Tell whether the node divides with rounding, or makes whole numbers or truth values of its input."""
     if node.kwargs.get("rounding_mode") is not None:
         return True
     dtypes = [leaf.name for leaf in leaves((node.args, node.kwargs)) if isinstance(leaf, DType)]
