@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxconnect import zoo
 from proxconnect.base.version import __version__
+from proxconnect.data import Preprocessing
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
 from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
@@ -17,6 +18,7 @@ __all__ = [
     "Certificate",
     "ForwardBackward",
     "MuSchedule",
+    "Preprocessing",
     "ProxConnectError",
     "ProxOptimizer",
     "__version__",

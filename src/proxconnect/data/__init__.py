@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from proxconnect.data._preprocessing import LARGEST_SIDE, Preprocessing, check_preprocessing, preprocessing
 from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.batches import Batches
 from proxconnect.data.images import ImageData, ImageSet
 from proxconnect.data.load import load_data, load_split
-from proxconnect.data.prepare import LARGEST_SIDE, check_preprocessing, prepare_image, preprocessing
+from proxconnect.data.prepare import prepare_image
 
 __all__ = [
     "LARGEST_SIDE",
@@ -14,6 +15,7 @@ __all__ = [
     "Batches",
     "ImageData",
     "ImageSet",
+    "Preprocessing",
     "ResizedCrop",
     "check_preprocessing",
     "load_data",

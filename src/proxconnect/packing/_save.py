@@ -11,8 +11,10 @@ from torch import nn
 
 from proxconnect import format as packed_format
 from proxconnect.base.version import __version__
+from proxconnect.data import Preprocessing
 from proxconnect.errors import ProxConnectError
 from proxconnect.graph import Dynamic, Examples, capture
+from proxconnect.packing._facts import checked_facts
 from proxconnect.packing._store import hardened_copy, store
 
 
@@ -23,7 +25,7 @@ def save(
     dynamic: Dynamic | None = None,
     rest: str = "float32",
     classes: Sequence[str] | None = None,
-    preprocessing: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
 ) -> Path:
     """Write ``model`` as one packed file, whole or not at all, and return its path.
@@ -42,9 +44,10 @@ def save(
             ``("height", 32, 512)``; where they are missing or None, they are the sizes that the model takes.
         rest: format of float32 parameters that are not binary and have two or more dimensions:
             ``"float32"``, ``"float16"``, or ``"int8"`` with one scale per output channel.
-        classes: names of the classes, in the order of the outputs.
-        preprocessing: description of how an image becomes an input; anything that JSON holds.
-        metrics: numbers to keep with the model.
+        classes: name of each class, in the order of the outputs.
+        preprocessing: the way from an image to an input: a :class:`proxconnect.Preprocessing`, or a mapping
+            with its fields.
+        metrics: finite numbers by name, to keep with the model.
 
     Raises:
         ExportError: the model cannot be captured as a graph; the message has the reason and the way out.
@@ -61,12 +64,13 @@ def save(
     >>> net(torch.zeros(3, 16)).shape
     torch.Size([3, 2])
     """
+    facts = checked_facts(classes, preprocessing, metrics)
     hard = hardened_copy(model)
     captured = None
     if example_inputs is not None:
         captured = capture(hard, example_inputs, dynamic)
     elif dynamic is not None:
         raise ProxConnectError("dynamic names sizes of the inputs: pass example_inputs as well")
-    packed = store(hard, captured, rest, __version__, classes, preprocessing, metrics)
+    packed = store(hard, captured, rest, __version__, facts)
     packed_format.write(Path(path), packed)
     return Path(path)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +36,7 @@ from proxconnect.layers import (
     refuse_sharded,
     settle_scales_,
 )
+from proxconnect.packing._facts import Facts
 from proxconnect.packing._plain import compute_weights_, plain_copy, unwrap_parts_
 
 # Bits of a packed weight, by its levels.
@@ -80,9 +80,7 @@ def store(
     captured: Capture | None,
     rest: str,
     library: str,
-    classes: Sequence[str] | None,
-    preprocessing: Mapping[str, Any] | None,
-    metrics: Mapping[str, float] | None,
+    facts: Facts,
 ) -> PackedFile:
     """Make the packed file of a hardened model and its graph."""
     if rest not in REST:
@@ -106,9 +104,9 @@ def store(
         },
         dense={name: describe(tensor, role) for name, (tensor, role) in dense.items()},
         graph=graph,
-        classes=None if classes is None else tuple(classes),
-        preprocessing=None if preprocessing is None else dict(preprocessing),
-        metrics=None if metrics is None else dict(metrics),
+        classes=facts.classes,
+        preprocessing=facts.preprocessing,
+        metrics=facts.metrics,
     )
     tensors: dict[str, Tensor] = {}
     for name, found in binary.items():

@@ -1,0 +1,112 @@
+"""Descriptions of how an image becomes the input of a network."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from proxconnect.data.images import ImageData
+from proxconnect.errors import DataError
+
+_CHANNELS = {"RGB": 3, "L": 1}
+_KEYS = ("mode", "size", "mean", "std", "resize")
+LARGEST_SIDE = 1 << 14
+"""The largest height and width of an image, in pixels."""
+# Pixels lie in [0, 1]: a larger mean or a smaller deviation can only come from a corrupt file.
+_LARGEST_NUMBER = 1e6
+_SMALLEST_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The way from an image to the input of a network: ``x = (resized pixels / 255 - mean) / std``.
+
+    A packed file carries it, and `proxconnect predict` and `proxconnect eval` apply it.
+
+    Args:
+        size: height and width of the input in pixels, each from 1 to 16,384.
+        mean: one number for each channel, in units of the brightest pixel.
+        std: one number for each channel, at least 1e-6.
+        mode: ``"RGB"`` for three channels or ``"L"`` for one, grey.
+        resize: ``"bilinear"``, the only one there is.
+
+    Raises:
+        DataError: a value is not one of these; the message names it.
+
+    >>> Preprocessing(size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)).to_dict()["mode"]
+    'RGB'
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mode: str = "RGB"
+    resize: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_preprocessing(asdict(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to JSON values, as a packed file carries them."""
+        values = asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def preprocessing(data: ImageData) -> dict[str, Any]:
+    """Describe how `Batches` prepares the images of ``data``, as JSON values that a packed file carries.
+
+    >>> from proxconnect.data import load_data
+    >>> preprocessing(load_data("digits"))
+    {'mode': 'L', 'size': [8, 8], 'mean': [0.305668], 'std': [0.375494], 'resize': 'bilinear'}
+    """
+    channels, height, width = data.train.shape
+    return {
+        "mode": "RGB" if channels == 3 else "L",
+        "size": [height, width],
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "resize": "bilinear",
+    }
+
+
+def check_preprocessing(value: object) -> None:
+    """Refuse a preprocessing that `prepare_image` cannot apply.
+
+    Args:
+        value: a mapping as `preprocessing` makes it; anything else is refused.
+
+    Raises:
+        DataError: a key is missing or unknown, or a value is not sensible; the message names it.
+
+    >>> expected = {"mode": "L", "size": [8, 8], "mean": [0.5], "std": [0.25], "resize": "bilinear"}
+    >>> check_preprocessing(expected)
+    """
+    if not isinstance(value, Mapping) or set(value) != set(_KEYS):
+        keys = ", ".join(_KEYS)
+        raise DataError(f"preprocessing is {reprlib.repr(value)}; expected a mapping with the keys {keys}")
+    channels = _CHANNELS.get(value["mode"]) if isinstance(value["mode"], str) else None
+    if channels is None:
+        raise _refused("mode", value, " or ".join(map(repr, _CHANNELS)))
+    if value["resize"] != "bilinear":
+        raise _refused("resize", value, "'bilinear'")
+    size, mean, std = value["size"], value["mean"], value["std"]
+    if not (_is_list(size, 2) and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size)):
+        raise _refused("size", value, f"[height, width], each from 1 to {LARGEST_SIDE}")
+    if not (_is_list(mean, channels) and all(_is_finite(number) for number in mean)):
+        raise _refused("mean", value, f"a list of {channels} finite numbers")
+    if not (_is_list(std, channels) and all(_is_finite(one) and one >= _SMALLEST_STD for one in std)):
+        raise _refused("std", value, f"a list of {channels} numbers of at least {_SMALLEST_STD}")
+
+
+def _is_list(value: object, length: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == length
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _LARGEST_NUMBER
+
+
+def _refused(key: str, value: Mapping[str, Any], expected: str) -> DataError:
+    return DataError(f"preprocessing {key} is {reprlib.repr(value[key])}; expected {expected}")
