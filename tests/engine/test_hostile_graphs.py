@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 60), pytest.param(1, 3000, marks=pytest.mark.full)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 30), pytest.param(1, 3000, marks=pytest.mark.full)])
 def test_changed_graphs_end_in_an_error_or_the_same_answer(seed: int, count: int) -> None:
     # In a process of its own: what this looks for might end it.
     script = Path(__file__).with_name("hostile_graphs.py")

@@ -42,7 +42,7 @@ def test_weights_are_sign_times_rounded_scale(
     assert hard.weight_scale.shape == shape
     # A mean may be summed in another order; exact is the level times the scale that is stored.
     torch.testing.assert_close(
-        hard.weight_scale.float(), mean.float().view(shape), rtol=torch.finfo(dtype).eps, atol=0
+        hard.weight_scale.float(), mean.float().view(shape), rtol=4 * torch.finfo(dtype).eps, atol=0
     )
     assert torch.equal(hard.weight, sign(weight, 1.0) * hard.weight_scale.float())
     assert torch.equal(hard.weight[0, :3], hard.weight_scale[0].float().expand(3))

@@ -60,7 +60,7 @@ def same_keys(left: Path, right: Path) -> bool:
     [
         {"setting": "fp"},
         {"setting": "bw"},
-        {"rule": "pq"},
+        pytest.param({"rule": "pq"}, marks=pytest.mark.full),
         {"rule": "rpc"},
         {
             "setting": "bwaa",
@@ -123,7 +123,7 @@ def test_batches_are_made_on_the_device_of_the_module(
     assert devices == [torch.device("cpu")] * 2  # of training and of validation
 
 
-@pytest.mark.parametrize("setting", ["bw", "bwa"])
+@pytest.mark.parametrize("setting", [pytest.param("bw", marks=pytest.mark.full), "bwa"])
 def test_a_compiled_run_is_the_same_up_to_rounding(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +176,7 @@ def test_latent_clip_holds(tmp_path: Path) -> None:
         assert quantizer.normalized(module.parametrizations.weight.original).abs().max() <= 0.25 + 1e-6
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.full)])
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
