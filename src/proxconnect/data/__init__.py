@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from proxconnect.data._preprocessing import LARGEST_SIDE, Preprocessing, check_preprocessing, preprocessing
+from proxconnect.data._preprocessing import (
+    LARGEST_SIDE,
+    Preprocessing,
+    check_preprocessing,
+    preprocessing,
+    preprocessing_values,
+)
 from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.batches import Batches
 from proxconnect.data.images import ImageData, ImageSet
@@ -22,4 +28,5 @@ __all__ = [
     "load_split",
     "prepare_image",
     "preprocessing",
+    "preprocessing_values",
 ]

@@ -71,6 +71,21 @@ def preprocessing(data: ImageData) -> dict[str, Any]:
     }
 
 
+def preprocessing_values(value: Preprocessing | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of a `Preprocessing`, or a mapping of the same fields, which is checked.
+
+    Raises:
+        DataError: the mapping is refused, see `check_preprocessing`.
+
+    >>> preprocessing_values(Preprocessing(size=(8, 8), mean=(0.5,), std=(0.25,), mode="L"))["size"]
+    [8, 8]
+    """
+    if isinstance(value, Preprocessing):
+        return value.to_dict()
+    check_preprocessing(value)
+    return value
+
+
 def check_preprocessing(value: object) -> None:
     """Refuse a preprocessing that `prepare_image` cannot apply.
 

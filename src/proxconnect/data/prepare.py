@@ -12,7 +12,7 @@ from torch import Tensor
 from proxconnect.base.optional import needed_for
 from proxconnect.data._decode import opened, pixels, upright
 from proxconnect.data._encoded import file_content
-from proxconnect.data._preprocessing import Preprocessing, check_preprocessing
+from proxconnect.data._preprocessing import Preprocessing, preprocessing_values
 from proxconnect.data.batches import normalised
 from proxconnect.errors import DataError
 
@@ -43,15 +43,13 @@ def prepare_image(image: str | Path | Image, preprocessing: Preprocessing | Mapp
     with needed_for("Reading images"):
         from PIL.Image import Image
 
-    if isinstance(preprocessing, Preprocessing):
-        preprocessing = preprocessing.to_dict()
-    check_preprocessing(preprocessing)
+    values = preprocessing_values(preprocessing)
     if isinstance(image, str | Path):
         picture = opened(file_content(Path(image)), str(image))
     elif isinstance(image, Image) and all(image.size):
         picture = upright(image, "the image")
     else:
         raise DataError(f"image is {image!r}; expected a path, or a Pillow image that is not empty")
-    height, width = preprocessing["size"]
-    array = torch.from_numpy(pixels(picture, preprocessing["mode"], (height, width)).copy())
-    return normalised(array.permute(2, 0, 1).unsqueeze(0), preprocessing["mean"], preprocessing["std"])
+    height, width = values["size"]
+    array = torch.from_numpy(pixels(picture, values["mode"], (height, width)).copy())
+    return normalised(array.permute(2, 0, 1).unsqueeze(0), values["mean"], values["std"])

@@ -69,13 +69,13 @@ def warn_if_far(model: nn.Module) -> None:
         return
     try:
         soft = [_Soft(level_distance(found), found.name, found.quantizer) for found in weights]
+        inputs = [
+            _Soft(input_distance(quantizer), name or "(model)", quantizer)
+            for name, _, quantizer in activation_quantizers(model)
+        ]
     except ProxConnectError:
         return
     _warn("weights", soft)
-    inputs = [
-        _Soft(input_distance(quantizer), name or "(model)", quantizer)
-        for name, _, quantizer in activation_quantizers(model)
-    ]
     _warn("activations", inputs)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-from proxconnect.data import Preprocessing, check_preprocessing
+from proxconnect.data import Preprocessing, preprocessing_values
 from proxconnect.errors import ProxConnectError
 
 
@@ -30,13 +30,9 @@ def checked_facts(
     Raises:
         ProxConnectError: a value could not be used later; the message names it.
     """
-    if isinstance(preprocessing, Preprocessing):
-        preprocessing = preprocessing.to_dict()
-    if preprocessing is not None:
-        check_preprocessing(preprocessing)
     return Facts(
         None if classes is None else _names(classes),
-        None if preprocessing is None else dict(preprocessing),
+        None if preprocessing is None else dict(preprocessing_values(preprocessing)),
         None if metrics is None else _numbers(metrics),
     )
 
