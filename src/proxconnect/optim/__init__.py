@@ -1,4 +1,4 @@
-"""Training: step rules, schedules of mu, parameter groups and latent clipping for any torch optimizer."""
+"""Training with any torch optimizer: step rules, schedules of mu, parameter groups, clipping, statistics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from proxconnect.optim.groups import param_groups
 from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
 from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule
+from proxconnect.optim.statistics import latent_histogram, layer_statistics, weight_gradients
 
 __all__ = [
     "LARGEST_MU",
@@ -25,5 +26,8 @@ __all__ = [
     "default_method",
     "default_schedule",
     "fitting_methods",
+    "latent_histogram",
+    "layer_statistics",
     "param_groups",
+    "weight_gradients",
 ]

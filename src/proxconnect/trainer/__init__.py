@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxconnect.optim import latent_histogram, layer_statistics, weight_gradients
 from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import Checkpoint, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
@@ -12,7 +13,6 @@ from proxconnect.trainer.recipe import read_recipe
 from proxconnect.trainer.run import TrainedRun, resume, train
 from proxconnect.trainer.sensitivity import LayerSensitivity, Sensitivity, sensitivity
 from proxconnect.trainer.stages import Stage
-from proxconnect.trainer.statistics import latent_histogram, layer_statistics, weight_gradients
 
 __all__ = [
     "Checkpoint",

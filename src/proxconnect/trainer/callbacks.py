@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from proxconnect.data import Batches
 from proxconnect.layers import Accumulator, AccumulatorSums, binarized_weights, collect_accumulators
+from proxconnect.optim import latent_histogram, layer_statistics, weight_gradients
 from proxconnect.trainer.module import Classifier
-from proxconnect.trainer.statistics import latent_histogram, layer_statistics, weight_gradients
 
 PER_LAYER = "layer/"
 LATENTS = "latents/"
