@@ -101,7 +101,7 @@ def test_a_run_anneals_mu_logs_and_rebuilds(tmp_path: Path) -> None:
     lines: list[str] = []
     run = train(tiny(mu_end=40.0), tmp_path / "run", show=lines.append)
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
-    assert every(word in lines[0] for word in ("loss", "accuracy", "mu", "flips", "data"))
+    assert every(word in lines[0] for word in ("loss", "accuracy", "mu", "flips", "binary"))
     model = read_checkpoint(tmp_path / "run").build_model()
     assert {q.mu.item() for _, _, _, q in binarized_weights(model)} == {40.0}
     inputs = torch.rand(2, 1, 8, 8)

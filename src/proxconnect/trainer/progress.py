@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-_COLUMNS = (
-    ("loss", "train_loss", "{:.4f}"),
-    ("accuracy", "train_accuracy", "{:.4f}"),
-    ("val loss", "val_loss", "{:.4f}"),
-    ("val accuracy", "val_accuracy", "{:.4f}"),
-    ("mu", "mu", "{:.3g}"),
-    ("flips", "flip_rate", "{:.2%}"),
-    ("to levels", "level_distance", "{:.3f}"),
-    ("not exact", "outside_exact", "{:.1%}"),
-    ("killed", "gradient_killed", "{:.1%}"),
-    ("overflows", "overflow_rate", "{:.1%}"),
-    ("data", "data_share", "{:.1%}"),
-    ("seconds", "epoch_seconds", "{:.0f}"),
-)
-
-
-def _line(values: Mapping[str, Any]) -> str:
-    return "  ".join(
-        f"{title} {form.format(float(values[key]))}" for title, key, form in _COLUMNS if key in values
-    )
+from proxconnect.base.metrics import find_alarms, metrics_line
 
 
 class EpochLines(Callback):
-    """Prints one line of metrics after each epoch."""
+    """Prints one line of numbers after each epoch, and below it what each new alarm means."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.show = show
+        self._explained: set[str] = set()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Print the logged metrics."""
-        self.show(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {_line(trainer.callback_metrics)}"
-        )
+        """Print the logged numbers."""
+        assert trainer.max_epochs is not None
+        epoch = trainer.current_epoch + 1
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        done, width = epoch / trainer.max_epochs, _terminal_width()
+        self.show(metrics_line(f"epoch {epoch}/{trainer.max_epochs}", values, done=done, width=width))
+        for column, text in find_alarms(values, done, width=width).items():
+            if column not in self._explained:
+                self._explained.add(column)
+                self.show(text)
+
+
+def _terminal_width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 class EpochBar(Callback):
@@ -68,7 +62,7 @@ class EpochBar(Callback):
         logged = trainer.callback_metrics
         values = {name: total / (batch_index + 1) for name, total in self._sums.items()}
         values |= {name: float(logged[name]) for name in ("mu", "flip_rate") if name in logged}
-        self._bar.update(self._task, advance=1, values=_line(values))
+        self._bar.update(self._task, advance=1, values=metrics_line("", values))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Remove the bar."""
