@@ -151,8 +151,8 @@ def test_norm_shortcut_and_relu_of_float_layers_are_folded(tmp_path: Path) -> No
     net = pc.load(saved("relu", "bw", tmp_path))
     assert net._fused
     left = Counter(node.op for node in net._fused[net.graph.names].graph.nodes)
-    assert left["aten.batch_norm.default"] == left["aten.relu.default"] == 1  # those of the first layer
-    assert left["aten.add.Tensor"] == 0
+    assert left["aten.relu.default"] == 1  # that of the first layer
+    assert left["aten.batch_norm.default"] == left["aten.add.Tensor"] == 0
     assert every(product.affine.slope is not None for product in products(net))
 
 

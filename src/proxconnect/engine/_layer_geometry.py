@@ -13,6 +13,7 @@ from proxconnect.graph.graph import leaves
 from proxconnect.layers import BinaryInput, is_transposed_linear
 
 ADDMM = "aten.addmm.default"
+CONVOLUTIONS_2D = ("aten.conv2d.default", "aten.conv2d.padding")
 _OPERATIONS: dict[type[nn.Module], str] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
 _CONVOLUTIONS = {
     f"aten.{name}.{kind}": name for name in ("conv1d", "conv2d") for kind in ("default", "padding")

@@ -15,6 +15,7 @@ from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError, ProxConnectError
 from proxconnect.format import Header, PackedFile
 from proxconnect.graph import MAX_BYTES, Graph, Interpreter, SizeCheck, bound, from_json, to_json
+from proxconnect.graph.graph import MemoryFormat, leaves, map_leaves
 from proxconnect.graph.interpreter import Observer
 
 
@@ -26,6 +27,9 @@ class Network(nn.Module):
     given another state dictionary. The graph as it is stored runs on other devices than the CPU, where a
     gradient is wanted, and with ``"reference"`` kernels; binary weights are then unpacked while the operator
     that uses them runs.
+
+    Images are channels_last inside of the rewritten graph wherever that is faster. Inputs may be contiguous
+    or channels_last; of contiguous inputs come contiguous outputs.
 
     Args:
         packed: a checked file with a graph.
@@ -100,8 +104,12 @@ class Network(nn.Module):
         """
         given = bound(self.graph, inputs, named)
         tensors = tuple(given.values())
-        forms = self._fused if self._fused and not self._wants_gradient(tensors) else self._stored
-        return forms[tuple(given)].run(tensors, self._lookup)
+        if not self._fused or self._wants_gradient(tensors):
+            return self._stored[tuple(given)].run(tensors, self._lookup)
+        output = self._fused[tuple(given)].run(tensors, self._lookup)
+        if self._names_formats or not all(map(Tensor.is_contiguous, tensors)):
+            return output
+        return map_leaves(_contiguous, output)
 
     def observe(self, inputs: tuple[Tensor, ...], observer: Observer) -> None:
         """Run the stored graph once and show ``observer`` every operator with its arguments and result."""
@@ -116,6 +124,8 @@ class Network(nn.Module):
         forms = (self.graph, *self.graph.variants)
         self._checks = {form.names: SizeCheck(form, self._stand_in, self._max_bytes) for form in forms}
         self._stored = {form.names: Interpreter(form, check=self._checks[form.names]) for form in forms}
+        arguments = leaves([(node.args, node.kwargs) for form in forms for node in form.nodes])
+        self._names_formats = any(isinstance(leaf, MemoryFormat) for leaf in arguments)
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle holds the graph as a file does, and no function of torch: these cannot be pickled.
@@ -187,6 +197,13 @@ class Network(nn.Module):
                 f"tensor {name!r}: not a name that a module's tensor can have: {error}"
             ) from None
         self._owners[name] = owner, attribute
+
+
+def _contiguous(output: Any) -> Any:
+    """Lay images out as torch's operators do if their inputs are contiguous: kernels prefer channels_last."""
+    images = isinstance(output, Tensor) and output.ndim == 4
+    last = images and output.is_contiguous(memory_format=torch.channels_last)
+    return output.contiguous() if last else output
 
 
 def _fuse_again(network: nn.Module, keys: object) -> None:

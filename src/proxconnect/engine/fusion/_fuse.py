@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from proxconnect.engine.fusion._float_rules import FLOAT_LAYERS
 from proxconnect.engine.fusion._rewriting import Rewriting
 from proxconnect.engine.fusion._rules import FOLDING, RECOGNITION
 from proxconnect.engine.weight import PackedWeight
@@ -31,7 +32,7 @@ def fuse(
     """
     draft = Draft(graph)
     rewriting = Rewriting(draft, weights, tensor, activations, shapes)
-    for rule in (*RECOGNITION, *FOLDING):
+    for rule in (*RECOGNITION, *FOLDING, *FLOAT_LAYERS):
         for index in sorted(draft.nodes):
             node = draft.nodes.get(index)
             if node is not None and not node.kwargs:

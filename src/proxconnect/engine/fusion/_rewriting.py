@@ -21,12 +21,15 @@ from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine
 from proxconnect.quantizers import sign
 
-SIGN, PACK, SUMS, PRODUCT = (f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product"))
+SIGN, PACK, SUMS, PRODUCT, CONVOLUTION = (
+    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "convolution")
+)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
     PACK: lambda product, x: product.pack_input(x),
     SUMS: lambda product, x: product(x),
     PRODUCT: lambda product, x, residual: product(x, residual),
+    CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
 }
 
 
@@ -60,7 +63,7 @@ class Rewriting:
     @cached_property
     def dependence(self) -> Dependence:
         """The dependence of decisions on values; ask for it once binary products are recognised."""
-        return Dependence(self.draft.nodes)
+        return Dependence(self.draft.nodes, self.shapes)
 
     def constant(self, argument: object) -> Tensor | None:
         """Return the tensor that an argument names; None for everything else."""

@@ -1,0 +1,84 @@
+"""Convolve floats in the faster memory format, unless it rounds otherwise where that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from proxconnect.engine._torch_operators import needs_dispatcher
+
+# Below as many numbers, torch computes a contiguous image with a form of its own, which is faster on it.
+_SMALL_IMAGE = 20480
+_MOST_REMEMBERED = 64
+
+
+@dataclass
+class FloatConvolution:
+    """A 2d convolution of floats, which computes and answers in channels_last where that is faster.
+
+    torch has other code for channels_last than for contiguous images, and may add up in another order. Where
+    a later decision depends on the result, the convolution therefore tries both on random images of each new
+    size, and takes channels_last if all bits are equal; otherwise the images are made contiguous first.
+
+    Args:
+        function: the operator: ``aten.conv2d`` in one of its forms.
+        steps: its arguments behind the bias.
+        weight: the weight, contiguous; None if each call brings it.
+        bias: the bias, or None.
+        exact: the result has the bits that torch gives contiguous images.
+        first: the images come from the caller, and keep his memory format.
+        channels_last: the result is channels_last; otherwise it is contiguous.
+    """
+
+    function: Callable[..., Tensor]
+    steps: tuple[Any, ...]
+    weight: Tensor | None
+    bias: Tensor | None = None
+    exact: bool = True
+    first: bool = False
+    channels_last: bool = True
+    _laid_out: Tensor | None = field(default=None, init=False)
+    _equal: dict[tuple[Any, ...], bool] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.weight is not None:
+            self._laid_out = self.weight.detach().contiguous(memory_format=torch.channels_last)
+
+    def __call__(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Convolve ``x`` of shape (N, C, H, W), with ``weight`` if the convolution has none of its own."""
+        weight = self.weight if weight is None else weight
+        assert weight is not None
+        if needs_dispatcher(x):  # a compiler chooses memory formats itself
+            return self.function(x, weight, self.bias, *self.steps)
+        if self._takes_channels_last(x, weight):
+            y = self._in_channels_last(x, weight)
+        else:
+            y = self.function(x if self.first else x.contiguous(), weight, self.bias, *self.steps)
+        return y.contiguous(
+            memory_format=torch.channels_last if self.channels_last else torch.contiguous_format
+        )
+
+    def _in_channels_last(self, x: Tensor, weight: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        laid_out = weight if self._laid_out is None else self._laid_out
+        return self.function(x, laid_out, self.bias, *self.steps)
+
+    def _takes_channels_last(self, x: Tensor, weight: Tensor) -> bool:
+        if x.numel() <= _SMALL_IMAGE:
+            return not self.exact and not x.is_contiguous()
+        return not self.exact or self._gives_equal_bits(x, weight)
+
+    def _gives_equal_bits(self, x: Tensor, weight: Tensor) -> bool:
+        """Tell whether both memory formats give the same bits for images of this size."""
+        key = (x.shape, torch.get_num_threads(), torch._C._get_mkldnn_enabled())
+        if key not in self._equal:
+            images = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), device="cpu")
+            contiguous = self.function(images, weight, self.bias, *self.steps)
+            if len(self._equal) >= _MOST_REMEMBERED:
+                self._equal.clear()
+            self._equal[key] = torch.equal(contiguous, self._in_channels_last(images, weight))
+        return self._equal[key]
