@@ -7,7 +7,7 @@ from proxconnect.base.version import __version__
 from proxconnect.data import Preprocessing
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
-from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
+from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups, training
 from proxconnect.packing import inspect, load, pack_, save
 from proxconnect.quantizers import ForwardBackward, method, methods
 from proxconnect.summaries import summary
@@ -38,5 +38,6 @@ __all__ = [
     "save",
     "summary",
     "synthesize",
+    "training",
     "zoo",
 ]

@@ -13,8 +13,9 @@ from torch import nn
 import proxconnect as pc
 from proxconnect.errors import TrainingError
 from proxconnect.layers import binarized_weights, latent_weight
+from proxconnect.optim import learning_rate_factor
 from proxconnect.trainer import Stage, TrainConfig, read_checkpoint, resume, train
-from proxconnect.trainer.module import Classifier, learning_rate_factor
+from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.stages import place_of_step, read_stages
 
 

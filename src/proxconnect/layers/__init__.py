@@ -32,7 +32,7 @@ from proxconnect.layers.activations import BinaryActivation, SignActivation, act
 from proxconnect.layers.binarize import binarize_
 from proxconnect.layers.binary_input import BinaryInput, harden_input_
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
-from proxconnect.layers.distance import level_distance
+from proxconnect.layers.distance import level_distance, normal_quantiles, warn_if_far
 from proxconnect.layers.harden import binarization_of, harden_, settle_scales_
 from proxconnect.layers.recalibrate import recalibrate_
 
@@ -64,6 +64,7 @@ __all__ = [
     "is_transposed_linear",
     "latent_weight",
     "level_distance",
+    "normal_quantiles",
     "note_call",
     "note_read",
     "read_weights_anew",
@@ -74,6 +75,7 @@ __all__ = [
     "rows_of",
     "scale_name",
     "settle_scales_",
+    "warn_if_far",
     "watch_reads_",
     "weight_names",
 ]

@@ -49,13 +49,18 @@ def level_distance(found: BinarizedWeight) -> float:
 def input_distance(quantizer: BinaryActivation) -> float:
     """Compute the mean distance of binary activations from -1 and +1, for standard normal inputs.
 
-    The inputs are quantiles of that distribution, which a normalisation layer in front of the quantizer makes
-    likely.
+    A normalisation layer in front of the quantizer makes this distribution likely.
     """
-    shares = (torch.arange(_INPUTS, dtype=torch.float32, device="cpu") + 0.5) / _INPUTS
-    inputs = torch.special.ndtri(shares).to(quantizer.mu.device)
+    inputs = normal_quantiles().to(quantizer.mu.device)
     value = quantizer.pair.forward(inputs, quantizer.mu) if quantizer.enabled else inputs
     return _mean_distance(value, BINARY)
+
+
+def normal_quantiles() -> Tensor:
+    """Return 1,001 equally likely quantiles of the standard normal distribution, in float32."""
+    shares = (torch.arange(_INPUTS, dtype=torch.float32, device="cpu") + 0.5) / _INPUTS
+    quantiles: Tensor = torch.special.ndtri(shares)
+    return quantiles
 
 
 def warn_if_far(model: nn.Module) -> None:

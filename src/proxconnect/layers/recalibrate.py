@@ -12,10 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers.binarize import Model
+from proxconnect.layers.harden import harden_
 
 
 @torch.no_grad()
-def recalibrate_(model: Model, batches: Iterable[Tensor]) -> Model:
+def recalibrate_(model: Model, batches: Iterable[Tensor], *, hardened: bool = False) -> Model:
     """Recompute every BatchNorm's running mean and variance from ``batches``, in place.
 
     Hardening changes the weights a little, and so the inputs of BatchNorm. The new statistics are the plain
@@ -24,6 +25,8 @@ def recalibrate_(model: Model, batches: Iterable[Tensor]) -> Model:
     Args:
         model: a model, usually after :func:`harden_`.
         batches: input tensors of the model.
+        hardened: True takes the statistics of the hardened network, which is made as a copy; the latents of
+            ``model`` stay, so that training may go on. It is for a model with binarized layers.
 
     Raises:
         ProxConnectError: there is no batch, the model has no BatchNorm with running statistics, or a batch
@@ -38,6 +41,12 @@ def recalibrate_(model: Model, batches: Iterable[Tensor]) -> Model:
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         raise ProxConnectError("nothing to recalibrate: the model has no BatchNorm with running statistics")
+    if hardened:
+        settled = dict(recalibrate_(harden_(copy.deepcopy(model)), batches).named_modules())
+        for name, module in model.named_modules():
+            if module in norms:
+                module.load_state_dict(settled[name].state_dict())
+        return model
     batches = iter(batches)
     first = next(batches, None)
     if first is None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from proxconnect.optim.clipping import clip_latents
 from proxconnect.optim.cumulative import CumulativeSchedule
-from proxconnect.optim.defaults import TRAINABLE, Schedule, default_method, default_schedule
+from proxconnect.optim.defaults import TRAINABLE, default_method, default_schedule
 from proxconnect.optim.groups import param_groups
+from proxconnect.optim.learning_rate import learning_rate_factor
 from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
-from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule
-from proxconnect.optim.statistics import latent_histogram, layer_statistics, weight_gradients
+from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule, Schedule
+from proxconnect.optim.statistics import latent_histogram, layer_statistics, overall, weight_gradients
+from proxconnect.optim.training import TrainingRun, training
 
 __all__ = [
     "LARGEST_MU",
@@ -21,6 +23,7 @@ __all__ = [
     "ProxOptimizer",
     "Rule",
     "Schedule",
+    "TrainingRun",
     "check_fit",
     "clip_latents",
     "default_method",
@@ -28,6 +31,9 @@ __all__ = [
     "fitting_methods",
     "latent_histogram",
     "layer_statistics",
+    "learning_rate_factor",
+    "overall",
     "param_groups",
+    "training",
     "weight_gradients",
 ]

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.optim._closing import schedule_of_pair
 from proxconnect.optim.rules import RULES
+from proxconnect.optim.schedule import Schedule
+from proxconnect.quantizers import ForwardBackward
 from proxconnect.quantizers.catalogue import METHOD_OF_RULE, unknown_method
-
-
-class Schedule(NamedTuple):
-    """The kind, start and end of a :class:`MuSchedule`; the end of a constant schedule is None."""
-
-    kind: str
-    start: float
-    end: float | None = None
-
 
 # A forward quantizer that is not a sign must have closed onto the sign at the end of training. bnn++ closes
 # last: at mu = 300 it has closed for all latents but those within 3 % of 0, in units of their scale. reste+
@@ -47,26 +39,40 @@ TRAINABLE = tuple(_SCHEDULES)
 """The names of the methods that can be trained: those of the catalogue but ``fp``."""
 
 
-def default_schedule(method: str, rule: str = "pc") -> Schedule:
+def default_schedule(method: str | ForwardBackward, rule: str = "pc") -> Schedule:
     """Return the schedule of ``mu`` that suits a method under a step rule.
 
+    The schedule of a pair of one's own starts where its F is as far from the sign as that of ``bnn++`` at
+    mu = 1, and ends where it is as close as that of ``bnn++`` at mu = 300: the mean of ``||F_mu(w)| - 1|``
+    over standard normal ``w``. If F is the sign, mu goes from 1 to 10, or stays at 1 where B does not depend
+    on it. A pair with the name of a catalogue pair gets the schedule of that name.
+
     Args:
-        method: a name of :func:`proxconnect.methods` other than ``fp``.
+        method: a name of :func:`proxconnect.methods` other than ``fp``, or a pair.
         rule: ``"pc"``, ``"rpc"``, ``"pq"`` or ``"fp"``.
 
     Raises:
-        ProxConnectError: the method or the rule is unknown; the message names near matches.
+        ProxConnectError: the method or the rule is unknown; the message names near matches. Or F does not
+            approach -1 and 1 as mu grows.
 
+    >>> import torch, proxconnect as pc
     >>> default_schedule("bnn++")
     Schedule(kind='exponential', start=1, end=300)
     >>> default_schedule("bc", rule="pq")
     Schedule(kind='linear', start=0, end=10)
+    >>> default_schedule(pc.ForwardBackward(lambda w, mu: torch.tanh(3 * mu * w), name="soft sign"))
+    Schedule(kind='exponential', start=0.36, end=60.0)
     """
-    if method not in _SCHEDULES:
-        raise ProxConnectError(unknown_method(method, _SCHEDULES))
+    name = method.name if isinstance(method, ForwardBackward) else method
     if rule not in RULES:
         raise ProxConnectError(unknown_name("rule", rule, RULES))
-    return _PROXQUANT if rule == "pq" else _SCHEDULES[method]
+    if rule == "pq":
+        return _PROXQUANT
+    if name in _SCHEDULES:
+        return _SCHEDULES[name]
+    if isinstance(method, ForwardBackward):
+        return schedule_of_pair(method)
+    raise ProxConnectError(unknown_method(method, _SCHEDULES))
 
 
 def default_method(rule: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinaryWeight, binarized_weights
+from proxconnect.layers import BinarizedWeight, BinaryWeight, binarized_weights
 from proxconnect.optim._watch import warn_of_decay
 from proxconnect.optim.rules import check_fit
 from proxconnect.quantizers import w_shaped
@@ -78,15 +78,9 @@ class ProxOptimizer(Optimizer):
         weights = list(binarized_weights(model))
         if not weights:
             raise ProxConnectError("ProxOptimizer needs a model with binarized layers; call binarize_ first")
-        stepped = {parameter for group in base.param_groups for parameter in group["params"]}
         for found in weights:
             check_fit(rule, found.quantizer.pair, found.quantizer.config.levels)
-            latent = found.latent
-            if latent.requires_grad and latent not in stepped:
-                raise ProxConnectError(
-                    f"base does not hold the latent weight {found.name!r}: make it from the parameters "
-                    "that the model has after binarize_, for example by param_groups(model, lr)"
-                )
+        check_holds_latents(base, weights)
         self.base = base
         self.rule = rule
         self._quantizers = {found.latent: found.quantizer for found in weights}
@@ -211,3 +205,18 @@ class ProxOptimizer(Optimizer):
             strength = lr * quantizer.mu.to(latent.dtype) / scale
             shrunk = w_shaped(levels)(latent / scale, strength)
             latent.copy_(scale * shrunk.clamp(levels[0], levels[-1]))
+
+
+def check_holds_latents(optimizer: Optimizer, weights: Iterable[BinarizedWeight]) -> None:
+    """Refuse an optimizer that does not move a latent which requires a gradient.
+
+    Raises:
+        ProxConnectError: a latent is missing, as where the optimizer was made before ``binarize_``.
+    """
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    for found in weights:
+        if found.latent.requires_grad and found.latent not in held:
+            raise ProxConnectError(
+                f"the optimizer does not hold the latent weight {found.name!r}: make it from the parameters "
+                "that the model has after binarize_, for example by param_groups(model, lr)"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -64,6 +64,14 @@ SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
 _FROM_ZERO = ("linear", "cosine", "reste")
 
 
+class Schedule(NamedTuple):
+    """The kind, start and end of a :class:`MuSchedule`; the end of a constant schedule is None."""
+
+    kind: str
+    start: float
+    end: float | None = None
+
+
 class MuSchedule:
     """A schedule that moves the sharpness ``mu`` of every binarized layer from ``start`` to ``end``.
 
@@ -89,7 +97,8 @@ class MuSchedule:
 
     Args:
         model: a model with binarized layers.
-        kind: a name of the table.
+        kind: a name of the table, or a :class:`Schedule` as :func:`default_schedule` returns it, which has a
+            start and an end.
         start: the first sharpness: a positive number, or 0 in the linear, cosine and reste forms, for methods
             whose ``mu`` is a strength (``binary-relax``, and the rule ``pq``).
         end: the last sharpness, a positive number; None for ``"constant"``.
@@ -116,14 +125,22 @@ class MuSchedule:
     def __init__(
         self,
         model: nn.Module,
-        kind: str = "exponential",
+        kind: str | Schedule = "exponential",
         *,
-        start: float = 1.0,
+        start: float | None = None,
         end: float | None = None,
         steps: int | None = None,
         fraction: float = 1.0,
         of: str = "weights",
     ) -> None:
+        if isinstance(kind, Schedule):
+            if not (start is None and end is None):
+                raise ProxConnectError(
+                    f"{kind} has a start and an end: leave start={start!r} and end={end!r} out, or give "
+                    "its kind alone"
+                )
+            kind, start, end = kind
+        start = 1.0 if start is None else start
         if kind not in SCHEDULES:
             raise ProxConnectError(unknown_name("schedule", kind, SCHEDULES))
         if (end is None) != (kind == "constant"):

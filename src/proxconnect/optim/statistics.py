@@ -66,6 +66,25 @@ def layer_statistics(
     return statistics
 
 
+def overall(layers: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int]) -> dict[str, float]:
+    """Compute the mean of each statistic over the weights that have it.
+
+    Args:
+        layers: statistics by the name of the weight, as of :func:`layer_statistics`.
+        sizes: number of latents by the name of the weight.
+
+    >>> overall({"a": {"flip_rate": 0.5}, "b": {"flip_rate": 0.0}}, {"a": 1, "b": 3})
+    {'flip_rate': 0.125}
+    """
+    means: dict[str, float] = {}
+    for key in dict.fromkeys(key for statistics in layers.values() for key in statistics):
+        names = [name for name in layers if key in layers[name]]
+        means[key] = sum(sizes[name] * layers[name][key] for name in names) / sum(
+            sizes[name] for name in names
+        )
+    return means
+
+
 def latent_histogram(model: nn.Module) -> list[float]:
     """Compute the shares of all latents of ``model``, in units of their scales, in 24 bins from -3 to 3.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -15,14 +14,20 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from proxconnect.errors import TrainingError
 from proxconnect.layers import activation_quantizers, binarized_weights, collect_accumulators
-from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, default_schedule, param_groups
+from proxconnect.optim import (
+    MuSchedule,
+    ProxOptimizer,
+    clip_latents,
+    default_schedule,
+    learning_rate_factor,
+    param_groups,
+)
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.precision import computing_in
 from proxconnect.trainer.stages import place_of_step
 
 T = TypeVar("T")
-_WARM_UP = 0.05
 
 
 class _WholeBatch(NamedTuple):
@@ -200,20 +205,6 @@ class Classifier(LightningModule):
     def _schedules(self) -> list[tuple[str, MuSchedule]]:
         both = {"mu_schedule": self.mu_schedule, "activation_schedule": self.activation_schedule}
         return [(name, schedule) for name, schedule in both.items() if schedule is not None]
-
-
-def learning_rate_factor(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at ``step`` of ``steps``.
-
-    The share grows linearly over the first 5 % of the steps and then falls along a cosine to 0.
-
-    >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 4, 5, 52, 100)]
-    [0.2, 1.0, 1.0, 0.51, 0.0]
-    """
-    warm_up = max(1, round(_WARM_UP * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
 
 
 def _optimizer(config: TrainConfig, groups: list[dict[str, Any]], *, fused: bool) -> Optimizer:

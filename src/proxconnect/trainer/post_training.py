@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxconnect.data import Batches, ImageData
-from proxconnect.layers import harden_, recalibrate_
+from proxconnect.layers import recalibrate_
 from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.evaluate import evaluate
@@ -49,16 +48,9 @@ def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
 
     The statistics are those of 100 batches of training images. Latents stay as they are.
     """
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
-        return
-    deployed = copy.deepcopy(model)
-    if config.binarize is not None:
-        harden_(deployed)
-    recalibrate_(deployed, calibration_images(data, config, _CALIBRATION_BATCHES))
-    settled = dict(deployed.named_modules())
-    for name, norm in model.named_modules():
-        if isinstance(norm, _BatchNorm):
-            norm.load_state_dict(settled[name].state_dict())
+    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+        batches = calibration_images(data, config, _CALIBRATION_BATCHES)
+        recalibrate_(model, batches, hardened=config.binarize is not None)
 
 
 def settle_checkpoint(model: nn.Module, config: TrainConfig, data: ImageData, out: Path) -> None:
