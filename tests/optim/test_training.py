@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,11 +147,17 @@ def test_the_statistics_count_flips_since_the_last_time() -> None:
         statistics = run.statistics()
         assert statistics["step"] == 10
         assert 0 < statistics["flip_rate"] < 1
+        assert "flip_rate" not in run.statistics()
+        train(model, optimizer, 1)
         with torch.no_grad():
             latent.neg_()
-        assert run.statistics()["flip_rate"] == 1
-        assert run.statistics()["flip_rate"] == 0
-        train(model, optimizer, 10)
+        assert run.statistics()["flip_rate"] > 0.9
+        train(model, optimizer, 9)
+        line = run.report(train_loss=float("nan"))
+        assert re.fullmatch(
+            r"step 20/20  loss nan \(alarm\)  mu 300  flips \d+\.\d\d%  binary 9\d\.\d%\nalarm: loss nan: .*",
+            line,
+        )
     assert statistics["level_distance"] > run.statistics()["level_distance"]
 
 

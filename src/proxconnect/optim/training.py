@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from proxconnect.base.metrics import find_alarms, metrics_line
 from proxconnect.base.notice import notice
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import activation_quantizers, binarized_weights, recalibrate_, warn_if_far
@@ -117,7 +118,7 @@ class TrainingRun:
             )
         self._peaks = [deepcopy(group["lr"]) for group in optimizer.param_groups] if lr_curve else None
         self._hooks: list[RemovableHandle] = []
-        self._signs = self._present_signs()
+        self._signs, self._looked_at = self._present_signs(), 0
 
     @property
     def count(self) -> int:
@@ -167,15 +168,35 @@ class TrainingRun:
     def statistics(self) -> dict[str, float]:
         """Return the progress of the run, as the means over all latents.
 
-        Keys are ``step``, ``mu``, ``flip_rate`` (the share of signs that changed since the last call, or
-        since the beginning) and those of :func:`layer_statistics`.
+        Keys are ``step``, ``mu``, ``flip_rate`` (the share of signs that changed in the steps since
+        the last call, or since the beginning; absent if there were none) and those of
+        :func:`layer_statistics`.
         """
-        before, self._signs = self._signs, self._present_signs()
         layers = layer_statistics(self.model)
-        for name, now in self._signs.items():
-            layers.setdefault(name, {})["flip_rate"] = float((now != before[name]).float().mean())
         sizes = {name: signs.numel() for name, signs in self._signs.items()}
+        if self.count > self._looked_at:
+            before, self._signs, self._looked_at = self._signs, self._present_signs(), self.count
+            for name, now in self._signs.items():
+                layers.setdefault(name, {})["flip_rate"] = float((now != before[name]).float().mean())
         return {"step": self.count, "mu": self.mu, **overall(layers, sizes)}
+
+    def report(self, **values: float) -> str:
+        """Return a line with the :meth:`statistics`, and one for each number that is alarming.
+
+        Args:
+            values: further numbers for the line: ``train_loss``, ``train_accuracy``, ``val_loss`` and
+                ``val_accuracy``. Other names are left out of it.
+
+        >>> import torch, proxconnect as pc
+        >>> model = pc.binarize_(torch.nn.Linear(8, 4), pc.BinarizeConfig("bc"), lambda module, name: True)
+        >>> run = pc.training(model, torch.optim.Adam(model.parameters()), steps=100)
+        >>> run.report(train_loss=2.5)
+        'step 0/100  loss 2.5000  mu 1  binary 100.0%'
+        """
+        done = self.count / self.steps
+        values = {**self.statistics(), **values}
+        line = metrics_line(f"step {self.count}/{self.steps}", values, done=done)
+        return "\n".join([line, *find_alarms(values, done).values()])
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the states of the model and the optimizer."""
@@ -197,7 +218,7 @@ class TrainingRun:
         for name, schedule in self._schedules.items():
             schedule.load_state_dict(state["schedules"][name])
         self._peaks = state["peaks"]
-        self._signs = self._present_signs()
+        self._signs, self._looked_at = self._present_signs(), self.count
         self._set_rates()
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
