@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxconnect.experiments import Cell
+from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS, LAYERS_COLUMNS, METRICS_COLUMNS, EpochTable
 
 GRID = """
 title = "A small grid"
@@ -47,20 +48,31 @@ def recipe(tmp_path: Path) -> Path:
 Finish = Callable[..., None]
 
 
+def _layer(name: str, latents: int, place: int) -> dict[str, float | str]:
+    """Return the row of a layer whose latents all lie in one bin."""
+    return {
+        "weight": name,
+        "elements": latents,
+        **dict.fromkeys(HISTOGRAM_COLUMNS, 0.0),
+        f"latents_{place:02}": 1.0,
+    }
+
+
 @pytest.fixture
 def finish() -> Finish:
     """Return a function that writes the files of a finished run of ``cell`` to its folder in ``runs``."""
 
     def write(cell: Cell, runs: Path, accuracy: float = 0.75, size: int = 1000, **result: object) -> None:
         folder = runs / cell.name
-        (folder / "csv" / "version_0").mkdir(parents=True)
+        folder.mkdir(parents=True)
         config = {**cell.config.to_dict(), "data": "digits"}
         if config["init"]:
             config["init"] = str(runs / config["init"])
-        rows = [f"{epoch},10.0,{0.1 / (epoch + 1)},0.5,0.5" for epoch in range(config["epochs"])]
-        (folder / "csv" / "version_0" / "metrics.csv").write_text(
-            "\n".join(["epoch,epoch_seconds,flip_rate,latents/00,latents/01", *rows]) + "\n"
-        )
+        metrics = EpochTable(folder / "metrics.csv", METRICS_COLUMNS)
+        layers = EpochTable(folder / "layers.csv", LAYERS_COLUMNS)
+        for epoch in range(1, config["epochs"] + 1):
+            metrics.add(epoch, [{"epoch_seconds": 10.0, "flip_rate": 0.1 / epoch}])
+            layers.add(epoch, [_layer("first", 3, 0), _layer("last", 1, 23)])
         (folder / "config.json").write_text(json.dumps(config))
         evaluation = {"accuracy": accuracy, "loss": 1.0, "images": 400}
         values = {

@@ -17,7 +17,10 @@ from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer import folder, read_checkpoint
 from proxconnect.trainer.folder import clean_folder, interrupted, prepare_folder
 
-NAMES = {"checkpoint", "config.json", "csv", "model.safetensors", "result.json", "tensorboard"}
+NAMES = {
+    "checkpoint", "config.json", "curves.png", "layers.csv", "metrics.csv", "model.safetensors",
+    "result.json", "tensorboard",
+}  # fmt: skip
 LEFTOVERS = (".config.json.abcdefgh", ".checkpoint.a1b2c3d4", ".model.safetensors.abcdefgh", ".tmpAbC123")
 TRAIN = (
     "train --model resnet20 --data digits --setting fp --epochs 1 "
@@ -32,7 +35,7 @@ class KilledError(BaseException):
 def make_run(out: Path, names: set[str] = NAMES) -> None:
     out.mkdir(exist_ok=True)
     for name in names:
-        if name in ("csv", "tensorboard"):
+        if name == "tensorboard":
             (out / name).mkdir()
             (out / name / "log").touch()
         else:
@@ -56,7 +59,7 @@ def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch, *places: tuple[Any, st
 
 
 # The files of a run in order, each killed before it has its name.
-@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize("moment", range(6))
 def test_a_run_killed_before_any_of_its_files_appears(
     moment: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,12 +74,12 @@ def test_a_run_killed_before_any_of_its_files_appears(
     prepare_folder(copy, overwrite=True)
     assert os.listdir(copy) == []
     capsys.readouterr()
-    if moment < 2:
+    if moment < 3:
         assert run(["train", "--resume", str(out)]) == 2
         assert "no checkpoint at" in capsys.readouterr().err
     else:
         assert run(["train", "--resume", str(out)]) == 0
-        assert set(os.listdir(out)) == NAMES
+        assert set(os.listdir(out)) == NAMES - {"layers.csv"}  # a run in full precision has no such layers
         assert read_checkpoint(out).epoch == 1
 
 
@@ -111,13 +114,13 @@ def test_leftovers_are_removed_and_count_for_nothing(names: set[str], tmp_path: 
 
 
 def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
-    make_run(tmp_path, {"csv", "checkpoint"})
+    make_run(tmp_path, {"metrics.csv", "checkpoint"})
     others = {"thesis", ".hidden", ".config", ".temporary"}
     for name in others:
         (tmp_path / name).write_text("years of work")
     with pytest.raises(TrainingError, match="does not hold a run"):
         prepare_folder(tmp_path, overwrite=True)
-    assert set(os.listdir(tmp_path)) == others | {"csv", "checkpoint"}
+    assert set(os.listdir(tmp_path)) == others | {"metrics.csv", "checkpoint"}
     (tmp_path / "config.json").touch()
     prepare_folder(tmp_path, overwrite=True)
     assert set(os.listdir(tmp_path)) == others

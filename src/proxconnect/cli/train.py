@@ -66,9 +66,9 @@ def train(
 ) -> None:
     """Train an image classifier, harden it and pack it.
 
-    The folder --out gets: checkpoint (after every epoch), config.json, csv/ and tensorboard/ (logs),
-    and at the end model.safetensors (hardened, packed) and result.json. Only 'proxconnect eval' reads
-    the test split.
+    The folder --out gets: config.json, after every epoch checkpoint, metrics.csv, layers.csv and
+    tensorboard/, and at the end curves.png, model.safetensors (hardened, packed) and result.json. Only
+    'proxconnect eval' reads the test split.
     """
     if recipe is not None:
         options = read_recipe(recipe)

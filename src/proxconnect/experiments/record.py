@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from proxconnect.errors import TrainingError
 from proxconnect.experiments.grid import Cell
 from proxconnect.trainer import TrainConfig, latent_histogram, read_checkpoint
-from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE, RESULT_FILE
+from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS, read_epochs
+from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE, LAYERS_FILE, METRICS_FILE, RESULT_FILE
 
 # Logged once an epoch, over all layers.
 _HISTORY = (
@@ -121,40 +121,33 @@ def record_of(cell: Cell, folder: Path) -> dict[str, Any]:
 def read_history(folder: Path) -> dict[str, list[float]]:
     """Read each logged quantity, epoch by epoch, in five digits."""
     found: dict[str, list[float]] = {}
-    for row in _epochs(folder).values():
+    for row in read_epochs(folder / METRICS_FILE):
         for key in _HISTORY:
             if key in row:
-                found.setdefault(key, []).append(row[key])
+                found.setdefault(key, []).append(_short(row[key]))
     return found
 
 
 def _latents(folder: Path, setting: str) -> dict[str, list[float]]:
-    """Read some of the histograms of the latents, by epoch; if none were logged, make the last one."""
+    """Read some of the histograms of all latents, by epoch; if none were logged, make the last one."""
     if setting == "fp":
         return {}
-    logged = {
-        epoch: [share for key, share in sorted(row.items()) if key.startswith("latents/")]
-        for epoch, row in _epochs(folder).items()
-    }
-    epochs = [epoch for epoch, shares in logged.items() if shares]
+    totals: dict[int, list[float]] = {}
+    for row in read_epochs(folder / LAYERS_FILE):
+        counts = totals.setdefault(int(row["epoch"]), [0.0] * len(HISTOGRAM_COLUMNS))
+        for index, column in enumerate(HISTOGRAM_COLUMNS):
+            counts[index] += row["elements"] * row[column]
+    epochs = list(totals)
     if not epochs:
         checkpoint = read_checkpoint(folder)
         return {str(checkpoint.epoch): latent_histogram(checkpoint.build_model())}
     steps = min(_HISTOGRAMS, len(epochs)) - 1
     chosen = [epochs[round(index * (len(epochs) - 1) / max(1, steps))] for index in range(steps + 1)]
-    return {str(epoch + 1): logged[epoch] for epoch in chosen}
+    return {str(epoch): [_short(count / sum(totals[epoch])) for count in totals[epoch]] for epoch in chosen}
 
 
-def _epochs(folder: Path) -> dict[int, dict[str, float]]:
-    """Read the logs of each epoch; of an epoch that was begun twice, the later log counts."""
-    found: dict[int, dict[str, float]] = {}
-    versions = (folder / "csv").glob("version_*/metrics.csv")
-    for file in sorted(versions, key=lambda file: file.stat().st_mtime_ns):
-        with file.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                values = {key: float(f"{float(value):.5g}") for key, value in row.items() if value}
-                found.setdefault(int(row["epoch"]), {}).update(values)
-    return dict(sorted(found.items()))
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def _fingerprint(folder: Path) -> str:

@@ -10,7 +10,13 @@ from proxconnect.optim.learning_rate import learning_rate_factor
 from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
 from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule, Schedule
-from proxconnect.optim.statistics import latent_histogram, layer_statistics, overall, weight_gradients
+from proxconnect.optim.statistics import (
+    latent_histogram,
+    latent_histograms,
+    layer_statistics,
+    overall,
+    weight_gradients,
+)
 from proxconnect.optim.training import TrainingRun, training
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "default_schedule",
     "fitting_methods",
     "latent_histogram",
+    "latent_histograms",
     "layer_statistics",
     "learning_rate_factor",
     "overall",

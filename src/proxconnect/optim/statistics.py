@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinaryWeight, WeightParts, binarized_weights, level_distance
+from proxconnect.layers import BinarizedWeight, BinaryWeight, WeightParts, binarized_weights, level_distance
 from proxconnect.quantizers.pair import safe_argument
 from proxconnect.theory import outside_exact_interval
 
@@ -98,14 +98,30 @@ def latent_histogram(model: nn.Module) -> list[float]:
     >>> len(latent_histogram(layer)), round(sum(latent_histogram(layer)), 6)
     (24, 1.0)
     """
-    counts = [
-        found.quantizer.normalized(found.latent.detach()).float().clamp(-_WIDEST, _WIDEST).histc(_BINS, -3, 3)
-        for found in binarized_weights(model)
-    ]
+    counts = [_counts(found) for found in binarized_weights(model)]
     if not counts:
         raise ProxConnectError("the model has no latents: binarize_ it first")
-    total = torch.stack(counts).sum(dim=0)
-    shares: list[float] = (total / total.sum()).tolist()
+    return _shares(torch.stack(counts).sum(dim=0))
+
+
+def latent_histograms(model: nn.Module) -> dict[str, list[float]]:
+    """Compute the histogram (:func:`latent_histogram`) of the latents of each weight, by its name.
+
+    >>> import proxconnect as pc
+    >>> layer = pc.binarize_(nn.Linear(4, 2), pc.BinarizeConfig("bnn"), lambda module, name: True)
+    >>> latent_histograms(layer)["weight"] == latent_histogram(layer)
+    True
+    """
+    return {found.name: _shares(_counts(found)) for found in binarized_weights(model)}
+
+
+def _counts(found: BinarizedWeight) -> Tensor:
+    latent = found.quantizer.normalized(found.latent.detach()).float()
+    return latent.clamp(-_WIDEST, _WIDEST).histc(_BINS, -3, 3)
+
+
+def _shares(counts: Tensor) -> list[float]:
+    shares: list[float] = (counts / counts.sum()).tolist()
     return shares
 
 

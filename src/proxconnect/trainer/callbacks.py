@@ -13,24 +13,25 @@ from torch import Tensor, nn
 
 from proxconnect.data import Batches
 from proxconnect.layers import Accumulator, AccumulatorSums, binarized_weights, collect_accumulators
-from proxconnect.optim import latent_histogram, layer_statistics, weight_gradients
+from proxconnect.optim import latent_histograms, layer_statistics, weight_gradients
+from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS
 from proxconnect.trainer.module import Classifier
-
-PER_LAYER = "layer/"
-LATENTS = "latents/"
 
 
 class LayerStatistics(Callback):
-    """Logs, once an epoch, ``layer/<name>/<statistic>`` of each binarized layer, and each statistic's total.
+    """Measures the binarized layers once an epoch, and logs the total of each statistic.
 
     ``flip_rate`` is the share of binary weights whose sign changed in the epoch. ``overflow_rate`` is the
     share of sums at the epoch's last step that do not fit their accumulators. :func:`layer_statistics`
     describes the other statistics, which are taken at the epoch's last gradient. A total is the mean over all
-    latents. The histogram of the latents at the end of the epoch is logged as ``latents/<bin>``, see
-    :func:`latent_histogram`.
+    latents.
+
+    ``layers`` holds, by the name of the weight, the statistics of the epoch before, the number of
+    ``elements``, and the histogram of the latents at its end, see :func:`latent_histogram`.
     """
 
     def __init__(self) -> None:
+        self.layers: dict[str, dict[str, float]] = {}
         self._watching = ExitStack()
         self._gradients: dict[str, Tensor] | None = None
         self._sums = AccumulatorSums()
@@ -38,14 +39,14 @@ class LayerStatistics(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Remember the signs."""
-        self._signs = _signs(_model(module))
+        self._signs = _signs(model_of(module))
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int
     ) -> None:
         """Watch the epoch's last gradient."""
         if batch_index + 1 == trainer.num_training_batches:
-            model = _model(module)
+            model = model_of(module)
             self._watching.enter_context(
                 torch.compiler.set_stance("force_eager")
             )  # compiled code runs no hooks
@@ -56,28 +57,32 @@ class LayerStatistics(Callback):
     def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
         """Take the statistics of the layers before the optimizer moves them."""
         if self._gradients is not None:
-            self._statistics = layer_statistics(_model(module), self._gradients)
+            self._statistics = layer_statistics(model_of(module), self._gradients)
             for layer, rate in self._sums.overflow_rates().items():
                 self._statistics.setdefault(f"{layer}.weight", {})["overflow_rate"] = rate
             self._stop_watching()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Compare with the signs now, and log."""
-        now = _signs(_model(module))
+        now = _signs(model_of(module))
         layers = {
             name: {"flip_rate": float((now[name] != before).float().mean()), **self._statistics.get(name, {})}
             for name, before in self._signs.items()
         }
-        for name, statistics in layers.items():
-            module.log_dict({f"{PER_LAYER}{name}/{key}": value for key, value in statistics.items()})
         for key in dict.fromkeys(key for statistics in layers.values() for key in statistics):
             names = [name for name in layers if key in layers[name]]
             sizes = [now[name].numel() for name in names]
             total = sum(size * layers[name][key] for size, name in zip(sizes, names, strict=True))
             module.log(key, total / sum(sizes))
-        if layers:
-            shares = latent_histogram(_model(module))
-            module.log_dict({f"{LATENTS}{index:02}": share for index, share in enumerate(shares)})
+        histograms = latent_histograms(model_of(module))
+        self.layers = {
+            name: {
+                "elements": now[name].numel(),
+                **statistics,
+                **dict(zip(HISTOGRAM_COLUMNS, histograms[name], strict=True)),
+            }
+            for name, statistics in layers.items()
+        }
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Remove the hooks."""
@@ -89,7 +94,8 @@ class LayerStatistics(Callback):
         self._sums = AccumulatorSums()
 
 
-def _model(module: LightningModule) -> nn.Module:
+def model_of(module: LightningModule) -> nn.Module:
+    """Return the model that ``module`` trains."""
     assert isinstance(module, Classifier)
     return module.model
 

@@ -13,20 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tensorboard  # noqa: F401  # TensorBoardLogger would import it only when a run has begun
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from proxconnect.base.files import cannot_write
 from proxconnect.data import Batches, ImageData
 from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer._process import is_main_process
-from proxconnect.trainer.callbacks import LATENTS, PER_LAYER, EpochTimes, LayerStatistics, TimedBatches
+from proxconnect.trainer.callbacks import EpochTimes, LayerStatistics, TimedBatches
 from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
@@ -34,6 +32,7 @@ from proxconnect.trainer.folder import CHECKPOINT_FILE, interrupted
 from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.precision import fastest_precision
 from proxconnect.trainer.progress import EpochBar, EpochLines
+from proxconnect.trainer.reports import EventFile, Tables
 
 
 def fit(
@@ -55,15 +54,17 @@ def fit(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, val = _batches(config, data)
     module = _Run(model, config, facts, train, val, distillation, show)
-    callbacks: list[Callback] = [LayerStatistics(), EpochTimes(module.timed)]
+    statistics = LayerStatistics()
+    callbacks: list[Callback] = [statistics, EpochTimes(module.timed)]
     if is_main_process():
-        callbacks += [*([EpochBar()] if sys.stdout.isatty() else []), EpochLines(show)]
+        bar = [EpochBar()] if sys.stdout.isatty() else []
+        callbacks += [Tables(out, statistics), EventFile(out), *bar, EpochLines(show)]
     with _quiet_lightning():
         trainer = _trainer(
             config,
             max_epochs=config.epochs,
             callbacks=[*callbacks, _checkpoint_every_epoch(out)],
-            logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="tensorboard", version="")],
+            logger=False,
             plugins=[WholeCheckpointIO()],
             limit_train_batches=config.limit_train_batches,
             limit_val_batches=config.limit_val_batches,
@@ -122,7 +123,7 @@ def _interruptible(trainer: Trainer, out: Path, pair: str | None) -> Iterator[No
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except OSError as error:  # Lightning cannot write its logs
+    except OSError as error:  # the event file of TensorBoard cannot be written
         raise WriteError(cannot_write(Path(error.filename or out), error)) from error
     except SystemExit:
         if not trainer.interrupted:
@@ -132,9 +133,7 @@ def _interruptible(trainer: Trainer, out: Path, pair: str | None) -> Iterator[No
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
-    detailed = (PER_LAYER, LATENTS)
-    logged = trainer.callback_metrics
-    return {name: float(value) for name, value in logged.items() if not name.startswith(detailed)}
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 class _Run(Classifier):

@@ -13,8 +13,12 @@ CHECKPOINT_FILE = "checkpoint"
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 MODEL_FILE = "model.safetensors"
-_FILES = (CHECKPOINT_FILE, RESULT_FILE, MODEL_FILE, CONFIG_FILE)
-_LOGS = ("csv", "tensorboard")
+METRICS_FILE = "metrics.csv"
+LAYERS_FILE = "layers.csv"
+CURVES_FILE = "curves.png"
+TENSORBOARD_FOLDER = "tensorboard"
+_REPORTS = (METRICS_FILE, LAYERS_FILE, CURVES_FILE)
+_FILES = (*_REPORTS, CHECKPOINT_FILE, RESULT_FILE, MODEL_FILE, CONFIG_FILE)
 # The temporary files in which this project and safetensors write.
 _UNFINISHED = (*(f".{name}.*" for name in _FILES), ".tmp*")
 
@@ -73,14 +77,14 @@ def _empty(out: Path, overwrite: bool) -> None:
             raise TrainingError(
                 f"--out {out} is not empty; choose another folder, --resume it, or pass --overwrite"
             )
-        others = sorted(names - {*_FILES, *_LOGS})
+        others = sorted(names - {TENSORBOARD_FOLDER, *_FILES})
         if others and CONFIG_FILE not in names:
             raise TrainingError(
                 f"--out {out} does not hold a run (no {CONFIG_FILE}, but {others[0]}), so --overwrite will "
                 "not empty it"
             )
         # The configuration goes last: a folder with other files and without it does not count as a run's.
-        for path in (out / name for name in (*_LOGS, *_FILES)):
+        for path in (out / name for name in (TENSORBOARD_FOLDER, *_FILES)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -146,16 +146,12 @@ class Classifier(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         """Move each sharpness after a step of a stage that quantizes with it."""
-        if self.mu_schedule is not None and self.stage.weights:
-            self.mu_schedule.step()
+        if self.mu_schedule is not None:
+            if self.stage.weights:
+                self.mu_schedule.step()
             self.log("mu", self.mu_schedule.mu)
         if self.activation_schedule is not None and self.stage.activations:
             self.activation_schedule.step()
-
-    def on_train_epoch_end(self) -> None:
-        """Log the sharpness at the end of the epoch, even if the epoch has few steps."""
-        if self.mu_schedule is not None:
-            self.log("mu", self.mu_schedule.mu)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer of latent and other parameters, with a learning rate for each step."""
