@@ -12,9 +12,11 @@ import pytest
 from looking import every
 
 import proxconnect as pc
+from proxconnect.base.metrics import ALARMS, METRICS
 from proxconnect.experiments import read_grid
 from proxconnect.experiments.findings import with_rendered_parts
 from proxconnect.experiments.tables import page as page_of_grid
+from proxconnect.trainer.epoch_table import METRICS_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -80,6 +82,18 @@ def test_examples_run(page: str, examples: int) -> None:
     )
     assert attempted > examples
     assert failed == 0
+
+
+def test_the_guide_explains_every_number_on_screen_and_in_the_tables() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    table = guide.partition("| on screen |")[2].partition("\n\n")[0].split("\n")[2:]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table]
+    assert [row[1] for row in rows] == list(METRICS_COLUMNS)
+    assert every(meaning for _, _, meaning, *_ in rows)
+    titles = {column: title for title, column, *_ in rows if title}
+    assert titles == {"epoch": "epoch"} | {metric.column: metric.title for metric in METRICS}
+    alarming = {row[1] for row in rows if row[-1] not in ("", "never")}
+    assert alarming == {alarm.column for alarm in ALARMS}
 
 
 def test_the_method_pages_are_what_the_tool_writes() -> None:
