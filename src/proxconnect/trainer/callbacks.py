@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from proxconnect.data import Batches
 from proxconnect.layers import Accumulator, AccumulatorSums, binarized_weights, collect_accumulators
-from proxconnect.optim import latent_histograms, layer_statistics, weight_gradients
+from proxconnect.optim import latent_histograms, layer_statistics, overall, weight_gradients
 from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS
 from proxconnect.trainer.module import Classifier
 
@@ -69,15 +69,12 @@ class LayerStatistics(Callback):
             name: {"flip_rate": float((now[name] != before).float().mean()), **self._statistics.get(name, {})}
             for name, before in self._signs.items()
         }
-        for key in dict.fromkeys(key for statistics in layers.values() for key in statistics):
-            names = [name for name in layers if key in layers[name]]
-            sizes = [now[name].numel() for name in names]
-            total = sum(size * layers[name][key] for size, name in zip(sizes, names, strict=True))
-            module.log(key, total / sum(sizes))
+        sizes = {name: signs.numel() for name, signs in now.items()}
+        module.log_dict(overall(layers, sizes))
         histograms = latent_histograms(model_of(module))
         self.layers = {
             name: {
-                "elements": now[name].numel(),
+                "elements": sizes[name],
                 **statistics,
                 **dict(zip(HISTOGRAM_COLUMNS, histograms[name], strict=True)),
             }
