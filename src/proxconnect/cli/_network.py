@@ -9,7 +9,7 @@ import typer
 
 from proxconnect import load
 from proxconnect import zoo as zoo_models
-from proxconnect.engine import Network
+from proxconnect.engine import EXACT, Network
 from proxconnect.errors import ProxConnectError
 
 ZooOption = Annotated[
@@ -17,7 +17,9 @@ ZooOption = Annotated[
 ]
 
 
-def open_network(file: Path | None, zoo: str | None, kernels: str, activations: str | None = None) -> Network:
+def open_network(
+    file: Path | None, zoo: str | None, kernels: str, activations: str | None = None, precision: str = EXACT
+) -> Network:
     """Load the network in ``file``, or the model ``zoo``.
 
     Raises:
@@ -27,6 +29,6 @@ def open_network(file: Path | None, zoo: str | None, kernels: str, activations: 
         known = ", ".join(zoo_models.list())
         raise ProxConnectError(f"give either a packed file or --zoo NAME (one of {known})")
     if zoo is not None:
-        return zoo_models.load(zoo, kernels, activations)
+        return zoo_models.load(zoo, kernels, activations, precision)
     assert file is not None
-    return load(file, kernels, activations)
+    return load(file, kernels, activations, precision=precision)

@@ -11,6 +11,7 @@ import typer
 
 from proxconnect import zoo as zoo_models
 from proxconnect.cli._network import ZooOption, open_network
+from proxconnect.engine import EXACT
 from proxconnect.trainer import evaluate_split
 
 
@@ -24,10 +25,11 @@ def evaluate_file(
     activations: Annotated[
         str | None, typer.Option(help="int8 or int6 quantizes the float inputs of binary layers.")
     ] = None,
+    precision: Annotated[str, typer.Option(help="exact, fast or fastest.")] = EXACT,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Evaluate a packed model on a labelled data set; print the card's accuracy of a model of the zoo too."""
-    network = open_network(file, zoo, kernels, activations)
+    network = open_network(file, zoo, kernels, activations, precision)
     start = time.perf_counter()
     result = evaluate_split(network, data, split, batch_size=batch_size)
     seconds = time.perf_counter() - start
@@ -37,6 +39,7 @@ def evaluate_file(
             {"file": str(file)} if zoo is None else {"zoo": zoo, "card_accuracy": card_accuracy}
         )
         options = {"data": data, "split": split, "kernels": kernels, "activations": activations}
+        options["precision"] = precision
         print(json.dumps({**result.to_dict(), **source, **options, "seconds": seconds}))
     else:
         print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxconnect.engine._kernel_choice import KERNELS, check_kernels
+from proxconnect.engine._precision import EXACT, PRECISIONS, check_precision
 from proxconnect.engine.layers import (
     PackedConv1d,
     PackedConv2d,
@@ -18,7 +19,9 @@ from proxconnect.engine.weight import PackedWeight
 from proxconnect.kernels._sets import active_kernels, cpu_features, kernel_sets, use_kernels
 
 __all__ = [
+    "EXACT",
     "KERNELS",
+    "PRECISIONS",
     "Network",
     "PackedConv1d",
     "PackedConv2d",
@@ -28,6 +31,7 @@ __all__ = [
     "PackedWeight",
     "active_kernels",
     "check_kernels",
+    "check_precision",
     "cpu_features",
     "kernel_sets",
     "pack_layer_",

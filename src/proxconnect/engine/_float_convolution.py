@@ -11,7 +11,7 @@ from torch import Tensor
 
 from proxconnect.engine._torch_operators import needs_dispatcher
 
-# Below as many numbers, torch computes a contiguous image with a form of its own, which is faster on it.
+# Up to as many numbers, torch computes contiguous images with a form of its own.
 _SMALL_IMAGE = 20480
 _MOST_REMEMBERED = 64
 
@@ -32,6 +32,7 @@ class FloatConvolution:
         exact: the result has the bits that torch gives contiguous images.
         first: the images come from the caller, and keep his memory format.
         channels_last: the result is channels_last; otherwise it is contiguous.
+        bfloat16: multiply in bfloat16, and add up in float32.
     """
 
     function: Callable[..., Tensor]
@@ -41,12 +42,14 @@ class FloatConvolution:
     exact: bool = True
     first: bool = False
     channels_last: bool = True
+    bfloat16: bool = False
     _laid_out: Tensor | None = field(default=None, init=False)
     _equal: dict[tuple[Any, ...], bool] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.weight is not None:
-            self._laid_out = self.weight.detach().contiguous(memory_format=torch.channels_last)
+            dtype = torch.bfloat16 if self.bfloat16 else self.weight.dtype
+            self._laid_out = self.weight.detach().to(dtype, memory_format=torch.channels_last)
 
     def __call__(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Convolve ``x`` of shape (N, C, H, W), with ``weight`` if the convolution has none of its own."""
@@ -63,12 +66,13 @@ class FloatConvolution:
         )
 
     def _in_channels_last(self, x: Tensor, weight: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
         laid_out = weight if self._laid_out is None else self._laid_out
-        return self.function(x, laid_out, self.bias, *self.steps)
+        x = x.to(laid_out.dtype, memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return self.function(x, laid_out, bias, *self.steps).to(torch.float32)
 
     def _takes_channels_last(self, x: Tensor, weight: Tensor) -> bool:
-        if x.numel() <= _SMALL_IMAGE:
+        if x.numel() <= _SMALL_IMAGE:  # torch has a faster form for these, if they are contiguous
             return not self.exact and not x.is_contiguous()
         return not self.exact or self._gives_equal_bits(x, weight)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from proxconnect.base.eager import differentiated
 from proxconnect.engine._kernel_choice import UNPACKED
+from proxconnect.engine._precision import EXACT
 from proxconnect.engine.fusion import fuse, resolve_fused
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import FormatError, ProxConnectError
@@ -36,6 +37,8 @@ class Network(nn.Module):
         kernels: ``"fast"`` or ``"reference"``.
         activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
         max_bytes: most bytes that the values of one sample may take at once.
+        precision: ``"exact"``, ``"fast"`` or ``"fastest"``, see :func:`proxconnect.load`; it does not choose
+            the activations here.
 
     Attributes:
         graph: the network as data.
@@ -53,6 +56,7 @@ class Network(nn.Module):
         kernels: str = "fast",
         activations: str | None = None,
         max_bytes: int = MAX_BYTES,
+        precision: str = EXACT,
     ) -> None:
         super().__init__()
         self.header: Header = packed.header
@@ -70,7 +74,7 @@ class Network(nn.Module):
         for name, tensor in self.header.dense.items():
             dense = packed.dense(name)
             self._add(name, nn.Parameter(dense, requires_grad=False) if tensor.role == "parameter" else dense)
-        self._activations = activations
+        self._activations, self._exact = activations, precision == EXACT
         self._shapes = {names: check.shapes() for names, check in self._checks.items()}
         self._fuse()
         self.register_load_state_dict_post_hook(_fuse_again)  # type: ignore[no-untyped-call]
@@ -147,7 +151,7 @@ class Network(nn.Module):
         if weights and all(weight.on_kernels for weight in weights.values()):
             for form in (*self.graph.variants, self.graph):
                 shapes, check = self._shapes[form.names], self._checks[form.names]
-                graph, kernels = fuse(form, weights, self._lookup, shapes, self._activations)
+                graph, kernels = fuse(form, weights, self._lookup, shapes, self._activations, self._exact)
                 self._fused[form.names] = Interpreter(graph, resolve_fused, check)
                 self.kernels |= kernels
 

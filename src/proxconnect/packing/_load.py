@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 from torch import nn
 
 from proxconnect import format as packed_format
-from proxconnect.engine import Network, check_kernels
+from proxconnect.engine import EXACT, PRECISIONS, Network, check_kernels, check_precision
 from proxconnect.errors import FormatError, ProxConnectError
 from proxconnect.format import Contents
 from proxconnect.graph import MAX_BYTES
@@ -25,6 +25,7 @@ def load(
     activations: str | None = ...,
     model: None = ...,
     max_bytes: int = ...,
+    precision: str = ...,
 ) -> Network: ...
 
 
@@ -36,6 +37,7 @@ def load(
     *,
     model: Model,
     max_bytes: int = ...,
+    precision: str = ...,
 ) -> Model: ...
 
 
@@ -45,6 +47,7 @@ def load(
     activations: str | None = None,
     model: nn.Module | None = None,
     max_bytes: int = MAX_BYTES,
+    precision: str = EXACT,
 ) -> nn.Module:
     """Load the network of a packed file, or load its weights into your own model; in eval mode.
 
@@ -56,13 +59,23 @@ def load(
             largest output.
         activations: ``"int8"`` quantizes float inputs of binary layers to 8 bits, with a step for each row of
             a linear layer and for each image of a convolution. ``"int6"`` quantizes the inputs of linear
-            layers to 6 bits, which is faster still. None leaves the inputs as they are.
+            layers to 6 bits, which is faster still. None leaves the inputs as ``precision`` says.
         model: a plain, binarized, hardened or packed model whose parameters and buffers have the names,
             shapes and dtypes of the file. Its binary layers become packed layers, in place; tensors on the
             meta device get memory on the CPU.
         max_bytes: the largest number of bytes that the values of the file's network may take at once, for
             each sample of a batch; 4 GiB by default. 16,384 operations are allowed for each byte. A network
             that needs more is refused when it is loaded, or at the call whose inputs are too large.
+        precision: how near to the hardened model the fast kernels stay. Levels other than ``"exact"`` let
+            decisions differ where a float is next to a threshold.
+
+            - ``"exact"``: the identical decisions, and floats within 1e-5, as said above.
+            - ``"fast"``: ``activations="int8"`` for layers with float inputs. Operators are fused that round
+              otherwise than torch's one by one. Convolutions of float weights and attention multiply in
+              bfloat16, on processors that have instructions for it.
+            - ``"fastest"``: the same, with ``activations="int6"``.
+
+            Of ``model``, only the binary layers follow it.
 
     Returns:
         ``model``, or a :class:`proxconnect.engine.Network` with ``classes``, ``preprocessing``,
@@ -82,17 +95,21 @@ def load(
     True
     """
     check_kernels(kernels, activations)
+    check_precision(precision, kernels)
     if type(max_bytes) is not int or max_bytes < 1:
         raise ProxConnectError(f"max_bytes must be a whole number of at least 1, not {max_bytes!r}")
     packed = packed_format.read(Path(path))
-    if activations is not None and ("bwa" in packed.header.setting or not packed.header.binary):
+    takes_floats = "bwa" not in packed.header.setting and bool(packed.header.binary)
+    if activations is not None and not takes_floats:
         raise ProxConnectError(
             f"{path} is of setting {packed.header.setting!r}: activations={activations!r} is for binary "
             "layers with float inputs; pass None"
         )
+    if activations is None and takes_floats:
+        activations = PRECISIONS[precision]
     try:
         if model is None:
-            return Network(packed, kernels, activations, max_bytes)
+            return Network(packed, kernels, activations, max_bytes, precision)
         load_into(packed, model, kernels, activations)
         return model.eval()
     except FormatError as error:

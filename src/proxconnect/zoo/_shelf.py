@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from proxconnect.engine import Network
+from proxconnect.engine import EXACT, Network
 from proxconnect.errors import FormatError, ProxConnectError, unknown_name
 from proxconnect.packing import load as load_file
 
@@ -61,13 +61,14 @@ def names() -> list[str]:
     return sorted(path.stem for path in _SHELF.glob("*.json"))
 
 
-def load(name: str, kernels: str = "fast", activations: str | None = None) -> Network:
+def load(name: str, kernels: str = "fast", activations: str | None = None, precision: str = EXACT) -> Network:
     """Load the network ``name``, in eval mode.
 
     Args:
         name: one of :func:`proxconnect.zoo.list`.
         kernels: as for :func:`proxconnect.load`.
         activations: as for :func:`proxconnect.load`.
+        precision: as for :func:`proxconnect.load`.
 
     Raises:
         ProxConnectError: the name is unknown (the message names near matches), or another argument is.
@@ -76,7 +77,8 @@ def load(name: str, kernels: str = "fast", activations: str | None = None) -> Ne
     >>> pc.zoo.load("resnet20-cifar10-bw")(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 10])
     """
-    return load_file(_known(name).with_suffix(".safetensors"), kernels=kernels, activations=activations)
+    path = _known(name).with_suffix(".safetensors")
+    return load_file(path, kernels=kernels, activations=activations, precision=precision)
 
 
 def card(name: str) -> Card:

@@ -27,6 +27,7 @@ class Dependence:
     Args:
         nodes: the nodes by number, binary products recognised.
         shapes: of the float32 values.
+        exact: decisions must be torch's; otherwise no value counts as one that they depend on.
 
     Attributes:
         exact: numbers of the values on which a decision depends: they must be torch's, bit for bit.
@@ -34,13 +35,13 @@ class Dependence:
             takes no other, or its rounding depends on it and a decision on its result.
     """
 
-    def __init__(self, nodes: Mapping[int, Node], shapes: Mapping[int, Shape]) -> None:
+    def __init__(self, nodes: Mapping[int, Node], shapes: Mapping[int, Shape], exact: bool = True) -> None:
         self.exact: set[int] = set()
         self.ordered: set[int] = set()
         for index, node in sorted(nodes.items(), reverse=True):
             kind = node.op.removeprefix("aten.").removeprefix("proxconnect.").split(".")[0]
             read = {leaf.index for leaf in leaves((node.args, node.kwargs)) if isinstance(leaf, Value)}
-            if kind in _DECISIONS or _rounds_to_whole(node) or index in self.exact:
+            if exact and (kind in _DECISIONS or _rounds_to_whole(node) or index in self.exact):
                 self.exact |= read
             if kind in ("sums", "product") or is_float_convolution(node, shapes.get(index)):
                 continue  # they read any memory format

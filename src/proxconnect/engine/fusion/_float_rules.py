@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from proxconnect.engine._float_convolution import FloatConvolution
+from proxconnect.engine._precision import multiplies_bfloat16
 from proxconnect.engine.fusion._dependence import is_float_convolution
-from proxconnect.engine.fusion._rewriting import CONVOLUTION, Rewriting
+from proxconnect.engine.fusion._rewriting import ATTENTION, CONVOLUTION, Rewriting
 from proxconnect.engine.fusion._rules import Rule
 from proxconnect.graph import Node
 from proxconnect.graph.operators import resolve
@@ -35,6 +36,7 @@ def _convolutions(rewriting: Rewriting, index: int, node: Node) -> None:
         exact=index in rewriting.dependence.exact,
         first=rewriting.draft.node(x) is None,
         channels_last=index not in rewriting.dependence.ordered,
+        bfloat16=weight is not None and not rewriting.exact and multiplies_bfloat16(),
     )
     given = (x,) if weight is not None else (x, name)
     rewriting.draft.put(index, Node(CONVOLUTION, (convolution, *given)))
@@ -81,4 +83,15 @@ def _folded(weight: Tensor, bias: Tensor | None, gain: Tensor, shift: Tensor) ->
     return scaled.float(), moved.float()
 
 
+def _attentions(rewriting: Rewriting, index: int, node: Node) -> None:
+    """Compute attention of float32 tensors in bfloat16."""
+    if node.op != "aten.scaled_dot_product_attention.default" or index not in rewriting.shapes:
+        return
+    floats = all(rewriting.shape(value) is not None for value in node.args[:3])
+    if floats and not rewriting.exact and multiplies_bfloat16():
+        rewriting.draft.put(index, Node(ATTENTION, node.args, node.kwargs))
+
+
 FLOAT_LAYERS: tuple[Rule, ...] = (_convolutions, _norms)
+# Rules for nodes that may have arguments by name.
+NAMED: tuple[Rule, ...] = (_attentions,)

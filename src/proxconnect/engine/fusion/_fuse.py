@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from proxconnect.engine.fusion._float_rules import FLOAT_LAYERS
+from proxconnect.engine.fusion._float_rules import FLOAT_LAYERS, NAMED
 from proxconnect.engine.fusion._rewriting import Rewriting
 from proxconnect.engine.fusion._rules import FOLDING, RECOGNITION
 from proxconnect.engine.weight import PackedWeight
@@ -20,6 +20,7 @@ def fuse(
     tensor: Callable[[str], Tensor],
     shapes: Mapping[int, Shape],
     activations: str | None = None,
+    exact: bool = True,
 ) -> tuple[Graph, dict[str, str]]:
     """Rewrite a graph for the kernels; return it with the kernel of each weight that has one.
 
@@ -29,12 +30,13 @@ def fuse(
         tensor: the other tensors by name.
         shapes: of the graph's float32 values, see :meth:`proxconnect.graph.SizeCheck.shapes`.
         activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
+        exact: decisions and floats are torch's, see :func:`proxconnect.load`.
     """
     draft = Draft(graph)
-    rewriting = Rewriting(draft, weights, tensor, activations, shapes)
-    for rule in (*RECOGNITION, *FOLDING, *FLOAT_LAYERS):
+    rewriting = Rewriting(draft, weights, tensor, activations, shapes, exact)
+    for rule in (*RECOGNITION, *FOLDING, *FLOAT_LAYERS, *NAMED):
         for index in sorted(draft.nodes):
             node = draft.nodes.get(index)
-            if node is not None and not node.kwargs:
+            if node is not None and (rule in NAMED or not node.kwargs):
                 rule(rewriting, index, node)
     return draft.graph(), rewriting.kernels

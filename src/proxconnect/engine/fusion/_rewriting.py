@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from proxconnect.engine._bfloat16 import attention
 from proxconnect.engine._kernel_call import KernelCall, lay_out, scale_of
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import LayerGeometry
@@ -21,8 +22,8 @@ from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine
 from proxconnect.quantizers import sign
 
-SIGN, PACK, SUMS, PRODUCT, CONVOLUTION = (
-    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "convolution")
+SIGN, PACK, SUMS, PRODUCT, CONVOLUTION, ATTENTION = (
+    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "convolution", "attention")
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
@@ -30,6 +31,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SUMS: lambda product, x: product(x),
     PRODUCT: lambda product, x, residual: product(x, residual),
     CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
+    ATTENTION: attention,
 }
 
 
@@ -48,6 +50,7 @@ class Rewriting:
         tensor: any other tensor by name.
         activations: None, ``"int8"`` or ``"int6"``.
         shapes: of the float32 values of the graph as it is stored.
+        exact: decisions and floats are torch's, see :func:`proxconnect.load`.
         kernels: filled in: the kernel of each weight that has one.
         packs: filled in: the first value that holds an input packed in this form.
     """
@@ -57,13 +60,14 @@ class Rewriting:
     tensor: Callable[[str], Tensor]
     activations: str | None
     shapes: Mapping[int, Shape]
+    exact: bool = True
     kernels: dict[str, str] = field(default_factory=dict)
     packs: dict[object, int] = field(default_factory=dict)
 
     @cached_property
     def dependence(self) -> Dependence:
         """The dependence of decisions on values; ask for it once binary products are recognised."""
-        return Dependence(self.draft.nodes, self.shapes)
+        return Dependence(self.draft.nodes, self.shapes, self.exact)
 
     def constant(self, argument: object) -> Tensor | None:
         """Return the tensor that an argument names; None for everything else."""
