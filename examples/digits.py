@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import torch
@@ -46,23 +45,17 @@ def main() -> int:
 
     torch.manual_seed(0)
     float_model = network(classes=len(data.classes))
-    train(float_model, pc.param_groups(float_model, lr=2e-3), batches(), "full precision")
+    float_optimizer = torch.optim.Adam(float_model.parameters(), lr=2e-3)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(float_optimizer, EPOCHS)
+    train(float_model, float_optimizer, batches(), "full precision", cosine.step)
 
-    # Three lines make it a 1-bit network: binarize, let mu grow while training, harden.
+    # Three lines make it a 1-bit network: binarize, train with mu that grows, harden.
     torch.manual_seed(0)
     model = pc.binarize_(network(classes=len(data.classes)), pc.BinarizeConfig(method="bnn++"))
-    schedule = pc.MuSchedule(
-        model, "exponential", start=1, end=60, steps=EPOCHS * len(batches()), fraction=0.85
-    )
-    latents: list[Tensor] = []
-
-    def after_step() -> None:
-        schedule.step()
-        if schedule.count % len(batches()) == 1:
-            latents.append(quantized(model))
-
-    groups = pc.param_groups(model, lr=2e-3, latent_lr=2e-2, latent_lr_relative=True)
-    train(model, groups, batches(), "BNN++", after_step)
+    latents = [quantized(model)]
+    optimizer = torch.optim.Adam(pc.param_groups(model))
+    with pc.training(model, optimizer, steps=EPOCHS * len(batches())):
+        train(model, optimizer, batches(), "BNN++", lambda: latents.append(quantized(model)))
     trained_accuracy = evaluate(model.eval(), test).accuracy
     latent_bytes = len(as_safetensors(model.state_dict()))
     pc.harden_(model)
@@ -106,14 +99,12 @@ def network(classes: int) -> nn.Sequential:
 
 def train(
     model: nn.Module,
-    groups: list[dict[str, Any]],
+    optimizer: torch.optim.Optimizer,
     batches: Batches,
     title: str,
-    after_step: Callable[[], None] | None = None,
+    after_epoch: Callable[[], None],
 ) -> None:
     """Train a model in plain PyTorch."""
-    optimizer = torch.optim.Adam(groups)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(batches))
     model.train()
     with Progress(console=console) as progress:
         task = progress.add_task(title, total=EPOCHS)
@@ -124,9 +115,7 @@ def train(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                cosine.step()
-                if after_step is not None:
-                    after_step()
+            after_epoch()
             progress.update(task, advance=1, description=f"{title}: loss {loss.item():.4f}")
 
 
@@ -179,7 +168,7 @@ def picture(packed: nn.Module, scans: Tensor, inputs: Tensor, labels: Tensor, la
         norm="log",
         origin="lower",
         aspect="auto",
-        extent=(0, EPOCHS, -1.3, 1.3),
+        extent=(-0.5, EPOCHS + 0.5, -1.3, 1.3),
         cmap="magma",
     )
     axes.set(

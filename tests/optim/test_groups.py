@@ -11,6 +11,7 @@ from torch import nn
 
 import proxconnect as pc
 from proxconnect.layers import binarized_weights, latent_weight
+from proxconnect.optim import ADAM_LATENT_LR, ADAM_LR
 
 
 def model() -> nn.Sequential:
@@ -111,3 +112,18 @@ def test_refuses_what_is_not_a_positive_number(value: Any) -> None:
 def test_refuses_latent_options_without_latents() -> None:
     with pytest.raises(pc.ProxConnectError, match="need a model with binarized layers"):
         pc.param_groups(nn.Linear(2, 2), lr=0.1, latent_weight_decay=0.1)
+
+
+def test_without_a_rate_all_values_suit_adam() -> None:
+    network = model()
+    assert pc.param_groups(network) == pc.param_groups(
+        network, ADAM_LR, latent_lr=ADAM_LATENT_LR, latent_lr_relative=True
+    )
+    given = pc.param_groups(network, latent_lr=0.25, latent_lr_relative=False, latent_clip=2.0)
+    assert given == pc.param_groups(network, ADAM_LR, latent_lr=0.25, latent_clip=2.0)
+
+
+def test_without_a_rate_the_latents_of_bnn_are_clipped() -> None:
+    layer = pc.binarize_(nn.Linear(4, 4), pc.BinarizeConfig("bnn"), lambda module, name: True)
+    assert [group["latent_clip"] for group in pc.param_groups(layer)[1:]] == [1.0]
+    assert [group["latent_clip"] for group in pc.param_groups(layer, lr=1.0)[1:]] == [None]

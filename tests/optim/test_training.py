@@ -238,12 +238,12 @@ def tanh_pair(slope: float) -> pc.ForwardBackward:
 
 def test_a_pair_of_ones_own_closes_as_bnn_plus_plus_does() -> None:
     once, tenfold = default_schedule(tanh_pair(1.0)), default_schedule(tanh_pair(10.0))
-    assert once.kind == tenfold.kind == "exponential"
+    assert once.kind == tenfold.kind == "late"
     assert once.start == pytest.approx(10 * tenfold.start, rel=0.1)
     assert once.end == pytest.approx(10 * (tenfold.end or 0), rel=0.1)
     twin = pc.method("bnn++")
     found = default_schedule(pc.ForwardBackward(twin.forward, twin.backward, name="twin"))
-    assert found == ("exponential", 1, 300)
+    assert found == ("late", 1, 300)
 
 
 def sign(w: Tensor, mu: Tensor) -> Tensor:

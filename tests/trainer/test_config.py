@@ -49,7 +49,7 @@ def test_defaults(values: dict[str, object], expected: tuple[object, ...]) -> No
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"mu_end": 0.0}, "mu_end must be a positive number"),
         ({"mu_fraction": 1.5}, "mu_fraction is a share of the steps"),
-        ({"mu_start": 0.0}, "mu_start must be a positive number for schedule 'exponential', not 0"),
+        ({"mu_start": 0.0}, "mu_start must be a positive number for schedule 'late', not 0"),
         ({"rule": "pcc"}, "unknown rule 'pcc'; did you mean 'pc'"),
         (
             {"method": "pq"},
@@ -82,14 +82,14 @@ def test_refuses(values: dict[str, object], words: str) -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, ("pc", "exponential", 1, 300, "basic", "relu")),
+        ({}, ("pc", "late", 1, 300, "basic", "relu")),
         ({"rule": "pq"}, ("pq", "linear", 0, 10, "basic", "relu")),
         ({"method": "reste"}, ("pc", "reste", 1, 3, "basic", "relu")),
-        ({"method": "bnn", "mu_end": 9.0}, ("pc", "exponential", 1, 9.0, "basic", "relu")),
+        ({"method": "bnn", "mu_end": 9.0}, ("pc", "late", 1, 9.0, "basic", "relu")),
         ({"method": "bc", "rule": "fp"}, ("fp", "constant", 1, 300, "basic", "relu")),
-        ({"setting": "bwa"}, ("pc", "exponential", 1, 300, "bireal", "rprelu")),
-        ({"setting": "bwa", "block": "basic"}, ("pc", "exponential", 1, 300, "basic", "rprelu")),
-        ({"setting": "bwaa", "model": "vit-mini"}, ("pc", "exponential", 1, 300, None, None)),
+        ({"setting": "bwa"}, ("pc", "late", 1, 300, "bireal", "rprelu")),
+        ({"setting": "bwa", "block": "basic"}, ("pc", "late", 1, 300, "basic", "rprelu")),
+        ({"setting": "bwaa", "model": "vit-mini"}, ("pc", "late", 1, 300, None, None)),
     ],
 )
 def test_defaults_that_suit_method_and_setting(

@@ -52,7 +52,7 @@ def test_best_ships_and_a_file_beats_it_by_its_path(tmp_path: Path, monkeypatch:
     (tmp_path / "best").write_text('method = "bc"')
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(model="resnet20", data="digits", **read_recipe("best")).resolved()
-    plain = TrainConfig(model="resnet20", data="digits", method="bnn++", latent_lr=0.01, recalibrate=True)
+    plain = TrainConfig(model="resnet20", data="digits", method="bnn++", recalibrate=True)
     assert config == plain.resolved()
     assert read_recipe("./best") == read_recipe(Path("best")) == {"method": "bc"}
     with pytest.raises(TrainingError, match=r"cannot read recipe bets: .* or one that ships: best"):

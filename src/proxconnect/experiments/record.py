@@ -29,7 +29,7 @@ _HISTORY = (
 _ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile", "precision", "channels_last")
 # The largest number of histograms of the latents in a record.
 _HISTOGRAMS = 6
-_SHARPNESS = ("mu_schedule", "mu_start", "mu_end", "mu_fraction")
+_OF_LATENTS = ("latent_lr", "mu_schedule", "mu_start", "mu_end", "mu_fraction")
 
 
 def state_of(cell: Cell, folder: Path) -> str:
@@ -77,7 +77,7 @@ def decisive(config: TrainConfig) -> dict[str, Any]:
 
     Other runs, in ``init`` and ``teacher``, are named by their folders.
     """
-    ignored = _ELSEWHERE + (_SHARPNESS if config.setting == "fp" else ())
+    ignored = _ELSEWHERE + (_OF_LATENTS if config.setting == "fp" else ())
     values = {key: value for key, value in config.to_dict().items() if key not in ignored}
     for key in ("init", "teacher"):
         values[key] = None if values[key] is None else Path(values[key]).name

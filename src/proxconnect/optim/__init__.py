@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxconnect.optim.clipping import clip_latents
 from proxconnect.optim.cumulative import CumulativeSchedule
 from proxconnect.optim.defaults import TRAINABLE, default_method, default_schedule
-from proxconnect.optim.groups import param_groups
+from proxconnect.optim.groups import ADAM_LATENT_LR, ADAM_LR, param_groups
 from proxconnect.optim.learning_rate import learning_rate_factor
 from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
@@ -20,6 +20,8 @@ from proxconnect.optim.statistics import (
 from proxconnect.optim.training import TrainingRun, training
 
 __all__ = [
+    "ADAM_LATENT_LR",
+    "ADAM_LR",
     "LARGEST_MU",
     "RULES",
     "SCHEDULES",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import normal_quantiles
-from proxconnect.optim.schedule import LATE_MIDDLE, Schedule
+from proxconnect.optim.schedule import SETTLED_MU, Schedule
 from proxconnect.quantizers import ForwardBackward, method
 from proxconnect.quantizers.pair import safe_argument
 
@@ -25,9 +25,9 @@ def schedule_of_pair(pair: ForwardBackward) -> Schedule:
         ProxConnectError: F does not come as close to the sign at any sharpness up to 1e9.
     """
     if _distance(pair, 1.0) < _SIGN:
-        if torch.equal(_slopes(pair, 1.0), _slopes(pair, LATE_MIDDLE)):
+        if torch.equal(_slopes(pair, 1.0), _slopes(pair, SETTLED_MU)):
             return Schedule("constant", 1)
-        return Schedule("exponential", 1, LATE_MIDDLE)
+        return Schedule("exponential", 1, SETTLED_MU)
     closed = _distance(method("bnn++"), 300.0)
     if _distance(pair, _MOST) > closed:
         raise ProxConnectError(
@@ -38,7 +38,7 @@ def schedule_of_pair(pair: ForwardBackward) -> Schedule:
     end = _where(pair, closed)
     soft = _distance(method("bnn++"), 1.0)
     start = _where(pair, soft) if _distance(pair, _LEAST) > soft else end / 300
-    return Schedule("exponential", _rounded(start), _rounded(end))
+    return Schedule("late", _rounded(start), _rounded(end))
 
 
 def _distance(pair: ForwardBackward, mu: float) -> float:

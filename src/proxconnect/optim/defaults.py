@@ -12,23 +12,24 @@ from proxconnect.quantizers.catalogue import METHOD_OF_RULE, unknown_method
 # A forward quantizer that is not a sign must have closed onto the sign at the end of training. bnn++ closes
 # last: at mu = 300 it has closed for all latents but those within 3 % of 0, in units of their scale. reste+
 # never closes within m of 0, and at the end of the schedule "reste" it has closed nowhere. The other methods
-# keep the sharpness of their papers.
+# keep the sharpness of their papers. Closing late lets weights flip for longer: recipes/defaults_*.toml
+# compare it with an even pace.
 _SCHEDULES = {
     "bc": Schedule("constant", 1),
-    "pc": Schedule("exponential", 1, 300),
-    "binary-relax": Schedule("exponential", 1, 300),
+    "pc": Schedule("late", 1, 300),
+    "binary-relax": Schedule("late", 1, 300),
     "parq": Schedule("parq", 1, 300),
     "bnn": Schedule("constant", 1),
-    "hardtanh": Schedule("exponential", 1, 300),
-    "bnn+": Schedule("exponential", 1, 300),
-    "bnn++": Schedule("exponential", 1, 300),
-    "bnn++m": Schedule("exponential", 1, 300),
+    "hardtanh": Schedule("late", 1, 300),
+    "bnn+": Schedule("late", 1, 300),
+    "bnn++": Schedule("late", 1, 300),
+    "bnn++m": Schedule("late", 1, 300),
     "poly": Schedule("constant", 1),
-    "poly+": Schedule("exponential", 1, 300),
+    "poly+": Schedule("late", 1, 300),
     "ede": Schedule("ede", 0.1, 10),
     "ede+": Schedule("ede", 0.1, 300),
     "reste": Schedule("reste", 1, 3),
-    "reste+": Schedule("exponential", 1, 300),
+    "reste+": Schedule("late", 1, 300),
 }
 # The mu of the rule pq is its lambda, a strength. With Adam and latent_lr_relative, lambda = 1 lets the prox
 # move a latent as far as a step does.
@@ -57,11 +58,11 @@ def default_schedule(method: str | ForwardBackward, rule: str = "pc") -> Schedul
 
     >>> import torch, proxconnect as pc
     >>> default_schedule("bnn++")
-    Schedule(kind='exponential', start=1, end=300)
+    Schedule(kind='late', start=1, end=300)
     >>> default_schedule("bc", rule="pq")
     Schedule(kind='linear', start=0, end=10)
     >>> default_schedule(pc.ForwardBackward(lambda w, mu: torch.tanh(3 * mu * w), name="soft sign"))
-    Schedule(kind='exponential', start=0.36, end=60.0)
+    Schedule(kind='late', start=0.36, end=60.0)
     """
     name = method.name if isinstance(method, ForwardBackward) else method
     if rule not in RULES:

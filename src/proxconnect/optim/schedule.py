@@ -19,8 +19,9 @@ LARGEST_MU = torch.finfo(torch.float32).max
 """The largest ``mu`` that the float32 buffers of the layers hold."""
 
 # Beyond a sharpness of about 10 hardly a weight flips any more (docs/results/findings.md).
-LATE_MIDDLE = 10.0
-_LATE_GROWTH = 8 / 9
+SETTLED_MU = 10.0
+# The late schedule spends 8/9 of its time on the first part of the way; from 1 to 300 that part ends at 10.
+_LATE_TIME, _LATE_WAY = 8 / 9, math.log(SETTLED_MU) / math.log(300)
 
 
 def _exponential(start: float, end: float, progress: float) -> float:
@@ -28,10 +29,10 @@ def _exponential(start: float, end: float, progress: float) -> float:
 
 
 def _late(start: float, end: float, progress: float) -> float:
-    middle = min(max(start, LATE_MIDDLE), end)
-    if progress <= _LATE_GROWTH:
-        return _exponential(start, middle, progress / _LATE_GROWTH)
-    return _exponential(middle, end, (progress - _LATE_GROWTH) / (1 - _LATE_GROWTH))
+    if progress <= _LATE_TIME:
+        return _exponential(start, end, _LATE_WAY * progress / _LATE_TIME)
+    rest = (progress - _LATE_TIME) / (1 - _LATE_TIME)
+    return _exponential(start, end, _LATE_WAY + (1 - _LATE_WAY) * rest)
 
 
 def _cosine(start: float, end: float, progress: float) -> float:
@@ -82,8 +83,9 @@ class MuSchedule:
     constant       ``start``
     linear         ``start + (end - start) p``
     exponential    ``start (end / start)^p``
-    late           exponential from ``start`` to 10 while ``p <= 8/9``, then exponential to ``end``: weights
-                   keep flipping for longer, and the quantizer closes late
+    late           ``start (end / start)^q``, where ``q`` grows to 0.404 while ``p <= 8/9``, and then to 1:
+                   from 1 to 300 it passes 10 there. Weights keep flipping for longer, and the quantizer
+                   closes late
     cosine         ``start + (end - start) (1 - cos(pi p)) / 2``
     ede            another name of exponential: IR-Net (arXiv 1909.10788) has ``10^(-1 + 2p)``, 0.1 to 10
     reste          ``start + (end - start) (1 - cos(pi p / 2))``: ReSTE (arXiv 2308.06689), 1 to 3

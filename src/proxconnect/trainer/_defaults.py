@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from proxconnect.errors import TrainingError
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_options
-from proxconnect.optim import RULES, default_method, default_schedule
+from proxconnect.optim import ADAM_LATENT_LR, ADAM_LR, RULES, default_method, default_schedule
 from proxconnect.quantizers import ForwardBackward
 from proxconnect.trainer._validate import check_known, check_names
 
 if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
 
-_LEARNING_RATES = {"sgd": 0.1, "adam": 2e-3, "adamw": 1e-3}
+_LEARNING_RATES = {"sgd": 0.1, "adam": ADAM_LR, "adamw": 1e-3}
 _WEIGHT_DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 # Behind a ReLU no activation is negative, and every sign is +1.
 _BINARY_INPUT = {"block": "bireal", "nonlinearity": "rprelu"}
@@ -29,11 +29,13 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
     optimizer = _given(config.optimizer, "sgd" if config.setting == "fp" and convolutional else "adam")
     config = replace(config, optimizer=optimizer)
     check_names(config)
+    lr = _LEARNING_RATES[optimizer] if config.lr is None else config.lr
     return replace(
         config,
         # An absolute path, so that a run can be resumed from another folder.
         teacher=None if config.teacher is None else os.path.realpath(os.path.expanduser(config.teacher)),
-        lr=_LEARNING_RATES[optimizer] if config.lr is None else config.lr,
+        lr=lr,
+        latent_lr=_latent_lr(config, lr) if config.latent_lr is None else config.latent_lr,
         weight_decay=_WEIGHT_DECAYS[optimizer] if config.weight_decay is None else config.weight_decay,
         **_schedule(config),
         **_model_options(config),
@@ -74,9 +76,11 @@ def _with_method(config: TrainConfig) -> TrainConfig:
 
 
 def _schedule(config: TrainConfig) -> dict[str, Any]:
-    named = config.pair is None and config.method != "fp"
     annealed = default_schedule("bnn++")
-    kind, start, end = default_schedule(str(config.method), str(config.rule)) if named else annealed
+    kind, start, end = annealed
+    given = config.mu_schedule, config.mu_start, config.mu_end
+    if config.method != "fp" and None in given:
+        kind, start, end = default_schedule(config.own_pair or str(config.method), str(config.rule))
     if kind == "constant" and config.mu_end is not None:
         kind = annealed.kind
     return {
@@ -84,6 +88,13 @@ def _schedule(config: TrainConfig) -> dict[str, Any]:
         "mu_start": start if config.mu_start is None else config.mu_start,
         "mu_end": (end or annealed.end) if config.mu_end is None else config.mu_end,
     }
+
+
+def _latent_lr(config: TrainConfig, lr: float) -> float | None:
+    if config.setting == "fp":
+        return None
+    # This step is for optimizers whose steps are as large as their learning rate, and for the rule pc.
+    return lr if config.optimizer == "sgd" or config.rule != "pc" else ADAM_LATENT_LR
 
 
 def _model_options(config: TrainConfig) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_names
-from proxconnect.optim import SCHEDULES
+from proxconnect.optim import ADAM_LATENT_LR, SCHEDULES
 from proxconnect.quantizers import ForwardBackward, own_pair
 from proxconnect.trainer._defaults import binarize_config, with_defaults
 from proxconnect.trainer._validate import (
@@ -139,7 +139,8 @@ class TrainConfig:
     latent_lr: float | None = _option(
         None,
         "Optimization",
-        "Peak learning rate of the latent weights, with adam and adamw times their scale; default: --lr.",
+        "Peak learning rate of the latent weights, with adam and adamw times their scale; default: "
+        f"{ADAM_LATENT_LR:g}; with sgd or another rule than pc, --lr.",
     )
     weight_decay: float | None = _option(
         None,
@@ -238,13 +239,17 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Read the dictionary that :meth:`to_dict` makes; options that are missing take their defaults.
 
-        Dictionaries of older releases lack the options that came later.
+        Dictionaries of older releases lack the options that came later, and leave ``latent_lr`` open where
+        it was ``lr``.
 
         Raises:
             TrainingError: a key is unknown, or a value has another type.
         """
         check_options(values, "the configuration")
-        return cls(**values)
+        config = cls(**values)
+        if config.latent_lr is None and config.setting != "fp":
+            config = replace(config, latent_lr=config.lr)
+        return config
 
 
 def check_options(values: Mapping[str, Any], where: str) -> None:
