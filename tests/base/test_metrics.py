@@ -7,7 +7,7 @@ import math
 import pytest
 from looking import every
 
-from proxconnect.base.metrics import ALARMS, METRICS, find_alarms, metrics_line
+from proxconnect.base.metrics import ALARMS, METRICS, find_alarms, metrics_line, packed_lines
 
 GOOD = {
     "train_loss": 0.2, "train_accuracy": 0.95, "val_loss": 0.3, "val_accuracy": 0.92, "mu": 300.0,
@@ -69,6 +69,14 @@ def test_alarms(column: str, bad: float, good: float, when: float, otherwise: fl
     assert "alarm" not in metrics_line("", {column: bad})
     if otherwise is not None:
         assert find_alarms({column: bad}, otherwise) == {}
+
+
+@pytest.mark.parametrize(("packed", "lost"), [(0.8, "5.0 points"), (0.84, None), (0.9, None)])
+def test_packing_that_costs_accuracy_is_alarming(packed: float, lost: str | None) -> None:
+    first, *rest = packed_lines(0.85, packed).split("\n")
+    assert first.startswith(f"validation accuracy: trained 0.8500, packed {packed:.4f}")
+    assert first.endswith("(alarm)") is (lost is not None)
+    assert [line.partition(" cost ")[2].partition(":")[0] for line in rest] == ([lost] if lost else [])
 
 
 def test_every_alarm_has_a_case() -> None:

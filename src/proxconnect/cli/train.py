@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import proxconnect
 from proxconnect.base.files import written_whole
+from proxconnect.base.metrics import packed_lines
+from proxconnect.cli._console import plain_console
 from proxconnect.cli._sensitivity import report_sensitivity
 from proxconnect.cli._train_options import with_config_options
 from proxconnect.cli.pack import write_packed
@@ -87,7 +88,7 @@ def train(
         raise TrainingError("--plot goes with --sensitivity")
     if (out is None) == (resume is None):
         raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
-    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    console = plain_console(stderr=as_json)
     folder = out or resume
     assert folder is not None
     try:
@@ -103,10 +104,7 @@ def train(
     if as_json:
         print(json.dumps(result))
         return
-    console.print(
-        f"validation accuracy: trained {result['trained']['accuracy']:.4f}, "
-        f"packed {result['packed']['accuracy']:.4f}"
-    )
+    console.print(packed_lines(result["trained"]["accuracy"], result["packed"]["accuracy"]))
     console.print(
         f"{result['file']}: {result['bytes']:,} bytes, {result['ratio']:.1f} times smaller than float32"
     )
