@@ -38,7 +38,7 @@ def _terminal_width() -> int | None:
 
 
 class EpochBar(Callback):
-    """A progress bar with loss and accuracy so far, mu, and the flip rate of the epoch before."""
+    """A progress bar with the epoch's loss and accuracy so far, and mu; it fits 80 columns."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -59,9 +59,9 @@ class EpochBar(Callback):
         assert self._bar is not None
         self._sums["train_loss"] += float(outputs["loss"])
         self._sums["train_accuracy"] += float(outputs["accuracy"])
-        logged = trainer.callback_metrics
         values = {name: total / (batch_index + 1) for name, total in self._sums.items()}
-        values |= {name: float(logged[name]) for name in ("mu", "flip_rate") if name in logged}
+        if "mu" in trainer.callback_metrics:
+            values["mu"] = float(trainer.callback_metrics["mu"])
         self._bar.update(self._task, advance=1, values=metrics_line("", values))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
