@@ -45,7 +45,7 @@ def metrics(path: Path, *rows: dict[str, float]) -> Path:
     ("rows", "titles"),
     [
         ([BINARY, {**BINARY, "mu": 300.0, "flip_rate": 0.0}], ["loss", "accuracy", "mu", "flips"]),
-        ([BINARY], ["loss", "accuracy", "mu", "flips"]),
+        ([{**BINARY, "flip_rate": 0.0}], ["loss", "accuracy", "mu", "flips"]),
         ([BOTH, BOTH], ["loss", "accuracy"]),
         ([{**BOTH, "val_loss": math.nan}, {**BOTH, "train_loss": math.inf}], ["loss", "accuracy"]),
         ([BINARY] * 100, ["loss", "accuracy", "mu", "flips"]),
@@ -64,6 +64,7 @@ def test_a_panel_for_each_number_that_the_run_has(
     assert list(validation.get_ydata()) == [0.4] * len(rows)
     if len(rows) == 1:  # a line of one point is invisible
         assert training.get_marker() == "o"
+        assert [tick for tick in panels[0].get_xticks() if 0.5 <= tick <= 1.5] == [1]
 
 
 def test_a_run_without_an_epoch_has_no_picture(drawn: list[Figure], tmp_path: Path) -> None:

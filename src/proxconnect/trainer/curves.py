@@ -37,19 +37,19 @@ def draw_curves(metrics: Path, path: Path) -> None:
     panels = [panel for panel in _PANELS if any(column in row for row in rows for column in panel[1])]
     if not panels:
         return
+    marker = "o" if len(rows) <= _MOST_POINTS else ""
     with figure_to(path, (10, 3.2 * math.ceil(len(panels) / 2))) as figure:
         axes_of_panels = figure.subplots(math.ceil(len(panels) / 2), 2, squeeze=False).flat
         for axes, (title, lines, logarithmic) in zip(axes_of_panels, panels, strict=True):
+            values = {column: [row.get(column, math.nan) for row in rows] for column in lines}
+            # A logarithmic axis needs a positive number, and has no place for 0: a line ends there.
+            logarithmic = logarithmic and any(value > 0 for line in values.values() for value in line)
             for column, label in lines.items():
-                values = [row.get(column, math.nan) for row in rows]
-                if logarithmic:  # 0 has no place on such an axis
-                    values = [value or math.nan for value in values]
-                axes.plot(
-                    epochs, values, label=label, marker="o" if len(rows) <= _MOST_POINTS else "", markersize=3
-                )
+                shown = [value or math.nan for value in values[column]] if logarithmic else values[column]
+                axes.plot(epochs, shown, label=label, marker=marker, markersize=3)
             axes.set_title(title, fontsize=10, loc="left")
-            axes.set_xlabel("epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set(xlabel="epoch", xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.grid(alpha=0.3)
             if logarithmic:
                 axes.set_yscale("log")
