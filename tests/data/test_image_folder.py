@@ -134,3 +134,73 @@ def test_renamed_class_changes_the_fingerprint(add: Make) -> None:
     first = load_data(folder).fingerprint
     (folder / "train" / "cat").rename(folder / "train" / "lynx")
     assert load_data(folder).fingerprint != first
+
+
+@pytest.fixture
+def unsplit(add: Make) -> Path:
+    """Make a folder <class>/<image> with 10 cats and 5 dogs, and a folder without pictures."""
+    for name, count in (("cat", 10), ("dog", 5)):
+        add(".", name, count)
+    (add(".", "dog", 5) / "notes").mkdir()
+    return add(".", "cat", 10)
+
+
+def test_a_folder_of_classes_is_split_by_class_and_always_alike(unsplit: Path) -> None:
+    data = load_data(unsplit, val_share=0.2)
+    assert data.classes == ("cat", "dog")
+    assert data.train.labels.bincount().tolist() == [8, 4]
+    assert data.val.labels.bincount().tolist() == [2, 1]
+    again = load_split(unsplit, "val", val_share=0.2)
+    assert torch.equal(again.images, data.val.images)
+    both = torch.cat([data.train.images, data.val.images]).flatten(1)
+    assert len(both.unique(dim=0)) == 15
+    # Each class has at least one image in either part, whatever the share.
+    for share, counts in ((0.01, [1, 1]), (0.99, [9, 4])):
+        assert load_split(unsplit, "val", val_share=share).labels.bincount().tolist() == counts
+
+
+def test_a_folder_of_classes_without_a_share_says_how_to_split_it(unsplit: Path) -> None:
+    with pytest.raises(DataError, match=r"has pictures by class \(cat, dog\) and no train/: pass --split 0.2"):
+        load_data(unsplit)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.2, 20.0, float("nan")])
+def test_a_share_is_between_0_and_1(share: float, unsplit: Path) -> None:
+    with pytest.raises(DataError, match="expected a share between 0 and 1, such as 0.2"):
+        load_data(unsplit, val_share=share)
+
+
+def test_a_class_of_one_picture_cannot_be_split(unsplit: Path, add: Make) -> None:
+    add(".", "eel", 1)
+    with pytest.raises(DataError, match="the class 'eel' has one picture; --split needs two of each class"):
+        load_data(unsplit, val_share=0.2)
+
+
+def test_a_share_is_refused_where_images_are_set_apart(unsplit: Path, add: Make) -> None:
+    with pytest.raises(DataError, match="set apart already: leave it out"):
+        load_data("digits", val_share=0.2)
+    with pytest.raises(DataError, match="there is no folder"):
+        load_data(unsplit / "mistyped", val_share=0.2)
+    (unsplit / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no train images: looked for .*empty/<class>/<image>"):
+        load_data(unsplit / "empty", val_share=0.2)
+    add("train", "cat", 2)
+    with pytest.raises(DataError, match="set apart already: leave it out"):
+        load_data(unsplit, val_share=0.2)
+
+
+def test_all_images_of_a_folder_of_classes_can_be_evaluated(unsplit: Path, add: Make) -> None:
+    assert len(load_split(unsplit, "test")) == 15
+    add("test", "dog", 3)  # test/ is no class, and has the classes of the folder
+    assert load_split(unsplit, "test").labels.tolist() == [1, 1, 1]
+    assert load_data(unsplit, val_share=0.2).classes == ("cat", "dog")
+
+
+def test_labels_follow_the_names_of_a_networks_classes(add: Make) -> None:
+    add("test", "cat", 1)
+    folder = add("test", "dog", 2)
+    wanted = ("ant", "dog", "bee", "cat")
+    assert load_split(folder, "test", classes=wanted).labels.tolist() == [3, 1, 1]
+    assert load_split(folder, "test", classes=("0", "1")).labels.tolist() == [0, 1, 1]  # numbers are no names
+    with pytest.raises(DataError, match="images of the class 'dog', which the network does not know"):
+        load_split(folder, "test", classes=("cat", "ant"))

@@ -113,3 +113,33 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
         means.append(round(mean, 6))
         deviations.append(round(max(variance**0.5, 1 / 255), 6))
     return tuple(means), tuple(deviations)
+
+
+def relabelled(images: ImageSet, own: tuple[str, ...], classes: tuple[str, ...], source: str) -> ImageSet:
+    """Number the labels of images by ``classes`` in place of the source's ``own`` names, name by name.
+
+    Labels stay as they are where either side has no names but numbers.
+
+    Raises:
+        DataError: an image is of a class that ``classes`` lacks.
+
+    >>> import torch
+    >>> dogs = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 0]))
+    >>> relabelled(dogs, ("dog",), ("cat", "dog"), "pictures").labels
+    tensor([1, 1])
+    """
+    if own == classes or not (_named(own) and _named(classes)):
+        return images
+    places = {name: label for label, name in enumerate(classes)}
+    unknown = [own[label] for label in images.labels.unique().tolist() if own[label] not in places]
+    if unknown:
+        raise DataError(
+            f"{source} has images of the class {unknown[0]!r}, which the network does not know; its classes "
+            f"are {', '.join(classes[:10])}{', ...' if classes[10:] else ''}"
+        )
+    numbers = torch.tensor([places.get(name, -1) for name in own], dtype=torch.int64, device="cpu")
+    return ImageSet(images.images, numbers[images.labels])
+
+
+def _named(classes: tuple[str, ...]) -> bool:
+    return classes != tuple(str(label) for label in range(len(classes)))

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from proxconnect.data import _digits
 from proxconnect.data._cache import cache_directory, cached_images
 from proxconnect.data._decode import Form
 from proxconnect.data._download import CIFAR10_CLASSES, cifar10
 from proxconnect.data._encoded import EncodedImages
-from proxconnect.data._folder import expected_folder, find_images, read_folder
+from proxconnect.data._folder import (
+    class_folders,
+    expected_folder,
+    find_images,
+    read_folder,
+    unsplit_classes,
+)
+from proxconnect.data._held_out import check_share, held_out_rows, last_tenth
 from proxconnect.data._parquet import expected_parquet, find_parquet, read_parquet
 from proxconnect.data.augmentation import suitable_augmentation
-from proxconnect.data.images import ImageData, ImageSet, channel_statistics
+from proxconnect.data.images import ImageData, ImageSet, channel_statistics, relabelled
 from proxconnect.errors import DataError, unknown_name
 
 NAMES = ("cifar10", "digits")
@@ -27,29 +33,37 @@ SPLITS = ("train", "val", "test")
 
 
 def load_data(
-    source: str | Path, *, cache: Path | None = None, image_size: int | tuple[int, int] | None = None
+    source: str | Path,
+    *,
+    cache: Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    val_share: float | None = None,
 ) -> ImageData:
     """Load images to train and validate on; the test split is never opened.
 
     Validation images are those of the source, if it has any. Otherwise they are the last tenth of the rows,
     which are expected in random order. Where rows are sorted by class, as in folders, they are a fixed random
-    tenth of each class.
+    tenth of each class. Of a folder ``<class>/<image>`` they are the share ``val_share`` of each class.
 
     Args:
         source: ``"cifar10"`` (downloaded once), ``"digits"`` (comes with scikit-learn), or a folder: with
-            ``train.parquet`` or its shards in the Hugging Face layout, or with ``train/<class>/<image>``.
+            ``train.parquet`` or its shards in the Hugging Face layout, or with ``train/<class>/<image>``, or
+            with ``<class>/<image>``.
         cache: folder for downloads and decoded images; default $PROXCONNECT_CACHE, else ~/.cache/proxconnect.
         image_size: height and width to resize all images to, one number if they are equal; default: none,
             and all images must have the same size.
+        val_share: share of each class to validate on, between 0 and 1, of a folder ``<class>/<image>``. The
+            choice is random and always the same. Other sources have validation images and take None.
 
     Raises:
-        DataError: the source is unknown, missing, corrupt or not in one of these layouts.
+        DataError: the source is unknown, missing, corrupt or not in one of these layouts, ``val_share`` does
+            not fit it, or a class has too few images to be split.
 
     >>> data = load_data("digits")
     >>> data.classes[:3], len(data.train), len(data.val), data.train.shape
     (('0', '1', '2'), 1257, 180, (1, 8, 8))
     """
-    return _load(str(source), cache, _form(image_size, None))
+    return _load(str(source), cache, _form(image_size, None), val_share)
 
 
 def load_split(
@@ -59,8 +73,12 @@ def load_split(
     cache: Path | None = None,
     image_size: int | tuple[int, int] | None = None,
     mode: str | None = None,
+    val_share: float | None = None,
+    classes: Sequence[str] | None = None,
 ) -> ImageSet:
     """Load the images of one split: "train" and "val" as in `load_data`, or "test".
+
+    The test images of a folder ``<class>/<image>`` without test/ are all of its images.
 
     Args:
         source: as for `load_data`.
@@ -68,9 +86,13 @@ def load_split(
         cache: as for `load_data`.
         image_size: as for `load_data`.
         mode: "RGB" or "L" (grey) to convert all images to; by default grey if all images are grey.
+        val_share: as for `load_data`.
+        classes: class names for the labels to index, such as those of a network; by default the source's own.
+            Names of which either side has none, but numbers, are not compared.
 
     Raises:
-        DataError: as for `load_data`, or the split is unknown or missing.
+        DataError: as for `load_data`, the split is unknown or missing, or an image is of a class that
+            ``classes`` lacks.
 
     >>> len(load_split("digits", "test"))
     360
@@ -79,9 +101,12 @@ def load_split(
         raise DataError(unknown_name("split", split, SPLITS))
     form = _form(image_size, mode)
     if split == "test":
-        return _required(str(source), "test", cache, form).images
-    data = _load(str(source), cache, form)
-    return data.train if split == "train" else data.val
+        found = _required(str(source), "test", cache, form)
+        images, own = found.images, found.classes
+    else:
+        data = _load(str(source), cache, form, val_share)
+        images, own = data.train if split == "train" else data.val, data.classes
+    return images if classes is None else relabelled(images, own, tuple(classes), str(source))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +125,17 @@ def _form(image_size: int | tuple[int, int] | None, mode: str | None) -> Form:
     return Form(size, mode)
 
 
-def _load(source: str, cache: Path | None, form: Form) -> ImageData:
+def _load(source: str, cache: Path | None, form: Form, val_share: float | None) -> ImageData:
+    _check_layout(source, val_share)
     train = _required(source, "train", cache, form)
     channels, height, width = train.images.shape
     val = _read(source, "val", cache, Form(form.size, "L" if channels == 1 else "RGB"))
     fingerprint = train.fingerprint
     if val is None:
-        train_rows, val_rows = _split_rows(train.images.labels)
+        labels = train.images.labels
+        train_rows, val_rows = (
+            last_tenth(labels) if val_share is None else held_out_rows(labels, val_share, train.classes)
+        )
         images, held_out = train.images.subset(train_rows), train.images.subset(val_rows)
     else:
         images, held_out = train.images, val.images
@@ -125,7 +154,9 @@ def _required(source: str, split: str, cache: Path | None, form: Form) -> _Split
     found = _read(source, split, cache, form)
     if found is None:
         folder = Path(os.path.expanduser(source))
-        expected = f"{expected_parquet(folder, split)}, and for {expected_folder(folder, split)}"
+        expected = f"{expected_parquet(folder, split)}, for {expected_folder(folder, split)}"
+        if split != "val":
+            expected += f", and for {folder}/<class>/<image>"
         raise DataError(f"no {split} images: looked for {expected}")
     return found
 
@@ -157,6 +188,18 @@ def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | N
 def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
     if source == "cifar10":
         return None if split == "val" else read_parquet([cifar10(split, cache)], CIFAR10_CLASSES)
+    folder = _folder(source, split)
+    if paths := find_parquet(folder, split):
+        return read_parquet(paths)
+    place, train, unsplit = find_images(folder, split), find_images(folder, "train"), unsplit_classes(folder)
+    if place is None and not (unsplit and split != "val"):
+        return None
+    origin = train or (folder if unsplit else place)
+    assert origin is not None
+    return read_folder(place or folder, unsplit or class_folders(origin), origin)
+
+
+def _folder(source: str, split: str) -> Path:
     folder = Path(os.path.expanduser(source))
     if not folder.exists():
         raise DataError(f"{unknown_name('data set', source, NAMES)}; and there is no folder {folder}")
@@ -164,28 +207,18 @@ def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
         raise DataError(
             f"{folder} is a file; pass the folder it is in ({expected_parquet(folder.parent, split)})"
         )
-    if paths := find_parquet(folder, split):
-        return read_parquet(paths)
-    place = find_images(folder, split)
-    return read_folder(place, find_images(folder, "train")) if place else None
+    return folder
 
 
-def _split_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose the rows to train on and a tenth to validate on, each in ascending order."""
-    count = len(labels)
-    if count < 2:
-        raise DataError("the set holds one image; expected at least two, one to train and one to validate on")
-    validating = torch.zeros(count, dtype=torch.bool, device="cpu")
-    if bool((labels.diff() >= 0).all()):
-        order = torch.from_numpy(np.random.RandomState(0).permutation(count))
-        for label in set(labels.tolist()):
-            members = order[labels[order] == label]
-            validating[members[: len(members) // 10]] = True
-        if not validating.any():
-            validating[order[0]] = True
-    else:
-        validating[-max(1, count // 10) :] = True
-    return validating.logical_not().nonzero().flatten(), validating.nonzero().flatten()
+def _check_layout(source: str, val_share: float | None) -> None:
+    """Refuse a share to validate on that the source lacks, or that it has no use for."""
+    try:
+        folder = None if source in NAMES else _folder(source, "train")
+        split = folder is None or bool(find_parquet(folder, "train") or find_images(folder, "train"))
+        classes = () if split or folder is None else unsplit_classes(folder)
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}") from error
+    check_share(source, classes, split, val_share)
 
 
 def _name(source: str) -> str:
