@@ -53,17 +53,20 @@ def test_sensitivity_prints_a_table_and_draws_it(
         "1",
     ]
     plot = tmp_path / "sensitivity.png"
-    assert run([*command, "--json", "--plot", str(plot), "--recalibrate", "--limit-train-batches", "1"]) == 0
+    assert run([*command, "--json", "--plot", str(plot), "--limit-train-batches", "1"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert len(result["layers"]) == 20
+    assert (result["images"], result["calibration_images"]) == (32, 32)
     assert every(
         each["lost"] == pytest.approx(result["baseline"] - each["accuracy"]) for each in result["layers"]
     )
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert run(command) == 0
+    assert run([*command, "--no-recalibrate"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("layer")
+    assert "each layer binarized alone, on 32 validation images" in printed
     assert "blocks.8.conv2" in printed
+    assert "BatchNorm not settled" in printed
+    assert printed.splitlines()[-1].startswith("keep in full precision: the first and the last layer (conv, ")
 
 
 REFUSALS = {

@@ -15,7 +15,8 @@ from proxconnect.base import files
 from proxconnect.cli.app import run
 from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer import folder, read_checkpoint
-from proxconnect.trainer.folder import clean_folder, interrupted, prepare_folder
+from proxconnect.trainer.folder import clean_folder, prepare_folder
+from proxconnect.trainer.interruption import interrupted
 
 NAMES = {
     "checkpoint", "config.json", "curves.png", "layers.csv", "metrics.csv", "model.safetensors",

@@ -49,7 +49,7 @@ def _options() -> list[inspect.Parameter]:
         default = field.default if field.default not in (None, False, True, MISSING) else None
         help_text = field.metadata["help"] + ("" if default is None else f" (default: {default})")
         name = flag(field.name)
-        if field.default is True:
+        if isinstance(field.default, bool):
             name = f"{name}/{flag(field.name, on=False)}"
         option = typer.Option(
             name, help=help_text, show_default=False, rich_help_panel=field.metadata["panel"]

@@ -10,29 +10,64 @@ from typing import Annotated, Any
 import typer
 
 from proxconnect import zoo as zoo_models
+from proxconnect.base.files import writable_target
 from proxconnect.cli._network import ZooOption, open_network
 from proxconnect.engine import EXACT
-from proxconnect.trainer import evaluate_split
+from proxconnect.errors import ProxConnectError
+from proxconnect.trainer import TrainConfig, evaluate_split
+from proxconnect.trainer.confusion import write_confusion
+from proxconnect.trainer.folder import read_config
 
 
 def evaluate_file(
-    data: Annotated[str, typer.Option(help="Data set: a folder, or the name 'cifar10' or 'digits'.")],
-    file: Annotated[Path | None, typer.Argument(help="Packed model.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Packed model, or the folder of a finished run.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set: a folder, or the name 'cifar10' or 'digits'; default: that of the run folder."
+        ),
+    ] = None,
     zoo: ZooOption = None,
-    split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="test, val or train; default: test, or val if the data of the run folder were split by "
+            "--split."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 256,
     kernels: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
     activations: Annotated[
         str | None, typer.Option(help="int8 or int6 quantizes the float inputs of binary layers.")
     ] = None,
     precision: Annotated[str, typer.Option(help="exact, fast or fastest.")] = EXACT,
+    confusion: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Write how many images of each class were taken for which: numbers to a .csv file, a "
+            "picture to .png, .svg or .pdf; may be given twice."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Evaluate a packed model on a labelled data set; print the card's accuracy of a model of the zoo too."""
+    """Evaluate a packed model on a labelled data set; print the card's accuracy of a model of the zoo too.
+
+    --json has the accuracy of each class. The classes of a folder are compared with the model's by name.
+    """
+    for path in confusion or ():
+        writable_target(path)  # refuses a wrong path before the work
     network = open_network(file, zoo, kernels, activations, precision)
+    run = read_config(file) if file is not None and file.is_dir() else None
+    data, share = _data(data, run)
+    split = split or ("test" if share is None else "val")
     start = time.perf_counter()
-    result = evaluate_split(network, data, split, batch_size=batch_size)
+    result = evaluate_split(network, data, split, batch_size=batch_size, val_share=share)
     seconds = time.perf_counter() - start
+    names = network.classes or [str(label) for label in range(len(result.confusion))]
+    for path in confusion or ():
+        write_confusion(result.confusion, names, path)
     card_accuracy = None if zoo is None else zoo_models.card(zoo).accuracy
     if as_json:
         source: dict[str, Any] = (
@@ -40,11 +75,24 @@ def evaluate_file(
         )
         options = {"data": data, "split": split, "kernels": kernels, "activations": activations}
         options["precision"] = precision
-        print(json.dumps({**result.to_dict(), **source, **options, "seconds": seconds}))
-    else:
-        print(
-            f"{data} {split}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, "
-            f"{result.images} images, {seconds:.1f} s"
-        )
-        if card_accuracy is not None:
-            print(f"the card of {zoo} says {card_accuracy:.4f} on the test split")
+        by_class = dict(zip(names, result.class_accuracies, strict=True))
+        details = {"accuracy_by_class": by_class, "seconds": seconds}
+        print(json.dumps({**result.to_dict(), **source, **options, **details}))
+        return
+    print(
+        f"{data} {split}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, "
+        f"{result.images} images, {seconds:.1f} s"
+    )
+    if card_accuracy is not None:
+        print(f"the card of {zoo} says {card_accuracy:.4f} on the test split")
+    for path in confusion or ():
+        print(f"wrote {path}")
+
+
+def _data(data: str | None, run: TrainConfig | None) -> tuple[str, float | None]:
+    """Return the data set to evaluate on, and the share of each class that the run validated on."""
+    if data is None:
+        if run is None:
+            raise ProxConnectError("eval needs --data FOLDER, or the folder of a run, which names its data")
+        return str(run.data), run.split
+    return data, run.split if run is not None and run.same_data(data) else None

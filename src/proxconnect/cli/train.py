@@ -20,7 +20,9 @@ from proxconnect.errors import TrainingError
 from proxconnect.trainer import TrainConfig, evaluate, is_main_process, origin, read_checkpoint, read_recipe
 from proxconnect.trainer import resume as resume_run
 from proxconnect.trainer import train as train_run
-from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE, interrupted
+from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE
+from proxconnect.trainer.interruption import interrupted, resume_command
+from proxconnect.trainer.resuming import finished_result
 
 
 @with_config_options
@@ -34,7 +36,8 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Continue the run in this folder with its own options.", rich_help_panel="Essentials"
+            help="Continue the run in this folder with its own options; with more --epochs, extend it.",
+            rich_help_panel="Essentials",
         ),
     ] = None,
     recipe: Annotated[
@@ -49,7 +52,8 @@ def train(
         bool,
         typer.Option(
             "--sensitivity",
-            help="Train nothing; print the accuracy that each layer of --init costs if binarized alone.",
+            help="Train nothing; print the accuracy that each layer of --init costs if binarized alone, and "
+            "which layers to keep in full precision.",
             rich_help_panel="Sensitivity",
         ),
     ] = False,
@@ -91,6 +95,14 @@ def train(
     console = plain_console(stderr=as_json)
     folder = out or resume
     assert folder is not None
+    if resume is not None:
+        if overwrite:
+            raise TrainingError("--overwrite is for a new run; leave it out with --resume")
+        if (result := finished_result(resume, given)) is not None:
+            if is_main_process():
+                _say_finished(resume, result, console)
+                _report(result, console, as_json=as_json)
+            return
     try:
         if resume is not None:
             run = resume_run(resume, given, show=console.print)
@@ -101,6 +113,20 @@ def train(
         result = _finish(run, folder)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(interrupted(folder, given.get("pair"))) from None
+    _report(result, console, as_json=as_json)
+
+
+def _say_finished(folder: Path, result: dict[str, Any], console: Console) -> None:
+    epochs, pair = (result["config"].get(name) for name in ("epochs", "pair"))
+    more = (
+        f"; to train it further: {resume_command(folder, pair, '--epochs', str(2 * epochs))}"
+        if epochs
+        else ""
+    )
+    console.print(f"the run in {folder} is finished: {epochs} of {epochs} epochs are done{more}")
+
+
+def _report(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))
         return
@@ -139,7 +165,7 @@ def _as_trained(run: Any, batches: Any) -> dict[str, Any]:
     if not (run.config.recalibrate and run.config.epochs):
         return found
     limit = run.config.limit_val_batches
-    images = min(found["images"], limit * run.config.batch_size) if limit else found["images"]
+    images = min(found["images"], limit * run.config.images_per_step) if limit else found["images"]
     # The metric is a float32; as a share of images it is exact.
     share = round(run.metrics["val_accuracy"] * images) / images
     return {"accuracy": share, "loss": run.metrics["val_loss"], "images": images}

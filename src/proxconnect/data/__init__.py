@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxconnect.data._folder import find_pictures
 from proxconnect.data._preprocessing import (
     LARGEST_SIDE,
     Preprocessing,
@@ -12,11 +13,12 @@ from proxconnect.data._preprocessing import (
 from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.batches import Batches
 from proxconnect.data.images import ImageData, ImageSet
-from proxconnect.data.load import load_data, load_split
+from proxconnect.data.load import NAMES, load_data, load_split
 from proxconnect.data.prepare import prepare_image
 
 __all__ = [
     "LARGEST_SIDE",
+    "NAMES",
     "Augmentation",
     "Batches",
     "ImageData",
@@ -24,6 +26,7 @@ __all__ = [
     "Preprocessing",
     "ResizedCrop",
     "check_preprocessing",
+    "find_pictures",
     "load_data",
     "load_split",
     "prepare_image",

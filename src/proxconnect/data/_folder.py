@@ -38,6 +38,23 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
+def find_pictures(path: Path) -> list[Path]:
+    """List the pictures in the folder ``path`` and in its folders, sorted; a file is listed as it is.
+
+    Raises:
+        DataError: the folder has no pictures, or it cannot be read.
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        found = sorted(file for file in path.rglob("*") if is_picture(file) and file.is_file())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if not found:
+        raise DataError(f"no pictures in {path}; expected files that end in {', '.join(sorted(PICTURES))}")
+    return found
+
+
 def read_folder(place: Path, classes: tuple[str, ...], origin: Path) -> EncodedImages:
     """Find the images in the folders of ``place`` that ``classes`` name; labels index ``classes``.
 

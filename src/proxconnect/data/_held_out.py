@@ -51,8 +51,8 @@ def held_out_rows(labels: Tensor, share: float, classes: tuple[str, ...]) -> tup
         members = order[labels[order] == label]
         if len(members) < 2:
             raise DataError(
-                f"the class {classes[label]!r} has one picture; --split needs two of each class, one to train "
-                "and one to validate on: add pictures, or take the class out"
+                f"the class {classes[label]!r} has one picture; --split needs two of each class, one to "
+                "train and one to validate on: add pictures, or take the class out"
             )
         held_out = min(max(1, round(share * len(members))), len(members) - 1)
         validating[members[:held_out]] = True
@@ -75,14 +75,14 @@ def check_share(source: str, unsplit: tuple[str, ...], split: bool, share: float
         raise DataError(f"--split is {share}; expected a share between 0 and 1, such as 0.2")
     if unsplit and share is None:
         raise DataError(
-            f"{source} has pictures by class ({', '.join(unsplit[:3])}{', ...' if unsplit[3:] else ''}) and no "
-            "train/: pass --split 0.2 (val_share=0.2) to hold out a fifth of each class for validation, or "
-            "move the pictures to train/<class>/"
+            f"{source} has pictures by class ({', '.join(unsplit[:3])}{', ...' if unsplit[3:] else ''}) and "
+            "no train/: pass --split 0.2 (val_share=0.2) to hold out a fifth of each class for validation, "
+            "or move the pictures to train/<class>/"
         )
     if split and share is not None:
         raise DataError(
-            f"--split (val_share) is for a folder <class>/<image>, and the images to train on in {source} are "
-            "set apart already: leave it out; validation images are those of the source, or a tenth of these"
+            f"--split (val_share) is for a folder <class>/<image>, and the images to train on in {source} "
+            "are set apart already: leave it out; validation images are its own, or a tenth of these"
         )
 
 

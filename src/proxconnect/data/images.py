@@ -116,7 +116,7 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def relabelled(images: ImageSet, own: tuple[str, ...], classes: tuple[str, ...], source: str) -> ImageSet:
-    """Number the labels of images by ``classes`` in place of the source's ``own`` names, name by name.
+    """Return images whose labels index ``classes`` in place of the source's ``own`` names, name by name.
 
     Labels stay as they are where either side has no names but numbers.
 

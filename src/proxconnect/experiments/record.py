@@ -55,7 +55,10 @@ def refuse_difference(what: str, recorded: Mapping[str, Any], cell: Cell) -> Non
     """
     theirs, ours = _decisive(recorded, cell.config.pair), decisive(cell.config)
     differences = [
-        f"{key} is {theirs[key]!r}, planned {ours[key]!r}" for key in ours if theirs[key] != ours[key]
+        f"{key} is {theirs[key]!r}, planned {ours[key]!r}"
+        for key in ours
+        # A plan without a batch size leaves it to the number of images.
+        if theirs[key] != ours[key] and not (key == "batch_size" and ours[key] is None)
     ]
     if differences:
         raise TrainingError(

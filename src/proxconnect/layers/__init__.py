@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxconnect.layers._attachment import give_own_class, restore_latents
+from proxconnect.layers._choice import default_layers
 from proxconnect.layers._fitness import refuse_sharded
 from proxconnect.layers._hardened import (
     BinarizationInfo,
@@ -56,6 +57,7 @@ __all__ = [
     "binarize_",
     "binarized_weights",
     "collect_accumulators",
+    "default_layers",
     "give_own_class",
     "harden_",
     "harden_input_",

@@ -50,6 +50,21 @@ def choose(model: nn.Module, config: BinarizeConfig | ConfigMap, filter_fn: Filt
     return choice
 
 
+def default_layers(model: nn.Module) -> tuple[str, ...]:
+    """Name the layers of ``model`` that ``binarize_`` takes by default, in registration order.
+
+    >>> default_layers(nn.Sequential(*(nn.Linear(8, 8) for _ in range(4))))
+    ('1', '2')
+    """
+    layers = {name: module for name, module in model.named_modules() if weight_names(module)}
+    first_and_last = ends(model, layers)
+    return tuple(
+        name
+        for name, module in layers.items()
+        if is_linear_or_conv(module) and name not in first_and_last and not _unfit(module)
+    )
+
+
 def _by_order(model: nn.Module, layers: Mapping[str, nn.Module], config: BinarizeConfig) -> Choice:
     choice: Choice = {}
     for name, module in layers.items():

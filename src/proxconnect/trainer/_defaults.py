@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from proxconnect.data import NAMES
 from proxconnect.errors import TrainingError
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_options
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
 
 _LEARNING_RATES = {"sgd": 0.1, "adam": ADAM_LR, "adamw": 1e-3}
+_STEPS_PER_EPOCH = 32
 _WEIGHT_DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 # Behind a ReLU no activation is negative, and every sign is +1.
 _BINARY_INPUT = {"block": "bireal", "nonlinearity": "rprelu"}
@@ -32,7 +34,8 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
     lr = _LEARNING_RATES[optimizer] if config.lr is None else config.lr
     return replace(
         config,
-        # An absolute path, so that a run can be resumed from another folder.
+        # Absolute paths, so that a run can be resumed from another folder.
+        data=absolute_data(str(config.data)),
         teacher=None if config.teacher is None else os.path.realpath(os.path.expanduser(config.teacher)),
         lr=lr,
         latent_lr=_latent_lr(config, lr) if config.latent_lr is None else config.latent_lr,
@@ -40,6 +43,21 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
         **_schedule(config),
         **_model_options(config),
     )
+
+
+def default_batch_size(images: int) -> int:
+    """Return the largest power of two from 8 to 128 with at least 32 steps in an epoch, or 8.
+
+    >>> [default_batch_size(images) for images in (123, 2_000, 45_000)]
+    [8, 32, 128]
+    """
+    return next((size for size in (128, 64, 32, 16) if images >= _STEPS_PER_EPOCH * size), 8)
+
+
+def absolute_data(data: str) -> str:
+    """Make the path of a folder absolute; the name of a data set stays, and so does a mistyped path."""
+    folder = os.path.expanduser(data)
+    return os.path.abspath(folder) if data not in NAMES and os.path.exists(folder) else data
 
 
 def binarize_config(config: TrainConfig, pair: ForwardBackward | None) -> BinarizeConfig | None:

@@ -80,7 +80,7 @@ def check_numbers(config: TrainConfig) -> None:
         raise TrainingError(f"mu_fraction is a share of the steps, at most 1, not {config.mu_fraction!r}")
     if not 0 <= config.distill_weight <= 1:
         raise TrainingError(f"distill_weight is a share, from 0 to 1, not {config.distill_weight!r}")
-    if config.batch_size < config.devices:
+    if config.batch_size is not None and config.batch_size < config.devices:
         raise TrainingError(
             f"batch_size {config.batch_size} leaves some of {config.devices} devices without an image; "
             "choose a larger batch_size"
@@ -94,12 +94,14 @@ def check_binarization(config: TrainConfig) -> None:
         given = {
             "activations": None,
             "accumulator_bits": None,
+            "keep": None,
             "learn_thresholds": False,
             "overflow_penalty": 0,
         }
         for name, default in given.items():
             if getattr(config, name) != default:
-                raise TrainingError(f"{name} needs setting 'bwa' or 'bwaa', not 'fp'")
+                needed = "a setting that binarizes" if name == "keep" else "setting 'bwa' or 'bwaa'"
+                raise TrainingError(f"{name} needs {needed}, not 'fp'")
         return
     check_fit(str(config.rule), binarize.pair, binarize.levels)
     if config.overflow_penalty and binarize.accumulator_bits == 32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from proxconnect.base.files import written_whole
 from proxconnect.data import check_preprocessing
-from proxconnect.errors import ProxConnectError, TrainingError
-from proxconnect.layers import binarize_
+from proxconnect.errors import ProxConnectError, TrainingError, unknown_name
+from proxconnect.layers import LINEAR_AND_CONV, binarize_, default_layers
 from proxconnect.models import create_model
 from proxconnect.quantizers import ForwardBackward, Sharpness
 from proxconnect.trainer.config import TrainConfig
-from proxconnect.trainer.folder import CHECKPOINT_FILE
+from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE
 
 _KEY = "proxconnect"
 # Errors of torch and Python when the model of a configuration cannot be made.
@@ -111,9 +111,24 @@ def build_model(
         _load(f"--init {config.init}", model, weights)
     binarize = config.binarize_with(pair)
     if binarize is not None:
-        everything = (lambda module, name: True) if config.binarize_all else None
-        binarize_(model, binarize, filter_fn=everything)
+        binarize_(model, binarize, filter_fn=_layer_filter(model, config))
     return model
+
+
+def _layer_filter(model: nn.Module, config: TrainConfig) -> Callable[[nn.Module, str], bool] | None:
+    """Return the filter of the layers to binarize; None for the default choice.
+
+    Raises:
+        TrainingError: ``keep`` names no layer of the model that would be binarized.
+    """
+    if not config.kept_layers:
+        return (lambda module, name: True) if config.binarize_all else None
+    everything = tuple(name for name, module in model.named_modules() if isinstance(module, LINEAR_AND_CONV))
+    chosen = everything if config.binarize_all else default_layers(model)
+    for name in config.kept_layers:
+        if name not in everything:
+            raise TrainingError(f"--keep: {unknown_name('layer', name, everything)}")
+    return lambda module, name: name in chosen and name not in config.kept_layers
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     file = path / CHECKPOINT_FILE if path.is_dir() else path
     if not file.is_file():
+        if (path / CONFIG_FILE).is_file():
+            raise TrainingError(
+                f"no checkpoint at {file}: no epoch of the run in {path} was completed; begin it anew with "
+                f"--out {path} --overwrite"
+            )
         raise TrainingError(f"no checkpoint at {file}: give a run folder or its file {CHECKPOINT_FILE!r}")
     _check_sums(file)
     try:

@@ -11,7 +11,12 @@ from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_names
 from proxconnect.optim import ADAM_LATENT_LR, SCHEDULES
 from proxconnect.quantizers import ForwardBackward, own_pair
-from proxconnect.trainer._defaults import binarize_config, with_defaults
+from proxconnect.trainer._defaults import (
+    absolute_data,
+    binarize_config,
+    default_batch_size,
+    with_defaults,
+)
 from proxconnect.trainer._validate import (
     check_binarization,
     check_compile,
@@ -31,15 +36,21 @@ class TrainConfig:
     """The configuration of one training run.
 
     The ``help`` text in the metadata of each field describes it. :meth:`resolved` fills in the fields that
-    are None.
+    are None, and :meth:`for_images` the batch size, which depends on the data.
 
     >>> config = TrainConfig(model="resnet20", data="digits").resolved()
     >>> config.method, config.optimizer, config.lr
     ('bnn++', 'adam', 0.002)
     """
 
-    model: str | None = _option(None, "Essentials", f"Model: {', '.join(model_names())}.")
-    data: str | None = _option(None, "Essentials", "Data set: a folder, or the name 'cifar10' or 'digits'.")
+    model: str | None = _option(
+        None, "Essentials", f"Model: {', '.join(model_names())}; default: that of --init."
+    )
+    data: str | None = _option(
+        None,
+        "Essentials",
+        "Data set: a folder, or the name 'cifar10' or 'digits'; default: that of --init.",
+    )
     setting: str = _option(
         "bw",
         "Essentials",
@@ -79,9 +90,15 @@ class TrainConfig:
         False,
         "Binarization",
         "At the end, settle BatchNorm on training images in the hardened network; with --sensitivity, for "
-        "each layer.",
+        "each layer, which is the default there.",
     )
     binarize_all: bool = _option(False, "Binarization", "Binarize the first and the last layer too.")
+    keep: str | None = _option(
+        None,
+        "Binarization",
+        "Layers to leave in full precision beside the first and the last, such as blocks.0.conv1,head; "
+        "--sensitivity recommends some.",
+    )
     stages: str | None = _option(
         None,
         "Binarization",
@@ -125,7 +142,12 @@ class TrainConfig:
         0.85, "Sharpness", "Share of the steps after which the sharpness has reached its end."
     )
 
-    batch_size: int = _option(128, "Optimization", "Images per step, over all devices together.")
+    batch_size: int | None = _option(
+        None,
+        "Optimization",
+        "Images per step, over all devices together; default: from 8 to 128, so that an epoch has 32 steps "
+        "or more if it can.",
+    )
     optimizer: str | None = _option(
         None,
         "Optimization",
@@ -164,7 +186,16 @@ class TrainConfig:
     )
     distill_feature_weight: float = _option(1.0, "Distillation", "Weight of the features in the loss.")
 
-    image_size: int | None = _option(None, "Data", "Resize the images of a folder to this height and width.")
+    image_size: int | None = _option(
+        None,
+        "Data",
+        "Resize the images of a folder to this height and width; default: as --init did, or as they are.",
+    )
+    split: float | None = _option(
+        None,
+        "Data",
+        "Share of each class to validate on, such as 0.2, of a folder <class>/<image> without train/.",
+    )
     limit_train_batches: int | None = _option(None, "Data", "Largest number of training batches an epoch.")
     limit_val_batches: int | None = _option(None, "Data", "Largest number of validation batches.")
 
@@ -229,7 +260,36 @@ class TrainConfig:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The modules that ``distill_features`` names."""
-        return tuple(name.strip() for name in (self.distill_features or "").split(",") if name.strip())
+        return _names(self.distill_features)
+
+    @property
+    def kept_layers(self) -> tuple[str, ...]:
+        """The layers that ``keep`` names."""
+        return _names(self.keep)
+
+    @property
+    def images_per_step(self) -> int:
+        """The batch size, once :meth:`for_images` has filled it in."""
+        assert self.batch_size is not None, "the batch size depends on the images: call for_images"
+        return self.batch_size
+
+    def same_data(self, data: str) -> bool:
+        """Tell whether ``data`` names the data set of this resolved configuration."""
+        return self.data == absolute_data(data)
+
+    def for_images(self, count: int) -> TrainConfig:
+        """Return a copy with a batch size that suits ``count`` images to train on, unless it has one.
+
+        It is the largest power of two from 8 to 128 of which an epoch has at least 32 steps, or 8.
+
+        >>> [TrainConfig().for_images(count).batch_size for count in (123, 1257, 45_000)]
+        [8, 32, 128]
+        """
+        return (
+            self
+            if self.batch_size is not None
+            else replace(self, batch_size=max(default_batch_size(count), self.devices))
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, as a checkpoint holds them."""
@@ -250,6 +310,10 @@ class TrainConfig:
         if config.latent_lr is None and config.setting != "fp":
             config = replace(config, latent_lr=config.lr)
         return config
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def check_options(values: Mapping[str, Any], where: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,15 +16,24 @@ from proxconnect.errors import DataError, ProxConnectError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The share of correct answers, the mean cross-entropy in nats, and the number of images."""
+    """The share of correct answers, the mean cross-entropy in nats, the number of images and the confusion.
+
+    ``confusion[i][j]`` is the number of images of class ``i`` that the network took for class ``j``.
+    """
 
     accuracy: float
     loss: float
     images: int
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def class_accuracies(self) -> tuple[float | None, ...]:
+        """The share of correct answers among the images of each class; None for a class without images."""
+        return tuple(row[label] / sum(row) if sum(row) else None for label, row in enumerate(self.confusion))
 
     def to_dict(self) -> dict[str, float | int]:
-        """Return the numbers as plain values."""
-        return asdict(self)
+        """Return accuracy, loss and the number of images as plain values."""
+        return {"accuracy": self.accuracy, "loss": self.loss, "images": self.images}
 
 
 @torch.inference_mode()
@@ -35,18 +44,22 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
         DataError: there is no batch.
 
     >>> import torch
-    >>> evaluate(lambda x: x, [(torch.eye(3), torch.tensor([0, 1, 1]))]).accuracy
-    0.6666666666666666
+    >>> found = evaluate(lambda x: x, [(torch.eye(3), torch.tensor([0, 1, 1]))])
+    >>> found.accuracy, found.confusion
+    (0.6666666666666666, ((1, 0, 0), (0, 1, 1), (0, 0, 0)))
     """
-    correct, loss, images = 0, 0.0, 0
+    loss, images, confusion = 0.0, 0, torch.zeros((), dtype=torch.int64)
     for inputs, labels in batches:
         logits = network(inputs)
-        correct += int((logits.argmax(dim=1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        classes = logits.shape[1]
+        pairs = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes * classes)
+        confusion = confusion + pairs.view(classes, classes).cpu()
         images += len(labels)
     if not images:
         raise DataError("there are no images to evaluate on")
-    return Evaluation(correct / images, loss / images, images)
+    counts = tuple(map(tuple, confusion.tolist()))
+    return Evaluation(int(confusion.trace()) / images, loss / images, images, counts)
 
 
 @torch.inference_mode()
@@ -89,16 +102,24 @@ def class_scores(network: Network, images: Tensor) -> Tensor:
     return scores
 
 
-def evaluate_split(network: Network, data: str, split: str = "test", *, batch_size: int = 256) -> Evaluation:
+def evaluate_split(
+    network: Network,
+    data: str,
+    split: str = "test",
+    *,
+    batch_size: int = 256,
+    val_share: float | None = None,
+) -> Evaluation:
     """Measure accuracy and loss of a packed network on one split of a data set.
 
-    Images are prepared as the network's file says.
+    Images are prepared as the network's file says, and their classes are compared by name.
 
     Args:
         network: a network from ``proxconnect.load``.
         data: a folder, or the name of a data set.
         split: "train", "val" or "test".
         batch_size: images per step.
+        val_share: share of each class that the network was validated on, of a folder ``<class>/<image>``.
 
     Raises:
         ProxConnectError: the file does not say how to prepare images, or is not of a classifier of images.
@@ -108,7 +129,14 @@ def evaluate_split(network: Network, data: str, split: str = "test", *, batch_si
     if expected is None:
         raise ProxConnectError("the file does not say how to prepare images; save it with preprocessing=")
     check_preprocessing(expected)
-    images = load_split(data, split, image_size=tuple(expected["size"]), mode=expected["mode"])
+    images = load_split(
+        data,
+        split,
+        image_size=tuple(expected["size"]),
+        mode=expected["mode"],
+        val_share=val_share,
+        classes=network.classes,
+    )
     highest = int(images.labels.max())
 
     def scores_of_known_classes(inputs: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ from proxconnect.trainer.callbacks import EpochTimes, LayerStatistics, TimedBatc
 from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.folder import CHECKPOINT_FILE, interrupted
+from proxconnect.trainer.folder import CHECKPOINT_FILE
+from proxconnect.trainer.interruption import interrupted
 from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.precision import fastest_precision
 from proxconnect.trainer.progress import EpochBar, EpochLines
@@ -108,7 +109,7 @@ def _trainer(config: TrainConfig, **options: Any) -> Trainer:
 def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
     both = partial(
         Batches,
-        batch_size=config.batch_size,
+        batch_size=config.images_per_step,
         mean=data.mean,
         std=data.std,
         channels_last=config.channels_last,

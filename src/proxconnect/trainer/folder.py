@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
+import json
 import shutil
 from pathlib import Path
 
-from proxconnect.base.files import cannot_write, make_folder, remove_leftovers
+from proxconnect.base.files import cannot_write, content_of, make_folder, remove_leftovers, written_whole
 from proxconnect.errors import TrainingError, WriteError
+from proxconnect.trainer.config import TrainConfig
 
 CHECKPOINT_FILE = "checkpoint"
 CONFIG_FILE = "config.json"
@@ -56,18 +57,32 @@ def clean_folder(out: Path) -> None:
         raise WriteError(cannot_write(out, error)) from error
 
 
-def interrupted(out: Path, pair: str | None = None) -> str:
-    """Write the message after Ctrl-C of the run in ``out``: the command that continues it.
+def write_config(config: TrainConfig, out: Path) -> None:
+    """Write the configuration of the run in the folder ``out``.
 
-    ``pair`` is the pair that the run's configuration names.
+    Raises:
+        WriteError: the system refuses to write.
     """
-    named = "" if pair is None else f" --pair {shlex.quote(pair)}"
-    place = shlex.quote(str(out))
-    if (out / CHECKPOINT_FILE).is_file():
-        return f"interrupted; continue with: proxconnect train --resume {place}{named}"
-    if (out / CONFIG_FILE).is_file():
-        return f"interrupted; no epoch was completed: begin anew with --out {place} --overwrite"
-    return "interrupted; nothing was written"
+    with written_whole(out / CONFIG_FILE) as file:
+        file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def read_config(out: Path) -> TrainConfig | None:
+    """Read the configuration of the run in the folder ``out``; None if the folder has none.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    path = out / CONFIG_FILE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(content_of(path))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise TrainingError(f"{path} holds no JSON object")
+    return TrainConfig.from_dict(values)
 
 
 def _empty(out: Path, overwrite: bool) -> None:

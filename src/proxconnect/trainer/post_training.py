@@ -18,10 +18,10 @@ from proxconnect.trainer.evaluate import evaluate
 from proxconnect.trainer.folder import CHECKPOINT_FILE
 
 # Enough for the statistics of a BatchNorm.
-_CALIBRATION_BATCHES = 100
+_CALIBRATION_IMAGES = 12_800
 
 
-def calibration_images(data: ImageData, config: TrainConfig, batches: int) -> Iterator[Tensor]:
+def calibration_images(data: ImageData, config: TrainConfig, images: int) -> Iterator[Tensor]:
     """Iterate over batches of training images, augmented as in training.
 
     A network that was trained on augmented images loses accuracy if BatchNorm is settled on plain ones.
@@ -29,27 +29,28 @@ def calibration_images(data: ImageData, config: TrainConfig, batches: int) -> It
     Args:
         data: the data set.
         config: the configuration of the run; its ``limit_train_batches`` limits these batches too.
-        batches: the number of batches.
+        images: the largest number of images.
     """
     train = Batches(
         data.train,
-        config.batch_size,
+        config.images_per_step,
         mean=data.mean,
         std=data.std,
         augmentation=data.augmentation,
         shuffle=True,
         seed=config.seed,
     )
-    return (images for images, _ in islice(train, config.limit_train_batches or batches))
+    batches = config.limit_train_batches or max(1, images // config.images_per_step)
+    return (images for images, _ in islice(train, batches))
 
 
 def settle_(model: nn.Module, config: TrainConfig, data: ImageData) -> None:
     """Give every BatchNorm of ``model`` the statistics of the hardened network, in place.
 
-    The statistics are those of 100 batches of training images. Latents stay as they are.
+    The statistics are those of up to 12,800 training images. Latents stay as they are.
     """
     if any(isinstance(module, _BatchNorm) for module in model.modules()):
-        batches = calibration_images(data, config, _CALIBRATION_BATCHES)
+        batches = calibration_images(data, config, _CALIBRATION_IMAGES)
         recalibrate_(model, batches, hardened=config.binarize is not None)
 
 
@@ -69,7 +70,7 @@ def quantize_trained(
         The metrics on validation images.
     """
     settle_(model, config, data)
-    val = Batches(data.val, config.batch_size, mean=data.mean, std=data.std)
+    val = Batches(data.val, config.images_per_step, mean=data.mean, std=data.std)
     found = evaluate(model.eval(), islice(val, config.limit_val_batches))
     metrics = {"val_accuracy": found.accuracy, "val_loss": found.loss}
     content = {"state_dict": _weights(model), "epoch": -1, **facts_to_save(config, facts, metrics)}

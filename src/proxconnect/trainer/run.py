@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from proxconnect.base.files import written_whole
 from proxconnect.base.optional import needed_for
 from proxconnect.data import ImageData, load_data, preprocessing
 from proxconnect.errors import DataError, TrainingError
 from proxconnect.trainer._process import is_main_process
-from proxconnect.trainer.checkpoint import Checkpoint, DataFacts, build_model, read_checkpoint
+from proxconnect.trainer.checkpoint import DataFacts, build_model
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE, clean_folder, prepare_folder
+from proxconnect.trainer.folder import CHECKPOINT_FILE, clean_folder, prepare_folder, write_config
+from proxconnect.trainer.plan import plan_lines, steps_per_epoch
 from proxconnect.trainer.post_training import quantize_trained, settle_checkpoint
+from proxconnect.trainer.resuming import extend, read_run, resumed_config
+from proxconnect.trainer.start import check_classes, full_precision, inherit, initial_weights, read_start
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,21 @@ def train(
 ) -> TrainedRun:
     """Train as ``config`` says; checkpoint, configuration and logs go to the folder ``out``.
 
+    With ``init``, the model, data and image size that are None are those of the run that it names. The first
+    line that is shown is the plan of the run.
+
     Raises:
         TrainingError: ``out`` is not empty and ``overwrite`` is False, the configuration contradicts itself,
             or the loss is not finite.
         DataError: the data cannot be read, or all images are of one class.
         WriteError: ``out`` cannot be written to.
     """
-    config = config.resolved()
+    start = read_start(config)
+    config = inherit(config, start).resolved()
     data = _load(config)
+    config = config.for_images(len(data.train))
     facts = _facts(data)
-    weights = None if config.init is None else _initial_weights(Path(config.init), config, facts)
-    model = build_model(config, facts, weights)
+    model = build_model(config, facts, initial_weights(start, config, facts))
     distillation = _distillation(config, data, facts, model)
     if config.epochs:
         # Lightning takes seconds to import, so only a run that trains imports it.
@@ -58,39 +63,30 @@ def train(
         check_hardware(config, data)
     if is_main_process():
         prepare_folder(out, overwrite)
-        with written_whole(out / CONFIG_FILE) as file:
-            file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        write_config(config, out)
     return _fit(model, config, data, facts, out, None, distillation, show)
 
 
 def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None] = print) -> TrainedRun:
     """Continue the run in ``out`` exactly where its last whole epoch ended.
 
+    More ``epochs`` extend the run. The learning rate and mu then go on along the curves of the longer run,
+    and a line says where they jump to.
+
     Args:
         out: the folder of the run.
-        changes: options that are given again; their values have to be those that the run began with. If the
-            run has a ``pair``, it has to be given again: a file does not choose what is imported.
+        changes: options that are given again; their values have to be those that the run began with, except
+            ``epochs``, which may be more. If the run has a ``pair``, it has to be given again: a file does
+            not choose what is imported.
         show: receives the lines to print.
 
     Raises:
-        TrainingError: there is no checkpoint, an option differs (each is named), or the data changed.
+        TrainingError: there is no checkpoint, an option differs (each is named), the epochs are fewer, or the
+            data changed.
         WriteError: ``out`` cannot be written to.
     """
-    if out.is_file():
-        raise TrainingError(f"--resume takes the folder of a run, not a file: pass {out.parent}")
-    checkpoint = read_checkpoint(out)
-    _check_pair(out, checkpoint.config.pair, changes.get("pair"))
-    config = checkpoint.config.resolved()  # fills in options that an older release did not record
-    recorded = config.to_dict()
-    given = TrainConfig(**{**recorded, **changes}).resolved().to_dict()
-    differences = [
-        f"{key} was {recorded[key]!r}, now {given[key]!r}" for key in recorded if recorded[key] != given[key]
-    ]
-    if differences:
-        raise TrainingError(
-            f"cannot resume {out} with another configuration: {'; '.join(differences)}. "
-            "Leave these options out, or start a new run with --init or another --out"
-        )
+    checkpoint = read_run(out)
+    config = resumed_config(out, checkpoint, changes)
     data = _load(config)
     facts = _facts(data)
     if facts != checkpoint.data:
@@ -103,25 +99,18 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
         model = checkpoint.build_model(config.own_pair)
         return TrainedRun(model, config, data, checkpoint.path, checkpoint.metrics)
     model = build_model(config, facts)
+    if is_main_process():
+        if config.epochs != checkpoint.config.epochs:
+            show(extend(out, checkpoint, config, model, steps_per_epoch(config, len(data.train))))
+        show(f"continues after epoch {checkpoint.epoch} of {config.epochs}")
     distillation = _distillation(config, data, facts, model)
     run = _fit(model, config, data, facts, out, checkpoint.path, distillation, show)
     # A run that was finished already trains no epoch and measures nothing again.
     return run if run.metrics else replace(run, metrics=checkpoint.metrics)
 
 
-def _check_pair(out: Path, recorded: str | None, given: str | None) -> None:
-    if recorded == given:
-        return
-    if recorded is None:
-        raise TrainingError(f"cannot resume {out} with --pair {given}: it was begun without; leave it out")
-    raise TrainingError(
-        f"the run in {out} was begun with the pair {recorded}, which is imported only where you name it: add "
-        f"--pair {recorded}"
-    )
-
-
 def _load(config: TrainConfig) -> ImageData:
-    data = load_data(str(config.data), image_size=config.image_size)
+    data = load_data(str(config.data), image_size=config.image_size, val_share=config.split)
     labels = data.train.labels.unique()
     if len(labels) < 2:
         raise DataError(
@@ -135,24 +124,13 @@ def _facts(data: ImageData) -> DataFacts:
     return DataFacts(data.classes, preprocessing(data), data.fingerprint)
 
 
-def _initial_weights(path: Path, config: TrainConfig, facts: DataFacts) -> dict[str, torch.Tensor]:
-    checkpoint = _full_precision("--init", path, facts)
-    theirs, ours = ({"model": run.model, **run.model_args} for run in (checkpoint.config, config))
-    for name, value in ours.items():
-        if theirs.get(name, value) != value:
-            raise TrainingError(
-                f"--init {path} has {name} {theirs[name]!r}, this run has {value!r}; "
-                f"pass --{name} {theirs[name]}, or start from another checkpoint"
-            )
-    return checkpoint.weights
-
-
 def _distillation(
     config: TrainConfig, data: ImageData, facts: DataFacts, model: nn.Module
 ) -> Distillation | None:
     if config.teacher is None:
         return None
-    checkpoint = _full_precision("--teacher", Path(config.teacher), facts)
+    checkpoint = full_precision("--teacher", Path(config.teacher))
+    check_classes("--teacher", checkpoint, facts)
     if checkpoint.data.preprocessing != facts.preprocessing:
         raise TrainingError(
             f"--teacher {config.teacher} was trained on images prepared otherwise "
@@ -169,19 +147,6 @@ def _distillation(
     return distillation
 
 
-def _full_precision(option: str, path: Path, facts: DataFacts) -> Checkpoint:
-    checkpoint = read_checkpoint(path)
-    if checkpoint.config.setting != "fp":
-        raise TrainingError(
-            f"{option} needs a full-precision checkpoint; {path} has setting {checkpoint.config.setting!r}"
-        )
-    if checkpoint.data.classes != facts.classes:
-        raise TrainingError(
-            f"{option} {path} has classes {checkpoint.data.classes!r}, this run has {facts.classes!r}"
-        )
-    return checkpoint
-
-
 def _fit(
     model: nn.Module,
     config: TrainConfig,
@@ -192,6 +157,9 @@ def _fit(
     distillation: Distillation | None,
     show: Callable[[str], None],
 ) -> TrainedRun:
+    if is_main_process():
+        for line in plan_lines(config, data):
+            show(line)
     if not config.epochs:
         metrics = quantize_trained(model, config, data, facts, out)
         return TrainedRun(model, config, data, out / CHECKPOINT_FILE, metrics)

@@ -1,0 +1,57 @@
+"""The first line of a run: the plan, and a warning if its steps are few."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxconnect.data import ImageData, load_data
+from proxconnect.trainer import TrainConfig
+from proxconnect.trainer.plan import plan_lines
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    return load_data("digits")
+
+
+def lines(data: ImageData, **values: Any) -> list[str]:
+    config = TrainConfig(**{"model": "resnet20", "data": "digits", **values}).resolved()
+    return list(plan_lines(config.for_images(len(data.train)), data))
+
+
+@pytest.mark.parametrize(
+    ("images", "devices", "batch_size"),
+    [
+        *((images, 1, 8) for images in (2, 123, 511)),
+        *((512, 1, 16), (1257, 1, 32), (2048, 1, 64), (4096, 1, 128), (10**6, 1, 128)),
+        (123, 12, 12),
+    ],
+)
+def test_the_batch_size_suits_the_number_of_images(images: int, devices: int, batch_size: int) -> None:
+    assert TrainConfig(devices=devices).for_images(images).batch_size == batch_size
+    assert TrainConfig(batch_size=50).for_images(images).batch_size == 50
+
+
+def test_the_first_line_says_what_will_happen(digits: ImageData) -> None:
+    assert lines(digits, batch_size=100, latent_lr=0.01, mu_end=60.0, epochs=20) == [
+        "1,257 images of 10 classes, 180 to validate on; batch 100, 13 steps an epoch, 260 in all; adam, "
+        "learning rate 0.002, latents 0.01 of their scale; mu from 1 to 60"
+    ]
+    assert lines(digits, setting="fp", batch_size=13, epochs=3) == [
+        "1,257 images of 10 classes, 180 to validate on; batch 13, 97 steps an epoch, 291 in all; sgd, "
+        "learning rate 0.1"
+    ]
+    assert lines(digits, method="bc", epochs=100)[0].endswith("; mu constant at 1")
+
+
+def test_few_steps_are_pointed_out_with_what_to_change(digits: ImageData) -> None:
+    _, said = lines(digits, batch_size=128)
+    assert said == (
+        "100 steps are few, and the accuracy will be low: pass --epochs 20 or more, a smaller "
+        "--batch-size, or --init RUN to start from a full-precision run"
+    )
+    _, said = lines(digits, setting="fp", batch_size=8, limit_train_batches=2)
+    assert said.endswith("pass a larger --limit-train-batches, or --epochs 100 or more")
+    assert len(lines(digits, batch_size=128, epochs=20)) == 1
