@@ -200,7 +200,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(place: Path, capsys: pytest.C
     files = [place / "bw" / name for name in ("checkpoint", "model.safetensors", "result.json")]
     before = [file.stat().st_mtime_ns for file in files]
     assert run(["train", "--resume", str(place / "bw")]) == 0
-    first, second, _ = capsys.readouterr().out.splitlines()
+    first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == (
         f"the run in {place / 'bw'} is finished: 1 of 1 epochs are done; to train it further: "
         f"proxconnect train --resume {place / 'bw'} --epochs 2"

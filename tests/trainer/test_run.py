@@ -180,7 +180,9 @@ def test_flip_rate_is_the_share_of_signs_that_changed(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_starts_from_the_full_precision_weights(finished_runs: Path, tmp_path: Path) -> None:
-    train(tiny(init=str(finished_runs / "fp"), lr=1e-12, epochs=1), tmp_path / "bw", show=quiet)
+    train(
+        tiny(init=str(finished_runs / "fp"), lr=1e-12, latent_lr=1e-12, epochs=1), tmp_path / "bw", show=quiet
+    )
     start, tuned = read_checkpoint(finished_runs / "fp").weights, read_checkpoint(tmp_path / "bw").weights
     name = "blocks.0.conv1"
     torch.testing.assert_close(tuned[f"{name}.parametrizations.weight.original"], start[f"{name}.weight"])
