@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxconnect import zoo
 from proxconnect.base.version import __version__
+from proxconnect.comparison import compare
 from proxconnect.data import Preprocessing
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
@@ -25,6 +26,7 @@ __all__ = [
     "binarize_",
     "check",
     "clip_latents",
+    "compare",
     "harden_",
     "implicit_regularizer",
     "inspect",

@@ -15,7 +15,9 @@ from proxconnect.layers._parametrization import BinaryWeight
 from proxconnect.layers._reads import watch_reads_
 from proxconnect.layers._tensors import rows_of, weight_names
 from proxconnect.layers.binary_input import BinaryInput, binarize_input_, refuse_unfit_for_binary_input
+from proxconnect.layers._scales import BINARY
 from proxconnect.layers.config import BinarizeConfig
+from proxconnect.layers.distance import warn_if_open
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -37,6 +39,9 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     A hardened layer can be binarized again, to train it further. Its weights become the latents; they are
     levels times scales already, so nothing else changes (``scale_dtype`` must hold the scales). Its learned
     thresholds stay.
+
+    Warns if a forward quantizer does not approach its levels as ``mu`` grows: hardening would then change
+    what the network has learned.
 
     Args:
         model: any module with such layers.
@@ -78,6 +83,9 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
         else:
             module.skipped_because = verdict  # type: ignore[assignment]
     watch_reads_(model, BinaryInput)
+    configs = [verdict for verdict in choice.values() if isinstance(verdict, BinarizeConfig)]
+    warn_if_open((config.pair, config.levels) for config in configs)
+    warn_if_open((config.activation_pair, BINARY) for config in configs if config.activation_pair is not None)
     return model
 
 

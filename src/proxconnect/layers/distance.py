@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,12 +15,15 @@ from proxconnect.layers._parametrization import BinarizedWeight, binarized_weigh
 from proxconnect.layers._scales import BINARY
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers.activations import BinaryActivation, activation_quantizers
-from proxconnect.quantizers import projector
+from proxconnect.quantizers import ForwardBackward, projector
+from proxconnect.quantizers._levels import written
 from proxconnect.quantizers.pair import safe_argument
 
 FAR = 0.1
 """Mean distance, in units of the scale, from which on hardening changes what a network computes."""
 _INPUTS = 1001
+_LARGE_MU = 1e4, 1e3, 1e2  # the first at which a forward quantizer is finite
+_MEAN_MAGNITUDE = math.sqrt(2 / math.pi)  # of a standard normal variable
 
 
 @torch.no_grad()
@@ -61,6 +65,47 @@ def normal_quantiles() -> Tensor:
     shares = (torch.arange(_INPUTS, dtype=torch.float32, device="cpu") + 0.5) / _INPUTS
     quantiles: Tensor = torch.special.ndtri(shares)
     return quantiles
+
+
+@torch.no_grad()
+def open_distance(pair: ForwardBackward, levels: tuple[float, ...], mu: float) -> float:
+    """Compute the mean distance of ``F_mu`` from the levels, for normal latents whose mean magnitude is 1.
+
+    It is the distance that hardening moves such weights, in units of their scale: 0 for a sign. It is NaN
+    where ``F`` fails or is not finite.
+
+    >>> import proxconnect as pc
+    >>> [round(open_distance(pc.method("ede+"), (-1, 1), mu), 2) for mu in (1, 10, 100)]
+    [0.33, 0.04, 0.0]
+    """
+    latents = normal_quantiles().double() / _MEAN_MAGNITUDE
+    try:
+        return _mean_distance(pair.forward(safe_argument(latents, pair.forward), mu), levels)
+    except Exception:  # whatever the user's function raises; training will show it
+        return math.nan
+
+
+def warn_if_open(pairs: Iterable[tuple[ForwardBackward, tuple[float, ...]]], end: float = 0.0) -> None:
+    """Warn in one line of each pair whose ``F`` does not approach its levels as ``mu`` grows, nor at ``end``.
+
+    ``F`` is taken at the largest of a few large sharpnesses at which it is finite.
+    """
+    seen: list[tuple[ForwardBackward, tuple[float, ...]]] = []
+    for pair, levels in pairs:
+        if (pair, levels) in seen:
+            continue
+        seen.append((pair, levels))
+        distances = ((mu, open_distance(pair, levels, mu)) for mu in _LARGE_MU)
+        mu, distance = next((known for known in distances if math.isfinite(known[1])), (0.0, 0.0))
+        if distance <= FAR or (end and open_distance(pair, levels, end) <= FAR):
+            continue
+        notice(
+            f"the forward quantizer of {pair.name!r} does not approach the levels {written(levels)} as mu "
+            f"grows: at mu {mu:g} it is {distance:.0%} of the scale away from them on average, so that "
+            "hardening will change what the network computes. See where it ends with pc.check(pair).ends; "
+            "pc.repair(pair) scales one that fades or grows with mu; any other needs a forward quantizer that "
+            "becomes a step at these levels, such as tanh(mu w)"
+        )
 
 
 def warn_if_far(model: nn.Module) -> None:

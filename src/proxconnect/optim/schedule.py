@@ -12,6 +12,7 @@ from torch import nn
 from proxconnect.base.notice import notice
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.layers import activation_quantizers, binarized_weights
+from proxconnect.layers.distance import warn_if_open
 from proxconnect.optim._watch import LoopWatch
 
 PARQ_STEEPNESS = 10.0  # the default of PARQ's own implementation
@@ -95,7 +96,8 @@ class MuSchedule:
     =============  ======================================================================================
 
     ``mu`` is a float32 buffer of each layer. The schedule sets it when it is made and at each step, in any
-    training loop. :func:`default_schedule` returns the schedule that suits a method.
+    training loop. :func:`default_schedule` returns the schedule that suits a method. The schedule warns when
+    it is made if a forward quantizer approaches its levels neither as ``mu`` grows nor at ``end``.
 
     Args:
         model: a model with binarized layers.
@@ -167,6 +169,7 @@ class MuSchedule:
         self.moving = 1 if steps is None else max(1, int(fraction * steps))
         self.count = 0
         self._set()
+        warn_if_open(((quantizer.pair, _levels(quantizer)) for quantizer in self._quantizers), self.end)
 
     @property
     def mu(self) -> float:
@@ -235,6 +238,12 @@ class MuSchedule:
         mu = self.mu
         for quantizer in self._quantizers:
             quantizer.set_mu(mu)
+
+
+def _levels(quantizer: Any) -> tuple[float, ...]:
+    """Return the levels that hardening gives what the quantizer makes."""
+    config = getattr(quantizer, "config", None)
+    return (-1.0, 1.0) if config is None else tuple(config.levels)
 
 
 def _quantizers(model: nn.Module, of: str) -> list[Any]:

@@ -135,12 +135,101 @@ def test_repair_by_quadrature_finds_the_same_map(name: str) -> None:
 
 
 def test_an_integral_is_differentiable_and_of_any_shape() -> None:
-    repaired = repair(ForwardBackward(sign, lambda w, mu: 1 / (1 + (mu * w) ** 2)), 2.0)
+    with pytest.warns(UserWarning, match="normalise=True scales it"):
+        repaired = repair(ForwardBackward(sign, lambda w, mu: 1 / (1 + (mu * w) ** 2)), 2.0, normalise=False)
     w = torch.linspace(-3, 3, 12).reshape(3, 4).requires_grad_()
     value = repaired.forward(w, 2.0)
     torch.testing.assert_close(value, torch.atan(2 * w) / 2)
     value.sum().backward()
     torch.testing.assert_close(w.grad, 1 / (1 + (2 * w.detach()) ** 2), rtol=1e-4, atol=1e-5)
+
+
+# --- where a repaired F ends -----------------------------------------------------------------------
+
+
+# Slopes whose integral does not end at -1 and 1, with the literal form of F = int_0^w B / int_0^inf B.
+OFF: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, float], Tensor]]] = {
+    "not scaled by mu": (
+        lambda w, mu: 1 / (1 + (mu * w) ** 2),
+        lambda w, mu: (2 / math.pi) * torch.atan(mu * w),
+    ),
+    "scaled by mu": (lambda w, mu: mu / (1 + (mu * w) ** 2), lambda w, mu: (2 / math.pi) * torch.atan(mu * w)),
+    "a clipped line": (lambda w, mu: ((mu * w).abs() <= 1).to(w), lambda w, mu: (mu * w).clamp(-1, 1)),
+    "wider as mu grows": (
+        lambda w, mu: torch.exp(-w.abs() / mu),
+        lambda w, mu: w.sign() * (1 - torch.exp(-w.abs() / mu)),
+    ),
+    "a factor of mu": (lambda w, mu: mu**1.5 / torch.cosh(mu * w) ** 2, lambda w, mu: torch.tanh(mu * w)),
+}
+
+
+@pytest.mark.parametrize("name", OFF)
+def test_a_repair_ends_at_the_levels_at_every_mu(name: str) -> None:
+    slope, literal = OFF[name]
+    with pytest.warns(UserWarning, match="ends at .* repair scales it, so that it ends at -1 and 1"):
+        repaired = repair(ForwardBackward(sign, slope, name), 2.0)
+    assert repaired.backward is slope
+    w = torch.cat([torch.linspace(-4, 4, 81, dtype=torch.float64), torch.tensor([1e9, -1e9])])
+    for mu in (0.3, 2.0, 40.0):
+        torch.testing.assert_close(repaired.forward(w, mu), literal(w, mu), rtol=0, atol=1e-8)
+        torch.testing.assert_close(repaired.forward(w.float(), mu), literal(w, mu).float(), rtol=0, atol=1e-6)
+    assert check(repaired, 40.0).exact
+    assert check(repaired, 2.0).ends.approach((-1.0, 1.0))
+    assert repair(repaired, 2.0) is repaired
+
+
+@given(
+    st.sampled_from(["poly+", "hardtanh", "bnn", "bnn++"]),
+    st.floats(0.1, 10),
+    st.floats(-3, 3),
+    st.floats(0.1, 10),
+    st.floats(0.2, 40),
+)
+@settings(max_examples=5, deadline=None)
+def test_exactness_is_kept_by_scaling_and_moving_f_and_by_scaling_b(
+    name: str, c: float, a: float, k: float, mu: float
+) -> None:
+    """``F = T o P`` and ``B = T' o P`` give ``a + c F`` and ``k B`` with ``(c/k) P`` and ``a + c T(k u/c)``."""
+    pair = method(name)
+    moved = ForwardBackward(
+        lambda w, mu: a + c * pair.forward(w, mu), lambda w, mu: k * pair.backward(w, mu), name
+    )
+    verdict, before = check(moved, mu), check(pair, mu)
+    assert verdict.status == before.status
+    assert verdict.kinks == pytest.approx(before.kinks)
+    interval, expected = verdict.exact_interval, before.exact_interval
+    assert interval is not None
+    assert expected is not None
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), rel=1e-5)
+    assert verdict.P is not None
+    assert verdict.T is not None
+    w = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64) / mu
+    u = verdict.P(w)
+    torch.testing.assert_close(verdict.T(u), moved.forward(w, mu))
+    torch.testing.assert_close(verdict.T.slope(u), moved.backward(w, mu), rtol=1e-5, atol=1e-5 * k)
+
+
+def test_the_levels_are_those_of_the_replaced_quantizer() -> None:
+    def step(w: Tensor, mu: float) -> Tensor:
+        return 3 * (w >= 0).to(w)
+
+    with pytest.warns(UserWarning, match="so that it ends at 0 and 3 at every mu"):
+        repaired = repair(ForwardBackward(step, lambda w, mu: 1 / torch.cosh(mu * w) ** 2))
+    w = torch.tensor([-50.0, 0.0, 50.0], dtype=torch.float64)
+    torch.testing.assert_close(repaired.forward(w, 4.0), torch.tensor([0.0, 1.5, 3.0], dtype=torch.float64))
+
+
+def test_an_exact_pair_that_fades_is_scaled_and_one_that_does_not_is_returned() -> None:
+    fading = ForwardBackward(lambda w, mu: torch.tanh(mu * w) / mu, name="fading")
+    with pytest.warns(UserWarning, match="F fades to nothing; repair scales it"):
+        scaled = repair(fading)
+    assert scaled.backward is fading.backward
+    w = torch.linspace(-3, 3, 7)
+    torch.testing.assert_close(scaled.forward(w, 8.0), torch.tanh(8 * w))
+    assert check(scaled, 8.0).exact
+    assert repair(scaled) is scaled
+    doubled = ForwardBackward(lambda w, mu: 2 * torch.tanh(mu * w))  # with levels -2 and 2
+    assert repair(doubled) is doubled
 
 
 @given(st.floats(0.3, 3), st.floats(-1, 1), st.floats(0.2, 2), st.floats(0.5, 8))
@@ -150,7 +239,8 @@ def test_repairing_twice_changes_nothing(height: float, centre: float, width: fl
         return height * torch.exp(-(((mu * w - centre) / width) ** 2))
 
     pair = ForwardBackward(sign, bell, "drawn")
-    repaired = repair(pair, mu)
+    with pytest.warns(UserWarning, match="repair scales it"):
+        repaired = repair(pair, mu)
     assert repaired is not pair
     assert check(repaired, mu).exact
     assert repair(repaired, mu) is repaired
@@ -172,7 +262,9 @@ def test_a_shifted_repair_is_centred_on_the_levels(dtype: torch.dtype) -> None:
 
 def test_a_repair_that_is_unbounded_is_zero_at_zero() -> None:
     pair = ForwardBackward(lambda w, mu: sign(w - 0.3, mu), lambda w, mu: 1 + (w.abs() < 1).to(w))
-    assert repair(pair).forward(torch.tensor([0.0, 0.5, 2.0]), 1.0).tolist() == pytest.approx([0, 1, 3])
+    with pytest.warns(UserWarning, match="ends at -inf and inf.* no scale makes it end there"):
+        repaired = repair(pair)
+    assert repaired.forward(torch.tensor([0.0, 0.5, 2.0]), 1.0).tolist() == pytest.approx([0, 1, 3])
 
 
 def test_what_cannot_be_integrated_is_refused() -> None:

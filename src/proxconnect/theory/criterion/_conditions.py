@@ -105,7 +105,7 @@ class Criterion:
     def _of_stretch(self, s: Stretch) -> Iterator[Failure]:
         where = Interval(s.start, s.end, False, False)
         if s.flat:
-            if s.constant is None:
+            if s.constant is None and not s.rounded:
                 yield Failure(3, where, "F is flat but B varies", tuple(sorted(self._extremes(s))))
             if s.sign < 0 or (s.constant is not None and s.constant < 0):
                 lowest = self._extremes(s)[:1]
@@ -175,7 +175,9 @@ class Criterion:
             return  # reported on the stretch
         if len(touching) == 2 and (len(constants) == 2 or any(constants)):
             values = [touching[0].backward, point.backward, touching[1].backward]
-            if not self.same(*values):
+            # Where F is flat by rounding alone, B may have a kink. But where B is 0, F must be constant.
+            rounded = all(s.stretch.rounded for s in touching) and min(values) > 0
+            if not rounded and not self.same(*values):
                 latents = (_beside(touching[0]), point.at, _beside(touching[1]))
                 yield Failure(3, where, "B changes on a flat of F or where F leaves it continuously", latents)
         elif len(touching) == 2:

@@ -10,6 +10,7 @@ from proxconnect.theory._arguments import positive
 from proxconnect.theory.criterion._conditions import Criterion
 from proxconnect.theory.criterion._decomposition import Decomposition, Prox, Transform
 from proxconnect.theory.criterion._exact_interval import ExactInterval
+from proxconnect.theory.criterion.ends import ends_of
 from proxconnect.theory.criterion.verdict import Status, Verdict
 from proxconnect.theory.interval import Interval
 from proxconnect.theory.structure.find import structure_of
@@ -49,6 +50,7 @@ def check(
     exact around 0 on: [-0.5, 0.5]
     kinks there: none
     decomposes, T monotone or not: no
+    F ends at: -1 and 1, also as mu grows
     1. holds: F does not decrease
     2. holds: B is nonnegative, F does not grow where B = 0, and dF/B can be integrated
     3. fails: B is constant on every flat of F, up to the ends where F is continuous
@@ -76,6 +78,7 @@ def check(
         decomposes=criterion.decomposes(),
         kinks=around.kinks(interval),
         evidence=structure.evidence,
+        ends=ends_of(pair.forward, mu, within),
         nowhere="" if interval is not None else around.nowhere(),
         P=None if decomposition is None else Prox(decomposition),
         T=None if decomposition is None else Transform(decomposition),

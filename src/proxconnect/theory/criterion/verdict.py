@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from proxconnect.quantizers import ForwardBackward
+from proxconnect.theory.criterion.ends import Ends
 from proxconnect.theory.interval import Interval, in_digits
 from proxconnect.theory.structure.evidence import Evidence
 
@@ -96,6 +97,8 @@ class Verdict:
         decomposes: True if some ``T`` exists, monotone or not; None if that is unknown.
         kinks: the latents in ``exact_interval`` at which ``T`` has a kink.
         evidence: declared structure, or samples. A numeric verdict covers what the samples could resolve.
+        ends: the limits of F at both ends of the domain, at ``mu`` and as ``mu`` grows. Weights harden to
+            levels without loss only if F ends at these levels.
         nowhere: the reason why ``exact_interval`` is None, if it is known.
         P: the proximal map on ``exact_interval``, a callable on tensors; None without that interval.
         T: the reparametrisation, with ``T(P(w)) = F(w)`` and ``T.slope(P(w)) = B(w)``, differentiable by
@@ -118,6 +121,7 @@ class Verdict:
     decomposes: bool | None
     kinks: tuple[float, ...]
     evidence: Evidence
+    ends: Ends
     nowhere: str = ""
     P: Prox | None = field(default=None, repr=False, compare=False)
     T: Transform | None = field(default=None, repr=False, compare=False)
@@ -154,6 +158,17 @@ class Verdict:
         draw_pair(self.pair, Path(path), mus=(self.mu / 3, self.mu, 3 * self.mu))
         return Path(path)
 
+    def _undetermined(self) -> str:
+        """Say on which parts of the domain samples cannot decide."""
+        known = self.exact_interval
+        if known is None or known == self.domain:
+            return ""
+        if known.low == -known.high:
+            return f"; undetermined beyond |w| = {in_digits(known.high)}"
+        ends = zip((known.low, known.high), (self.domain.low, self.domain.high), strict=True)
+        beyond = " and ".join(f"w = {in_digits(end)}" for end, last in ends if end != last)
+        return f"; undetermined beyond {beyond}"
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON, without the callables; infinite numbers become strings."""
         conditions = [
@@ -170,6 +185,8 @@ class Verdict:
             "decomposes": self.decomposes,
             "exact_interval": _plain(self.exact_interval),
             "kinks": list(self.kinks),
+            "ends": [_finite(self.ends.low), _finite(self.ends.high)],
+            "ends_as_mu_grows": [_finite(end) for end in self.ends.as_mu_grows],
             "conditions": conditions,
             "evidence": _plain(self.evidence),
         }
@@ -180,7 +197,7 @@ class Verdict:
         status = "C1-exact" if self.c1 else "exact, with kinks" if self.exact else self.status
         reach = ""
         if self.exact and self.evidence.kind == "numeric":
-            reach = f", as far as samples show on {self.exact_interval}"
+            reach = f", as far as samples show on {self.exact_interval}{self._undetermined()}"
         nothing = f"nothing: {self.nowhere}" if self.nowhere else "nothing that is known"
         return "\n".join(
             [
@@ -188,6 +205,7 @@ class Verdict:
                 f"exact around 0 on: {self.exact_interval or nothing}",
                 f"kinks there: {kinks or 'none'}",
                 f"decomposes, T monotone or not: {decomposes}",
+                f"F ends at: {self.ends}",
                 *map(str, self.conditions),
                 f"evidence: {self.evidence}",
             ]

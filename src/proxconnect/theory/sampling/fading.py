@@ -76,12 +76,27 @@ def _vanishes(tail: Array) -> bool:
 
 
 def _fades(function: Probe, level: float, end: float, inner: float, scale: float) -> bool:
-    """Return True if a function reaches ``level`` at ``end`` more smoothly than any power of the distance."""
-    far, near = max(1e-3, 64 * function.epsilon), max(1e-6, 4 * function.epsilon)
-    distance = np.array([near, far]) * (end - inner)
-    at_near, at_far = np.abs(function(end - distance) - level).tolist()
+    """Return True if a function fades into ``level`` at ``end`` on the way from ``inner``."""
+    return fades_into(function, level, end, inner - end, scale)
+
+
+def fades_into(
+    function: Probe, level: float, end: float, outwards: float, scale: float, far: float = 1e-3
+) -> bool:
+    """Return True if a function reaches ``level`` at ``end`` more smoothly than any power of the distance.
+
+    Args:
+        function: the function.
+        level: its value at ``end`` and beyond.
+        end: the latent at which it has reached the level.
+        outwards: the way from there to where it has not.
+        scale: the size of the values whose rounding counts.
+        far: the largest share of this way that is looked at.
+    """
+    far, near = max(far, 64 * function.epsilon), max(1e-6, 4 * function.epsilon)
+    at_near, at_far = np.abs(function(end + np.array([near, far]) * outwards) - level).tolist()
     quantum = _QUANTA * function.epsilon * scale
     if at_near > quantum:
         return False
-    smallest = max(at_near, quantum / _QUANTA / 2 if level else 5e-324)
+    smallest = max(at_near, quantum / _QUANTA / 2 if scale else 5e-324)
     return bool(at_far <= (far / near) ** _POWER * smallest)

@@ -21,6 +21,7 @@ class SampledPair:
         backward: ``B``.
         forward_noise: differences of ``F`` up to this mean nothing.
         backward_noise: differences of ``B`` up to this mean nothing.
+        forward_scale: the largest absolute value of ``F`` near 0.
         backward_scale: the largest absolute value of ``B`` near 0.
         relative: differences of ``B`` below this times its values mean nothing either.
     """
@@ -29,6 +30,7 @@ class SampledPair:
     backward: Probe
     forward_noise: float
     backward_noise: float
+    forward_scale: float
     backward_scale: float
     relative: float
 
@@ -41,6 +43,6 @@ class SampledPair:
             backward,
             max(_FORWARD_NOISE, of_forward) * scales[0],
             max(_BACKWARD_NOISE, of_backward) * scales[1],
-            scales[1],
+            *scales,
             max(RELATIVE, of_backward),
         )

@@ -17,6 +17,7 @@ from proxconnect.theory.sampling.samples import Samples, sample
 from proxconnect.theory.structure._cuts import Cuts
 from proxconnect.theory.structure._jumps import Joint, joints
 from proxconnect.theory.structure._pair import RELATIVE, SampledPair
+from proxconnect.theory.structure._saturation import saturated, unknowns, with_rounded
 from proxconnect.theory.structure._stretches import stretch_of
 from proxconnect.theory.structure.evidence import Evidence
 from proxconnect.theory.structure.structure import Point, Stretch, Structure, Unknown
@@ -68,7 +69,10 @@ def _structure(pair: SampledPair, samples: Samples) -> Structure:
     fewer = _fewer(samples, [cut for chunk in chunks for cut in chunk.edges[1:]])
     if fewer is not samples:
         return _structure(pair, fewer)
-    stretches = tuple(stretch for chunk in chunks for stretch in chunk.stretches(pair))
+    stretches = with_rounded(pair, tuple(stretch for chunk in chunks for stretch in chunk.stretches(pair)))
+    nearer = saturated(pair, stretches, samples)
+    if nearer is not samples:
+        return _structure(pair, nearer)
     reason = "F or B still bends at the sampling limit"
     return Structure(
         samples.reached,
@@ -87,7 +91,7 @@ def _structure(pair: SampledPair, samples: Samples) -> Structure:
             samples.reached,
             samples.beyond,
         ),
-        tuple(Unknown(4, low, high, reason) for low, high in samples.unresolved),
+        (*(Unknown(4, *ends, reason) for ends in samples.unresolved), *unknowns(pair, stretches)),
     )
 
 

@@ -28,6 +28,7 @@ class Stretch:
         constant: the one value of ``B``; None where ``B`` has several.
         identity: True if ``B = F'``, so that ``P`` may move with slope 1.
         extremes: sampled latents at which ``B`` is lowest and highest.
+        rounded: True if ``F`` is flat because floats round it, as far as samples show.
     """
 
     start: float
@@ -39,6 +40,7 @@ class Stretch:
     constant: float | None = None
     identity: bool = False
     extremes: tuple[float, float] | None = None
+    rounded: bool = False
 
     @property
     def flat(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -14,15 +13,14 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers.maps import Elementwise, Sharpness
 from proxconnect.theory._arrays import Array
 from proxconnect.theory._cells import sums_from
-from proxconnect.theory.interval import Interval
+from proxconnect.theory.criterion.ends import LINE, ends_at
 from proxconnect.theory.sampling.probe import Probe
 from proxconnect.theory.sampling.runs import bisect
 from proxconnect.theory.sampling.samples import sample
 from proxconnect.theory.synthesis._lookup import Lookup
 
 _NODES, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(5))
-_LINE = Interval(-math.inf, math.inf, False, False)
-_FAR, _BOUNDED = 1e30, 1e6
+_TRIALS = np.concatenate([np.linspace(-6, 6, 601), *(side * np.geomspace(1e-3, 1e4, 200) for side in (-1, 1))])
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class Integral:
 
     In float64 it has about ten digits, and it is constant exactly where ``B`` is 0. In narrower types it
     comes from a table and has about six digits of the latent. ``c`` is 0 unless both the integral and
-    ``centre`` are bounded.
+    ``centre`` are bounded. Where ``B_mu(w) = h(mu) B_1(mu^p w)`` for ``p`` 1, 0 or -1, one table serves
+    every ``mu``.
 
     Args:
         backward: ``B``.
@@ -43,56 +42,75 @@ class Integral:
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """Evaluate ``F(w)``, of the shape and dtype of ``w``."""
-        mu = float(mu)
-        inner, factor = _scaling(self.backward, mu)
-        shift = _shift(self.backward, self.centre, mu)
-        table = _table(self.backward, mu if inner is None else 1.0)
-        scaled = w if inner is None or inner == 1 else w * inner
+        table, inner, factor, shift = self.parts(float(mu))
+        scaled = w if inner == 1 else w * inner
         if w.dtype == torch.float64 or (w.requires_grad and torch.is_grad_enabled()):
             value = table.quadrature(scaled.to(torch.float64))
             return (value * factor + shift).to(w.dtype)
         value = table.lookup()(scaled)
         return value if factor == 1 and shift == 0 else value.mul_(factor).add_(shift)
 
+    def parts(self, mu: float) -> tuple[Table, float, float, float]:
+        """Return a table ``I``, ``s``, ``c`` and ``d`` with ``F(w) = c I(s w) + d``."""
+        table, inner, factor = _integral(self.backward, mu)
+        return table, inner, factor, _shift(self, mu)
 
-def _scaling(backward: Elementwise, mu: float) -> tuple[float | None, float]:
-    """Find ``s`` and ``c`` with ``int_0^w B_mu = c int_0^(s w) B_1``; ``s`` is None if there are none."""
-    kind = _kind(backward)
-    return {"mu w": (mu, 1.0), "mu w / mu": (mu, 1 / mu), "w": (1.0, 1.0)}.get(kind, (None, 1.0))
+    def ends(self, mu: float) -> tuple[float, float]:
+        """Return the limits of ``F`` far out on either side."""
+        table, _, factor, shift = self.parts(mu)
+        low, high = table.ends
+        return factor * low + shift, factor * high + shift
+
+
+def _integral(backward: Elementwise, mu: float) -> tuple[Table, float, float]:
+    """Return a table ``I``, ``s`` and ``c`` with ``int_0^w B_mu = c I(s w)``."""
+    power = _power(backward)
+    if power is None:
+        return _table(backward, mu), 1.0, 1.0
+    inner = mu**power
+    return _table(backward, 1.0), inner, _height(backward, power, mu) / inner
 
 
 @lru_cache(maxsize=64)
-def _kind(backward: Elementwise) -> str:
-    """Find how ``B`` depends on ``mu``, as far as a few sharpnesses show."""
-    u = torch.linspace(-6, 6, 601, dtype=torch.float64, device="cpu")
-    at_one = Probe(backward, "backward", 1.0)(u.numpy())
-    candidates = {"mu w": (True, True), "mu w / mu": (True, False), "w": (False, False)}
-    for kind, (inside, outside) in candidates.items():
+def _power(backward: Elementwise) -> int | None:
+    """Find ``p`` with ``B_mu(w) = h(mu) B_1(mu^p w)``, as far as a few sharpnesses show; None without one."""
+    at_one = Probe(backward, "backward", 1.0)(_TRIALS)
+    for power in (1, 0, -1):
         for mu in (0.25, 2.0, 8.0, 64.0):  # powers of two are exact if B compares mu w with a number
-            w = (u / mu if inside else u).numpy()
-            expected = at_one * (mu if outside else 1.0)
-            if not np.allclose(Probe(backward, "backward", mu)(w), expected, rtol=1e-6, atol=1e-9 * mu):
+            height = _height(backward, power, mu)
+            found = Probe(backward, "backward", mu)(_TRIALS / mu**power)
+            size = abs(height) * float(np.abs(at_one).max())
+            if not (height > 0 and np.allclose(found, height * at_one, rtol=1e-6, atol=1e-9 * size)):
                 break
         else:
-            return kind
-    return ""
+            return power
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _height(backward: Elementwise, power: int, mu: float) -> float:
+    """Compute ``h`` with ``B_mu(w) = h B_1(mu^p w)`` where ``B_1`` is highest."""
+    at_one = np.abs(Probe(backward, "backward", 1.0)(_TRIALS))
+    highest = _TRIALS[[int(np.argmax(at_one))]]
+    before = float(Probe(backward, "backward", 1.0)(highest)[0])
+    after = float(Probe(backward, "backward", mu)(highest / mu**power)[0])
+    return after / before if before else 1.0
 
 
 @lru_cache(maxsize=256)
-def _shift(backward: Elementwise, centre: Elementwise, mu: float) -> float:
-    """Find the constant that gives the integral and the levels of ``centre`` the same middle."""
-    inner, factor = _scaling(backward, mu)
-    low, high = _table(backward, mu if inner is None else 1.0).ends
-    levels = Probe(centre, "forward", mu).unguarded(np.array([-_FAR, _FAR]))
-    size = factor * (high - low)
-    if not (np.abs(levels) < _BOUNDED).all() or not 0 < size < _BOUNDED:
+def _shift(integral: Integral, mu: float) -> float:
+    """Find the constant that gives the integral the middle of the quantizer that it replaces."""
+    table, _, factor = _integral(integral.backward, mu)
+    low, high = (factor * end for end in table.ends)
+    levels = ends_at(integral.centre, mu, LINE)
+    if not np.isfinite([low, high, *levels]).all() or not low < high:
         return 0.0
-    shift = float(levels.mean()) - factor * (low + high) / 2
-    return shift if abs(shift) > 1e-9 * size else 0.0
+    shift = (levels[0] + levels[1]) / 2 - (low + high) / 2
+    return shift if abs(shift) > 1e-9 * (high - low) else 0.0
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """Edges of cells in which ``B`` is smooth, and the integral from 0 up to each edge."""
 
     backward: Elementwise
@@ -115,9 +133,8 @@ class _Table:
 
     @cached_property
     def ends(self) -> tuple[float, float]:
-        """Integral far out on either side."""
-        low, high = self.quadrature(torch.tensor([-_FAR, _FAR], dtype=torch.float64, device="cpu")).tolist()
-        return low, high
+        """The limits of the integral far out on either side; infinite where it has none in floats."""
+        return ends_at(lambda w, mu: self.quadrature(w), 1.0, LINE)
 
     def lookup(self) -> Lookup:
         """Return the table for training."""
@@ -137,18 +154,18 @@ def _gauss(function: Elementwise, start: Tensor, end: Tensor, mu: float) -> Tens
 
 
 @lru_cache(maxsize=16)
-def _table(backward: Elementwise, mu: float) -> _Table:
+def _table(backward: Elementwise, mu: float) -> Table:
     with np.errstate(over="ignore", invalid="ignore"):  # far out, nodes overflow
         return _tabulated(backward, mu)
 
 
-def _tabulated(backward: Elementwise, mu: float) -> _Table:
+def _tabulated(backward: Elementwise, mu: float) -> Table:
     probe = Probe(backward, "backward", mu)
     if not probe.steady(np.linspace(-8.0, 8.0, 1001)):
         raise ProxConnectError(
             "backward changes between calls with the same latents and cannot be integrated"
         )
-    samples = sample(probe, probe, mu, _LINE)
+    samples = sample(probe, probe, mu, LINE)
     if samples.unresolved:
         low, high = samples.unresolved[0]
         raise ProxConnectError(
@@ -165,7 +182,7 @@ def _tabulated(backward: Elementwise, mu: float) -> _Table:
     finite = sums.isfinite()
     edges, sums = edges[finite], sums[finite]
     low, high = probe(edges[[0, -1]].numpy()).tolist()
-    return _Table(backward, mu, edges, sums, (low, high))
+    return Table(backward, mu, edges, sums, (low, high))
 
 
 def _ends_of_zeros(probe: Probe, w: Array) -> Array:

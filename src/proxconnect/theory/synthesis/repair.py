@@ -7,57 +7,94 @@ import math
 
 import torch
 
+from proxconnect.base.notice import notice
 from proxconnect.quantizers import ForwardBackward, method, methods, pair_of
 from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Slope
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.criterion.check import check
+from proxconnect.theory.criterion.ends import Ends, ends_of, levels_of
+from proxconnect.theory.interval import in_digits
 from proxconnect.theory.synthesis._integral import Integral
+from proxconnect.theory.synthesis._scaled import Scaled
 
 
-def repair(pair: ForwardBackward | str, mu: float = 1.0) -> ForwardBackward:
+def repair(pair: ForwardBackward | str, mu: float = 1.0, normalise: bool = True) -> ForwardBackward:
     """Return a pair with the same backward quantizer and a forward quantizer that fits it.
 
-    An exact pair is returned unchanged. For any other pair the new forward quantizer is ``int_0^w B``. It is
-    the map itself where ``B`` is declared as the slope of a map, and a quadrature elsewhere. Where both the
-    integral and the pair's own forward quantizer are bounded, a constant is added that gives both the same
-    middle: a quantizer whose threshold is not 0 stays centred on its levels. The repaired pair decomposes
-    with ``P = id``, and it is exact wherever ``B`` is not negative. A second repair changes nothing.
+    An exact pair keeps its forward quantizer. For any other pair the new forward quantizer is ``int_0^w B``.
+    It is the map itself where ``B`` is declared as the slope of a map, and a quadrature elsewhere. Where both
+    the integral and the pair's own forward quantizer are bounded, a constant is added that gives both the
+    same middle: a quantizer whose threshold is not 0 stays centred on its levels. The repaired pair
+    decomposes with ``P = c w``, and it is exact wherever ``B`` is not negative. A second repair changes
+    nothing.
 
-    In training, on float32 and narrower types, the integral is read from a table. Where ``B`` depends on
-    ``mu`` through ``mu w`` alone, one table serves every ``mu``; elsewhere each ``mu`` needs its own.
+    Hardening moves each weight to a level, so ``F`` has to end at the levels. The criterion does not see this:
+    if ``(F, B)`` is exact, so is ``(a + c F, B)`` for every ``c > 0``. With ``normalise``, a bounded ``F``
+    whose ends do not tend to the levels as ``mu`` grows becomes ``a + c F``, with ``a`` and ``c`` such that
+    it ends at the levels at every ``mu``. The levels are the ends of the pair's own forward quantizer if they
+    do not depend on ``mu``, else -1 and 1. A warning says where ``F`` ended, if it was scaled, or if it does
+    not end at the levels.
+
+    In training, on float32 and narrower types, the integral is read from a table. Where ``B`` is a factor
+    that depends on ``mu`` times a function of ``mu w``, ``w`` or ``w/mu``, one table serves every ``mu``;
+    elsewhere each ``mu`` needs its own.
 
     Args:
         pair: any pair, or the name of a method. Its forward quantizer decides only whether to repair, and the
-            middle.
+            levels.
         mu: the sharpness at which the pair is checked. The repaired pair works at every sharpness.
+        normalise: False leaves ``F`` unscaled.
 
     Raises:
         ProxConnectError: ``check`` refuses the pair, or ``B`` cannot be integrated.
 
+    >>> import torch
     >>> import proxconnect as pc
     >>> pc.repair("bnn+") == pc.method("bnn++")
     True
     >>> pc.repair("bnn").name
     'hardtanh'
+    >>> sign = pc.method("bc").forward
+    >>> fading = pc.ForwardBackward(sign, lambda w, mu: 1 / (1 + (mu * w) ** 2), "arctan")
+    >>> repaired = pc.repair(fading, mu=2.0)       # int_0^w B = arctan(mu w) / mu
+    >>> print(pc.check(repaired, mu=2.0).ends)
+    -1 and 1, also as mu grows
+    >>> repaired.backward is fading.backward
+    True
     """
     mu, pair = positive("mu", mu), pair_of(pair, "pair")
-    if check(pair, mu).exact:
+    verdict = check(pair, mu)
+    forward = pair.forward if verdict.exact else _integral_of(pair, mu)
+    ends, levels = ends_of(forward, mu), levels_of(verdict.ends)
+    off = not ends.approach(levels)
+    repaired = Scaled(forward, levels) if off and normalise and ends.bounded else forward
+    if repaired == pair.forward:
         return pair
-    forward = _integral_of(pair, mu)
-    if isinstance(pair.forward, Integral) and pair.forward.backward == pair.backward:
-        return pair
-    if pair.forward == forward:
-        return pair
-    if isinstance(forward, Integral):
-        # One evaluation now: a slope that cannot be integrated is refused here rather than in training.
-        forward(torch.zeros(1, dtype=torch.float64, device="cpu"), mu)
-    return _known(forward, pair.backward) or ForwardBackward(forward, pair.backward, f"{pair.name}, repaired")
+    if off:
+        _report(pair, ends, levels, repaired is not forward)
+    name = f"{pair.name}, {'scaled' if verdict.exact else 'repaired'}"
+    return _known(repaired, pair.backward) or ForwardBackward(repaired, pair.backward, name)
+
+
+def _report(pair: ForwardBackward, ends: Ends, levels: tuple[float, float], scaled: bool) -> None:
+    """Say where F ends if that is not at the levels, and what was done about it."""
+    at_levels = " and ".join(map(in_digits, levels))
+    if scaled:
+        done = f"repair scales it, so that it ends at {at_levels} at every mu; normalise=False leaves it as it is"
+    elif ends.bounded:
+        done = f"not at {at_levels}, to which hardening moves the weights; normalise=True scales it"
+    else:
+        done = f"not at {at_levels}, to which hardening moves the weights, and no scale makes it end there"
+    notice(f"the forward quantizer that fits the backward quantizer of {pair.name!r} ends at {ends}; {done}")
 
 
 def _integral_of(pair: ForwardBackward, mu: float) -> Elementwise:
     """Find the map whose slope ``B`` is, if the map is its slope's integral from 0; else use quadrature."""
     if isinstance(pair.backward, Slope) and _integrates_its_slope(pair.backward.map, mu):
         return pair.backward.map
+    own = pair.forward.forward if isinstance(pair.forward, Scaled) else pair.forward
+    if isinstance(own, Integral) and own.backward == pair.backward:
+        return own
     return Integral(pair.backward, pair.forward)
 
 

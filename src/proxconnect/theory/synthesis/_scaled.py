@@ -1,0 +1,53 @@
+"""A forward quantizer that is scaled so that it ends at given levels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from torch import Tensor
+
+from proxconnect.quantizers.maps import Elementwise, Sharpness
+from proxconnect.quantizers.pair import safe_argument
+from proxconnect.theory.criterion.ends import LINE, ends_at
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The forward quantizer ``a + c F(w)`` that ends at ``levels`` at every ``mu``.
+
+    ``c > 0`` and ``a`` depend on ``mu`` alone. Where ``F`` has no two ends at a ``mu``, it stays as it is.
+
+    Args:
+        forward: ``F``.
+        levels: the lowest and the highest level.
+    """
+
+    forward: Elementwise
+    levels: tuple[float, float]
+
+    def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
+        """Evaluate ``a + c F(w)``, of the shape and dtype of ``w``."""
+        mu = float(mu)
+        a, c = self.line(mu)
+        return self.forward(safe_argument(w, self.forward), mu) * c + a
+
+    def ends(self, mu: float) -> tuple[float, float]:
+        """Return the limits far out on either side."""
+        low, high = ends_at(self.forward, mu, LINE)
+        return self.levels if low < high and math.isfinite(high - low) else (low, high)
+
+    def line(self, mu: float) -> tuple[float, float]:
+        """Return ``a`` and ``c``."""
+        return _line(self.forward, self.levels, mu)
+
+
+@lru_cache(maxsize=1024)
+def _line(forward: Elementwise, levels: tuple[float, float], mu: float) -> tuple[float, float]:
+    low, high = ends_at(forward, mu, LINE)
+    if not (low < high and math.isfinite(high - low)):
+        return 0.0, 1.0
+    c = (levels[1] - levels[0]) / (high - low)
+    a = levels[0] - c * low
+    return (a if abs(a) > 1e-9 * (levels[1] - levels[0]) else 0.0), c
