@@ -34,8 +34,8 @@ def compare(
     next seed begins.
 
     Args:
-        methods: names, pairs, or anything with a ``name``; or a map from names to anything. They are passed on
-            to ``train`` as they are.
+        methods: names, pairs, or anything with a ``name``; or a map from names to anything. They are passed
+            on to ``train`` as they are.
         train: a function of one's own that trains with a method, seeds its random numbers with the seed, and
             returns a number, or a map from names of metrics to numbers. The numbers may be tensors of one
             element.
@@ -49,8 +49,8 @@ def compare(
 
     Raises:
         ProxConnectError: there are no methods, no seeds, or two alike; a method has no name; the baseline is
-            none of them; ``train`` returns no finite number, or other metrics than before; ``path`` is no file
-            of a comparison. What ``train`` raises is passed on. Finished runs are in ``path`` then.
+            none of them; ``train`` returns no finite number, or other metrics than before; ``path`` is no
+            file of a comparison. What ``train`` raises is passed on. Finished runs are in ``path`` then.
 
     >>> import proxconnect as pc
     >>> accuracy = {"bnn": (0.90, 0.92, 0.89), "bnn++": (0.93, 0.94, 0.92)}
@@ -150,8 +150,8 @@ def _checked(result: Any, what: str) -> dict[str, float]:
         if not math.isfinite(number):
             metric = f" as {name!r}" if isinstance(result, Mapping) else ""
             raise ProxConnectError(
-                f"{what} returned {value!r}{metric}; expected a finite number. Return what is to be compared, "
-                "such as the accuracy, also where training diverges"
+                f"{what} returned {value!r}{metric}; expected a finite number. Return what is to be "
+                "compared, such as the accuracy, also where training diverges"
             )
         found[str(name)] = number
     return found

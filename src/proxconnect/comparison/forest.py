@@ -40,5 +40,5 @@ def draw_forest(lines: Sequence[Line], path: Path, difference: str) -> None:
             axes.plot([line.mean], [place], color=color, marker="s", markersize=5)
         axes.set_yticks(range(len(lines)), [line.label for line in lines], fontsize=8)
         axes.set_ylim(len(lines) - 0.4, -0.6)  # the first line is on top
-        axes.set_xlabel(difference)
+        figure.supxlabel(difference, fontsize=9)
         axes.grid(axis="x", alpha=0.3)

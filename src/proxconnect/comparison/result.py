@@ -111,8 +111,8 @@ class Comparison:
         last = (
             "One seed gives no interval, and no difference can be told from noise: pass more seeds."
             if count == 1
-            else f"{count} seeds, compared seed by seed. The interval is Student's. Seeds needed: with so many "
-            "the interval would exclude 0, if mean and spread stayed."
+            else f"{count} seeds, compared seed by seed. The interval is Student's. Seeds needed: with so "
+            "many the interval would exclude 0, if mean and spread stayed."
         )
         return "\n\n".join([*(str(self.table(metric)) for metric in self.metrics), last])
 
@@ -127,8 +127,8 @@ class Comparison:
             ``path``.
 
         Raises:
-            ProxConnectError: the metric or the format is unknown, the file cannot be written, or matplotlib is
-                missing.
+            ProxConnectError: the metric or the format is unknown, the file cannot be written, or matplotlib
+                is missing.
         """
         metric = self.metrics[0] if metric is None else metric
         lines = [

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxconnect.base.figures import figure_to
+from proxconnect.comparison import Line, draw_forest
+from proxconnect.experiments.pairs import compared_pairs
 
 _STYLES = ("-", "--", ":")
 _PANELS = 6
@@ -118,6 +120,15 @@ def draw_latents(results: Mapping[str, Any], path: Path) -> None:
             axes.tick_params(labelsize=6)
 
 
+def draw_pairs(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the forest plot of the pairs that the grid compares, table by table."""
+    lines = [
+        Line(f"{found.second} - {found.first}, {textwrap.shorten(found.table, 60)}", found.mean, found.half)
+        for found in compared_pairs(results, results["pairs"])
+    ]
+    draw_forest(lines, path, "validation accuracy of the second method less that of the first, points")
+
+
 def _group(cell: Mapping[str, Any]) -> str:
     return " ".join(dict.fromkeys((cell["model"], cell["setting"], cell["regime"])))
 
@@ -162,6 +173,11 @@ FIGURES: dict[str, Figure] = {
         "Histograms of the latent weights in units of their scales, from -3 to 3, later epochs darker",
         draw_latents,
         lambda results: bool(_tables(results, "latents")),
+    ),
+    "pairs": Figure(
+        "Difference of the two methods of each pair, with its 95 % interval",
+        draw_pairs,
+        lambda results: any(compared_pairs(results, results["pairs"])),
     ),
 }
 """The figures of a page; each key is the end of a file's name."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from proxconnect.base.optional import needed_for
 from proxconnect.base.table import Table
 from proxconnect.experiments.figures import FIGURES
+from proxconnect.experiments.pairs import ComparedPair, compared_pairs
 
 PENDING = "pending"
 _COLUMNS = (
@@ -115,50 +114,16 @@ def _gaps(results: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> lis
 
 def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> str:
     """Compare the two methods of each pair, seed by seed, wherever both are done; "" where none are."""
-    rows = []
-    for pair in pairs:
-        for table in results["tables"]:
-            cells = [results["cells"][name] for name in table["cells"]]
-            sides = [
-                {_twin(cell): cell.get("record") for cell in cells if cell["method"] == method}
-                for method in pair
-            ]
-            if any(first and sides[1].get(twin) for twin, first in sides[0].items()):
-                rows.append(_pair_row(table["title"], pair, *sides))
+    rows = [_pair_row(found) for found in compared_pairs(results, pairs)]
     return Table(_PAIR_COLUMNS, rows).markdown() if rows else ""
 
 
-def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the values that a cell shares with the cell to compare it with."""
-    return (cell["model"], cell["setting"], cell["seed"], *cell["varied"].items())
-
-
-def _pair_row(
-    title: str, pair: Sequence[str], first: Mapping[Any, Any], second: Mapping[Any, Any]
-) -> list[str]:
-    twins = [twin for twin in first if first[twin] and second.get(twin)]
-    start = [title, *(f"`{method}`" for method in pair), f"{len(twins)} of {len(first)}"]
-    differences = [100 * (second[twin]["packed"] - first[twin]["packed"]) for twin in twins]
-    mean = statistics.mean(differences)
-    half = _half_interval(differences, first[twins[0]])
-    reading = "within noise" if abs(mean) <= half else f"`{pair[mean > 0]}` is better"
-    return [*start, f"{mean:+.2f}", f"{mean - half:+.2f} to {mean + half:+.2f}", reading]
-
-
-def _half_interval(differences: Sequence[float], record: Mapping[str, Any]) -> float:
-    """Return half the width of a 95 % interval, in points.
-
-    The interval of several seeds is that of Student's t. The interval of a single seed follows from the
-    number of validation images, as if the two networks erred independently.
-    """
-    count = len(differences)
-    if count > 1:
-        with needed_for("An interval of several seeds"):
-            from scipy.special import stdtrit
-
-        return float(stdtrit(count - 1, 0.975)) * statistics.stdev(differences) / math.sqrt(count)
-    accuracy, images = record["packed"], record["images"]
-    return 100 * 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
+def _pair_row(found: ComparedPair) -> list[str]:
+    start = [found.table, f"`{found.first}`", f"`{found.second}`", f"{found.done} of {found.planned}"]
+    low, high = found.mean - found.half, found.mean + found.half
+    better = found.second if found.mean > 0 else found.first
+    reading = "within noise" if abs(found.mean) <= found.half else f"`{better}` is better"
+    return [*start, f"{found.mean:+.2f}", f"{low:+.2f} to {high:+.2f}", reading]
 
 
 def _sources(results: Mapping[str, Any]) -> list[str]:

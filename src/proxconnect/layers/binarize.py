@@ -13,9 +13,9 @@ from proxconnect.layers._fitness import refuse_sharded, refuse_unfit
 from proxconnect.layers._hardened import forget
 from proxconnect.layers._parametrization import BinaryWeight
 from proxconnect.layers._reads import watch_reads_
+from proxconnect.layers._scales import BINARY
 from proxconnect.layers._tensors import rows_of, weight_names
 from proxconnect.layers.binary_input import BinaryInput, binarize_input_, refuse_unfit_for_binary_input
-from proxconnect.layers._scales import BINARY
 from proxconnect.layers.config import BinarizeConfig
 from proxconnect.layers.distance import warn_if_open
 

@@ -76,7 +76,7 @@ def open_distance(pair: ForwardBackward, levels: tuple[float, ...], mu: float) -
 
     >>> import proxconnect as pc
     >>> [round(open_distance(pc.method("ede+"), (-1, 1), mu), 2) for mu in (1, 10, 100)]
-    [0.33, 0.04, 0.0]
+    [0.38, 0.04, 0.0]
     """
     latents = normal_quantiles().double() / _MEAN_MAGNITUDE
     try:
@@ -103,8 +103,8 @@ def warn_if_open(pairs: Iterable[tuple[ForwardBackward, tuple[float, ...]]], end
             f"the forward quantizer of {pair.name!r} does not approach the levels {written(levels)} as mu "
             f"grows: at mu {mu:g} it is {distance:.0%} of the scale away from them on average, so that "
             "hardening will change what the network computes. See where it ends with pc.check(pair).ends; "
-            "pc.repair(pair) scales one that fades or grows with mu; any other needs a forward quantizer that "
-            "becomes a step at these levels, such as tanh(mu w)"
+            "pc.repair(pair) scales one that fades or grows with mu; any other needs a forward quantizer "
+            "that becomes a step at these levels, such as tanh(mu w)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where F ends, at one sharpness and as the sharpness grows."""
+"""The ends of F: its limits far out, at one sharpness and as the sharpness grows."""
 
 from __future__ import annotations
 

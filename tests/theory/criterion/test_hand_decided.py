@@ -224,7 +224,9 @@ def test_verdict_by_hand(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "backward", [lambda w, mu: 1 / (1 + w**2), lambda w, mu: 1 + (w.abs() < 0.3).to(w)], ids=["varies", "kinks"]
+    "backward",
+    [lambda w, mu: 1 / (1 + w**2), lambda w, mu: 1 + (w.abs() < 0.3).to(w)],
+    ids=["varies", "kinks"],
 )
 def test_a_flat_of_rounding_around_zero_is_undetermined(backward: Callable[[Tensor, float], Tensor]) -> None:
     """``F`` is 0 between -0.68 and 0.68 in floats alone: there it is not known to be constant."""

@@ -153,7 +153,10 @@ OFF: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, float]
         lambda w, mu: 1 / (1 + (mu * w) ** 2),
         lambda w, mu: (2 / math.pi) * torch.atan(mu * w),
     ),
-    "scaled by mu": (lambda w, mu: mu / (1 + (mu * w) ** 2), lambda w, mu: (2 / math.pi) * torch.atan(mu * w)),
+    "scaled by mu": (
+        lambda w, mu: mu / (1 + (mu * w) ** 2),
+        lambda w, mu: (2 / math.pi) * torch.atan(mu * w),
+    ),
     "a clipped line": (lambda w, mu: ((mu * w).abs() <= 1).to(w), lambda w, mu: (mu * w).clamp(-1, 1)),
     "wider as mu grows": (
         lambda w, mu: torch.exp(-w.abs() / mu),
@@ -189,7 +192,7 @@ def test_a_repair_ends_at_the_levels_at_every_mu(name: str) -> None:
 def test_exactness_is_kept_by_scaling_and_moving_f_and_by_scaling_b(
     name: str, c: float, a: float, k: float, mu: float
 ) -> None:
-    """``F = T o P`` and ``B = T' o P`` give ``a + c F`` and ``k B`` with ``(c/k) P`` and ``a + c T(k u/c)``."""
+    """``(F, B)`` with ``P`` and ``T`` gives ``(a + c F, k B)`` with ``(c/k) P`` and ``a + c T(k u/c)``."""
     pair = method(name)
     moved = ForwardBackward(
         lambda w, mu: a + c * pair.forward(w, mu), lambda w, mu: k * pair.backward(w, mu), name

@@ -27,7 +27,7 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class Ends:
-    """Where a forward quantizer ends.
+    """The limits of a forward quantizer far out, at one sharpness and as the sharpness grows.
 
     Args:
         low: its limit at the lower end of the domain; infinite where it is unbounded, NaN where unknown.
@@ -53,7 +53,7 @@ class Ends:
     @property
     def fades(self) -> bool:
         """True if both ends come together at 0 as ``mu`` grows, though they are apart now."""
-        return self.as_mu_grows == (0, 0) and self.low != self.high
+        return not any(self.as_mu_grows) and self.low != self.high
 
     @property
     def bounded(self) -> bool:

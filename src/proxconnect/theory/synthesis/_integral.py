@@ -20,7 +20,9 @@ from proxconnect.theory.sampling.samples import sample
 from proxconnect.theory.synthesis._lookup import Lookup
 
 _NODES, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(5))
-_TRIALS = np.concatenate([np.linspace(-6, 6, 601), *(side * np.geomspace(1e-3, 1e4, 200) for side in (-1, 1))])
+_TRIALS = np.concatenate(
+    [np.linspace(-6, 6, 601), *(side * np.geomspace(1e-3, 1e4, 200) for side in (-1, 1))]
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ class Integral:
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """Evaluate ``F(w)``, of the shape and dtype of ``w``."""
-        table, inner, factor, shift = self.parts(float(mu))
+        return self.on_line(w, float(mu), 0.0, 1.0)
+
+    def on_line(self, w: Tensor, mu: float, a: float, c: float) -> Tensor:
+        """Evaluate ``a + c F(w)`` in as many passes over memory as ``F(w)``."""
+        table, inner, factor, shift = self.parts(mu)
+        factor, shift = c * factor, a + c * shift
         scaled = w if inner == 1 else w * inner
         if w.dtype == torch.float64 or (w.requires_grad and torch.is_grad_enabled()):
             value = table.quadrature(scaled.to(torch.float64))

@@ -11,6 +11,7 @@ from torch import Tensor
 from proxconnect.quantizers.maps import Elementwise, Sharpness
 from proxconnect.quantizers.pair import safe_argument
 from proxconnect.theory.criterion.ends import LINE, ends_at
+from proxconnect.theory.synthesis._integral import Integral
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Scaled:
         """Evaluate ``a + c F(w)``, of the shape and dtype of ``w``."""
         mu = float(mu)
         a, c = self.line(mu)
+        if isinstance(self.forward, Integral):
+            return self.forward.on_line(w, mu, a, c)
         return self.forward(safe_argument(w, self.forward), mu) * c + a
 
     def ends(self, mu: float) -> tuple[float, float]:

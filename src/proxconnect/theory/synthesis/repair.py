@@ -28,12 +28,12 @@ def repair(pair: ForwardBackward | str, mu: float = 1.0, normalise: bool = True)
     decomposes with ``P = c w``, and it is exact wherever ``B`` is not negative. A second repair changes
     nothing.
 
-    Hardening moves each weight to a level, so ``F`` has to end at the levels. The criterion does not see this:
-    if ``(F, B)`` is exact, so is ``(a + c F, B)`` for every ``c > 0``. With ``normalise``, a bounded ``F``
-    whose ends do not tend to the levels as ``mu`` grows becomes ``a + c F``, with ``a`` and ``c`` such that
-    it ends at the levels at every ``mu``. The levels are the ends of the pair's own forward quantizer if they
-    do not depend on ``mu``, else -1 and 1. A warning says where ``F`` ended, if it was scaled, or if it does
-    not end at the levels.
+    Hardening moves each weight to a level, so ``F`` has to end at the levels. The criterion does not see
+    this: if ``(F, B)`` is exact, so is ``(a + c F, B)`` for every ``c > 0``. With ``normalise``, a bounded
+    ``F`` whose ends do not tend to the levels as ``mu`` grows becomes ``a + c F``, with ``a`` and ``c`` such
+    that it ends at the levels at every ``mu``. The levels are the ends of the pair's own forward quantizer if
+    they do not depend on ``mu``, else -1 and 1. A warning says where ``F`` ended, if it was scaled, or if it
+    does not end at the levels.
 
     In training, on float32 and narrower types, the integral is read from a table. Where ``B`` is a factor
     that depends on ``mu`` times a function of ``mu w``, ``w`` or ``w/mu``, one table serves every ``mu``;
@@ -48,7 +48,7 @@ def repair(pair: ForwardBackward | str, mu: float = 1.0, normalise: bool = True)
     Raises:
         ProxConnectError: ``check`` refuses the pair, or ``B`` cannot be integrated.
 
-    >>> import torch
+    >>> import warnings
     >>> import proxconnect as pc
     >>> pc.repair("bnn+") == pc.method("bnn++")
     True
@@ -56,7 +56,8 @@ def repair(pair: ForwardBackward | str, mu: float = 1.0, normalise: bool = True)
     'hardtanh'
     >>> sign = pc.method("bc").forward
     >>> fading = pc.ForwardBackward(sign, lambda w, mu: 1 / (1 + (mu * w) ** 2), "arctan")
-    >>> repaired = pc.repair(fading, mu=2.0)       # int_0^w B = arctan(mu w) / mu
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     repaired = pc.repair(fading, mu=2.0)   # int_0^w B = arctan(mu w) / mu
     >>> print(pc.check(repaired, mu=2.0).ends)
     -1 and 1, also as mu grows
     >>> repaired.backward is fading.backward
@@ -80,7 +81,7 @@ def _report(pair: ForwardBackward, ends: Ends, levels: tuple[float, float], scal
     """Say where F ends if that is not at the levels, and what was done about it."""
     at_levels = " and ".join(map(in_digits, levels))
     if scaled:
-        done = f"repair scales it, so that it ends at {at_levels} at every mu; normalise=False leaves it as it is"
+        done = f"repair scales it, so that it ends at {at_levels} at every mu; normalise=False does not"
     elif ends.bounded:
         done = f"not at {at_levels}, to which hardening moves the weights; normalise=True scales it"
     else:
