@@ -46,7 +46,7 @@ def compared_pairs(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -
                 differences = [100 * (second[twin]["packed"] - first[twin]["packed"]) for twin in twins]
                 half = _half_interval(differences, first[twins[0]])
                 mean = statistics.mean(differences)
-                yield ComparedPair(table["title"], *pair, len(twins), len(first), mean, half)
+                yield ComparedPair(table["title"], pair[0], pair[1], len(twins), len(first), mean, half)
 
 
 def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:
