@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from proxconnect import zoo
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from proxconnect.base.version import __version__
-from proxconnect.comparison import compare
-from proxconnect.data import Preprocessing
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
-from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups, training
-from proxconnect.packing import inspect, load, pack_, save
-from proxconnect.quantizers import ForwardBackward, method, methods
-from proxconnect.summaries import summary
-from proxconnect.theory import Certificate, check, implicit_regularizer, repair, synthesize
+
+if TYPE_CHECKING:
+    from proxconnect import zoo
+    from proxconnect.comparison import compare
+    from proxconnect.data import Preprocessing
+    from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
+    from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
+    from proxconnect.optim.training import training
+    from proxconnect.packing import inspect, load, pack_, save
+    from proxconnect.quantizers import ForwardBackward, method, methods
+    from proxconnect.summaries import summary
+    from proxconnect.theory import Certificate, check, implicit_regularizer, repair, synthesize
+    from proxconnect.timing import bench
 
 __all__ = [
     "BinarizeConfig",
@@ -23,6 +30,7 @@ __all__ = [
     "ProxConnectError",
     "ProxOptimizer",
     "__version__",
+    "bench",
     "binarize_",
     "check",
     "clip_latents",
@@ -43,3 +51,34 @@ __all__ = [
     "training",
     "zoo",
 ]
+
+# Who loads a packed file needs nothing of training: each name is imported when it is first used.
+_NAMES = {
+    "comparison": "compare",
+    "data": "Preprocessing",
+    "layers": "BinarizeConfig binarize_ harden_ recalibrate_",
+    "optim": "MuSchedule ProxOptimizer clip_latents param_groups training",
+    "packing": "inspect load pack_ save",
+    "quantizers": "ForwardBackward method methods",
+    "summaries": "summary",
+    "theory": "Certificate check implicit_regularizer repair synthesize",
+    "timing": "bench",
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
+_PACKAGES = {*_NAMES, "base", "engine", "format", "graph", "kernels", "models", "zoo"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of ``__all__``, or a package below this one, and keep it."""
+    if name in _HOMES:
+        value = getattr(import_module(f"proxconnect.{_HOMES[name]}"), name)
+    elif name in _PACKAGES:
+        value = import_module(f"proxconnect.{name}")
+    else:
+        raise AttributeError(f"module 'proxconnect' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from looking import every
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -155,7 +156,7 @@ def test_outputs_have_the_layout_of_torchs_operators(last: bool, tmp_path: Path)
         y, z = net(x)
         assert z.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
         assert last or y.is_contiguous()
-        assert all(
+        assert every(
             image.is_contiguous(memory_format=torch.channels_last)
             for image in net(x.mT.contiguous(memory_format=torch.channels_last))
         )
@@ -173,7 +174,7 @@ def test_outputs_have_the_layout_of_torchs_operators(last: bool, tmp_path: Path)
 def test_an_exact_convolution_has_the_bits_of_contiguous_images(
     images: tuple[int, ...], weight: tuple[int, ...], stride: int
 ) -> None:
-    """Where channels_last adds up in another order, as of 64 channels, the contiguous form is taken."""
+    """Take the contiguous form where channels_last adds up in another order, as for 64 channels."""
     x, w, steps = torch.randn(images), torch.randn(weight), ([stride, stride],)
     expected = CONV2D(x, w, None, *steps)
     convolution = FloatConvolution(CONV2D, steps, w)

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
+from proxconnect.cli import bench as bench_command
 from proxconnect.cli import check as check_command
 from proxconnect.cli import eval as eval_command
 from proxconnect.cli import grid as grid_command
@@ -53,6 +54,7 @@ app.command("train")(_stoppable(train_command.train))
 app.command("grid")(_stoppable(grid_command.grid))
 app.command("pack")(_stoppable(pack_command.pack))
 app.command("eval")(_stoppable(eval_command.evaluate_file))
+app.command("bench")(_stoppable(bench_command.bench_file))
 app.command("predict")(_stoppable(predict_command.predict))
 
 

@@ -119,6 +119,11 @@ class Network(nn.Module):
         """Run the stored graph once and show ``observer`` every operator with its arguments and result."""
         self._stored[self.graph.names].run(inputs, self._lookup, observer)
 
+    def observe_fused(self, inputs: tuple[Tensor, ...], observer: Observer) -> None:
+        """Run the rewritten graph once, or the stored one where there is none, and show every operator."""
+        forms = self._fused or self._stored
+        forms[self.graph.names].run(inputs, self._lookup, observer)
+
     def _read(self, raw: bytes) -> None:
         """Read and check the graph."""
         info = self.header.graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from proxconnect.graph.graph import Graph, Node, Value, leaves, map_leaves
+from proxconnect.graph.graph import Graph, Node, TensorName, Value, leaves, map_leaves
 
 
 class Draft:
@@ -48,11 +48,11 @@ class Draft:
         self._note(index, node)
         self._forget(index, old)
 
-    def redirect(self, old: int, new: int) -> None:
-        """Let every node that reads the value ``old`` read ``new``."""
+    def redirect(self, old: int, new: Value | TensorName) -> None:
+        """Let every node that reads the value of this number read ``new``."""
         for index in list(self._readers.get(old, ())):
             node = self.nodes[index]
-            turned = map_leaves(lambda leaf: Value(new) if leaf == Value(old) else leaf, node.args)
+            turned = map_leaves(lambda leaf: new if leaf == Value(old) else leaf, node.args)
             self.put(index, Node(node.op, turned, node.kwargs))
 
     def graph(self) -> Graph:

@@ -62,7 +62,7 @@ def _shared_packs(rewriting: Rewriting, index: int, node: Node) -> None:
         product, x = node.args
         first = rewriting.packs.setdefault((x, product.packing), index)
         if first != index:
-            rewriting.draft.redirect(index, first)
+            rewriting.draft.redirect(index, Value(first))
 
 
 def _wraps(rewriting: Rewriting, index: int, node: Node) -> None:
