@@ -11,7 +11,9 @@ MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt
 ONE_THREAD := OMP_NUM_THREADS=1
 # What the tests of a file share is made once: a file runs in one process. Files start in order of their names, so that
 # the C++ tests, which compile on all cores, are not the last.
-PROCESSES := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# One process more than cores: some tests wait for processes of their own.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PROCESSES := --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 PYTEST := $(ONE_THREAD) $(BIN)/pytest --quiet $(PROCESSES)
 
 .DEFAULT_GOAL := help
