@@ -1,4 +1,4 @@
-"""What a run says after each epoch: alarms of runs that have something alarming, each explained once."""
+"""The lines of a run after each epoch: alarms of runs that have something alarming, each explained once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run reports in its folder: tables, curves and the file of TensorBoard."""
+"""The reports of a run in its folder: tables, curves and the file of TensorBoard."""
 
 from __future__ import annotations
 
