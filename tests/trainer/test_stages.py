@@ -77,7 +77,8 @@ def test_a_staged_run_switches_at_an_epoch_and_moves_mu_from_there(
         return honest(self, *arguments)
 
     monkeypatch.setattr(Classifier, "training_step", spy)
-    config = tiny(epochs=3, stages="none:1,weights:2", mu_end=16.0, mu_fraction=0.5)
+    sharpness = {"mu_schedule": "exponential", "mu_end": 16.0, "mu_fraction": 0.5}
+    config = tiny(epochs=3, stages="none:1,weights:2", **sharpness)
     train(config, tmp_path / "run", show=lambda line: None)
     assert seen == [{(False, 1.0)}] * 2 + [{(True, 1.0)}, {(True, 4.0)}, {(True, 16.0)}, {(True, 16.0)}]
 

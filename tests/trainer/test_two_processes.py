@@ -37,7 +37,8 @@ def options() -> list[str]:
 def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
     one = train(TrainConfig(**OPTIONS), tmp_path / "one", show=lambda line: None)
     printed = two_processes(*options(), "--out", str(tmp_path / "two"))
-    assert [line.split("  ")[0] for line in printed.splitlines()[:2]] == ["epoch 1/2", "epoch 2/2"]
+    epochs = [line.split("  ")[0] for line in printed.splitlines() if line.startswith("epoch")]
+    assert epochs == ["epoch 1/2", "epoch 2/2"]
     assert printed.count("validation accuracy: ") == 1
 
     expected, found = (read_checkpoint(tmp_path / name).weights for name in ("one", "two"))
