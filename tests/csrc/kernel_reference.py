@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import numpy as np
@@ -46,6 +46,31 @@ def finished(y: Array, bias: ArrayLike, residual: ArrayLike | None, slope: Array
         return y
     slope = np.asarray(slope)
     return np.where(y < 0, np.where(slope != 0, y * slope, np.float32(0)), y)
+
+
+def chained(y: Array, steps: Sequence[tuple[str, Sequence[Array]]], residual: Array | None) -> Array:
+    """Take floats through the steps of a chain, each rounded once."""
+    with np.errstate(all="ignore"):
+        for kind, constants in steps:
+            y = _step(kind, y, *constants, residual)
+    return y
+
+
+def _step(kind: str, y: Array, *operands: Array | None) -> Array:
+    c = np.asarray(operands[0])
+    if kind == "multiply_add":  # the product is exact, and the sum hardly ever rounded twice
+        wide = y.astype(np.longdouble) * c.astype(np.longdouble) + np.asarray(operands[1])
+        return wide.astype(np.float32)
+    results = {
+        "multiply": lambda: y * c,
+        "add": lambda: y + c,
+        "divide": lambda: y / c,
+        "add_residual": lambda: y + c,
+        "prelu": lambda: np.where(y > 0, y, y * c),
+        "at_least": lambda: np.where(y < c, c, y),
+        "at_most": lambda: np.where(y > c, c, y),
+    }
+    return results[kind]()
 
 
 def w1a8(x: Array, w: Array, scale: Array, group: int, greatest: int = 127) -> Array:

@@ -116,10 +116,12 @@ class Drawing:
     def shape(self, value: Value) -> tuple[int, ...]:
         return tuple(self.values[value.index].shape)
 
-    def file(self) -> PackedFile:
-        """Write the file, whose output is the last value, at times with others."""
+    def file(self, *others: Value) -> PackedFile:
+        """Write the file, whose output is the last value, with others: these, or at times drawn ones."""
         last = Value(len(self.values) - 1)
-        others = tuple(Value(self._choose(range(len(self.values)))) for _ in range(self.one_of(0, 0, 1, 2)))
+        if not others:
+            drawn = range(self.one_of(0, 0, 1, 2))
+            others = tuple(Value(self._choose(range(len(self.values)))) for _ in drawn)
         graph = Graph(tuple(self.specs), tuple(self.nodes), (last, *others) if others else last)
         raw = to_json(graph)
         info = GraphInfo(len(raw), graph.inputs)

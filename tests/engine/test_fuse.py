@@ -89,16 +89,16 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "line": (Line, LINE),
     "vit": (vit, IMAGE),
 }
-# A model, its setting, and how many of its products end in floats and in bits.
+# A model, its setting, and how many of its products have each epilogue.
 CASES = [
-    ("basic", "bwa", {}, {"Affine": 3, "Thresholds": 3}),
-    ("basic", "bwaa", {}, {"Affine": 3, "Thresholds": 3}),
-    ("basic", "bwaa", {"overflow": "saturate", "accumulator_bits": 5}, {"Affine": 6}),
-    ("bireal", "bwaa", {"learn_thresholds": True}, {"Affine": 6}),
-    ("pooled", "bwa", {"learn_thresholds": True}, {"Affine": 2, "Thresholds": 1}),
+    ("basic", "bwa", {}, {"Affine": 1, "Chain": 2, "Thresholds": 3}),
+    ("basic", "bwaa", {}, {"Affine": 1, "Chain": 2, "Thresholds": 3}),
+    ("basic", "bwaa", {"overflow": "saturate", "accumulator_bits": 5}, {"Chain": 6}),
+    ("bireal", "bwaa", {"learn_thresholds": True}, {"Chain": 6}),
+    ("pooled", "bwa", {"learn_thresholds": True}, {"Affine": 1, "Chain": 1, "Thresholds": 1}),
     ("perceptron", "bwa", {}, {"Affine": 1, "Thresholds": 3}),
     ("line", "bwa", {}, {"Affine": 1, "Thresholds": 1}),
-    ("vit", "bwa", {}, {"Affine": 4}),
+    ("vit", "bwa", {}, {"Affine": 3, "Chain": 1}),
     ("relu", "bw", {}, {"Affine": 6}),
     ("perceptron", "bw", {"scale": "tensor"}, {"Affine": 4}),
     ("line", "bw", {}, {"Affine": 2}),

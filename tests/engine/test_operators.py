@@ -81,6 +81,7 @@ BITS = pack_bits(torch.randn(N, K, generator=torch.Generator().manual_seed(0)))
 LINEAR = LinearOperand(Panels.lay_out(BITS, K)).arguments
 CONV = ConvOperand(ConvPanels.lay_out(BITS, SHAPE), Geometry((2, 1), (1, 0), (1, 2))).arguments
 FOLD = Thresholds.of(torch.ones(N), torch.zeros(N), K)
+CHAIN = ([3, 4, 5], torch.rand(3, N))  # multiply_add, add_residual, prelu
 AFFINE = (torch.rand(N), torch.rand(N), torch.rand(N))
 ROWS, IMAGE = torch.randn(2, 3, K), torch.randn(2, 2, 6, 7)
 PACKED_ROWS, PACKED_IMAGE = (
@@ -101,6 +102,10 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("w1a8_conv2d", (IMAGE, *CONV, *AFFINE, None)),
     ("w1a1_conv2d", (PACKED_IMAGE, *CONV, *AFFINE, None, True)),
     ("w1a1_conv2d_signs", (PACKED_IMAGE, *CONV, FOLD.threshold, FOLD.flip, False)),
+    ("w1a1_linear_chain", (PACKED_ROWS, *LINEAR, *CHAIN, torch.randn(2, 3, N), True, True, False)),
+    ("w1a1_conv2d_chain", (PACKED_IMAGE, *CONV, *CHAIN, torch.randn(2, N, 3, 3), False, True, True)),
+    ("chain_linear", (torch.randn(2, 3, N), *CHAIN, torch.randn(2, 3, N), True, True)),
+    ("chain_conv2d", (torch.randn(2, N, 3, 3), *CHAIN, torch.randn(2, N, 3, 3), False, True)),
 ]
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 import proxconnect as pc
@@ -137,7 +138,7 @@ def mapped(arguments: tuple[Any, ...], chosen: Callable[[int, Tensor], bool]) ->
 @pytest.mark.parametrize(("name", "arguments"), CALLS)
 def test_every_operator_has_a_rule_for_vmap(name: str, arguments: tuple[Any, ...]) -> None:
     operator = getattr(torch.ops.proxconnect, name)
-    residual = len(arguments) - 1 - isinstance(arguments[-1], bool)
+    residual = max(i for i, argument in enumerate(arguments) if not isinstance(argument, bool))
     choices: list[Callable[[int, Tensor], bool]] = [
         lambda i, a: i == 0,
         lambda i, a: i in (0, residual),
@@ -160,7 +161,8 @@ def test_every_operator_has_a_rule_for_vmap(name: str, arguments: tuple[Any, ...
         for i in range(2):
             single = (a if d is None else a.select(1, i) for a, d in zip(stacked, dims, strict=True))
             expected = operator(*(a.contiguous() if isinstance(a, Tensor) else a for a in single))
-            assert torch.equal(found[i], expected)
+            for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+                assert torch.equal(one[i], other)
 
 
 def test_a_backward_pass_through_an_operator_is_refused() -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from proxconnect.engine._chain_operators import multiply_to_chain, take_through
 from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine._operand_layout import ConvOperand, LinearOperand
 from proxconnect.engine._torch_operators import Operand, multiply, multiply_to_signs, pack
 from proxconnect.engine.weight import PackedWeight
-from proxconnect.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds
+from proxconnect.kernels import Affine, Chain, ConvPanels, Geometry, Outputs, Panels, Thresholds
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class KernelCall:
         kernel: ``"w1a1"``, whose input is packed, ``"w1a6"``, ``"w1a8"`` or ``"w1a32"``.
         weight: the weight, laid out.
         flat: the layer has one dimension where its kernel has two.
-        epilogue: an affine function to floats, or thresholds to bits, which are for ``"w1a1"`` alone.
+        epilogue: an affine function to floats, or, for ``"w1a1"`` alone, thresholds to bits or a chain.
         wrap: sums are kept in 8 bits, as two's complement does.
         channels_last: images of floats come out so, which takes no copy.
     """
@@ -30,14 +31,19 @@ class KernelCall:
     kernel: str
     weight: Operand
     flat: bool
-    epilogue: Affine | Thresholds
+    epilogue: Affine | Thresholds | Chain
     wrap: bool = False
     channels_last: bool = True
 
-    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Compute the layer's output; the epilogue adds ``residual``."""
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor | Outputs:
+        """Compute the layer's output; the epilogue adds ``residual``. A chain may have two outputs."""
         if isinstance(self.epilogue, Thresholds):
             return multiply_to_signs(x, self.weight, self.epilogue, self.wrap)
+        if isinstance(self.epilogue, Chain):
+            if self.flat and residual is not None:
+                residual = residual.unsqueeze(2)
+            floats, signs = multiply_to_chain(x, self.weight, self.epilogue, residual, self.wrap)
+            return _outputs(None if floats is None else self._finished(floats), signs)
         return self.to_floats(x, self.epilogue, residual)
 
     def to_floats(self, x: Tensor, affine: Affine, residual: Tensor | None = None) -> Tensor:
@@ -46,7 +52,10 @@ class KernelCall:
             x = x if self.kernel == "w1a1" else x.unsqueeze(2)
             residual = None if residual is None else residual.unsqueeze(2)
         wrap = {"wrap": self.wrap} if self.kernel == "w1a1" else {}
-        y = multiply(self.kernel, x, self.weight, affine, residual, **wrap)
+        return self._finished(multiply(self.kernel, x, self.weight, affine, residual, **wrap))
+
+    def _finished(self, y: Tensor) -> Tensor:
+        """Give the floats of a kernel the layer's dimensions and memory format."""
         if self.flat:
             return y.squeeze(2).contiguous()
         return y if self.channels_last else y.contiguous()
@@ -75,6 +84,37 @@ class KernelCall:
     def pack_input(self, x: Tensor) -> Tensor:
         """Pack the signs of a float input as this kernel takes them."""
         return pack(x.unsqueeze(2) if self.flat else x, type(self.weight))
+
+
+@dataclass(frozen=True)
+class ChainCall:
+    """A call of a chain over floats.
+
+    Args:
+        kind: the kind of layer that such floats come from: images for convolutions, rows otherwise.
+        chain: the steps.
+        channels_last: images come out so, which takes no copy.
+    """
+
+    kind: type[Operand]
+    chain: Chain
+    channels_last: bool = True
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor | Outputs:
+        """Take ``x`` through the steps, one of which adds ``residual``; there may be two outputs."""
+        floats, signs = take_through(x, self.kind, self.chain, residual)
+        if floats is not None and not self.channels_last:
+            floats = floats.contiguous()
+        return _outputs(floats, signs)
+
+
+def _outputs(floats: Tensor | None, signs: Tensor | None) -> Tensor | Outputs:
+    """Return the output of a chain, or both of them."""
+    if floats is not None and signs is not None:
+        return Outputs(floats, signs)
+    output = signs if floats is None else floats
+    assert output is not None
+    return output
 
 
 def lay_out(weight: PackedWeight, geometry: LayerGeometry) -> Operand:

@@ -21,6 +21,7 @@ class LinearOperand:
     name: ClassVar[str] = "linear"
     schema: ClassVar[str] = "Tensor words, int k"
     fixed_rank: ClassVar[bool] = False  # activations have any number of dimensions
+    channels: ClassVar[int] = -1  # the dimension of floats that holds the channels
 
     def __init__(self, panels: Panels) -> None:
         self.n = panels.n
@@ -66,6 +67,7 @@ class ConvOperand:
 
     name: ClassVar[str] = "conv2d"
     fixed_rank: ClassVar[bool] = True
+    channels: ClassVar[int] = 1
     schema: ClassVar[str] = (
         "Tensor words, Tensor tap_sums, int[] shape, int groups, int[] stride, int[] padding, int[] dilation"
     )

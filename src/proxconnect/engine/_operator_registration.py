@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import Library
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import register_flop_formula
 
 from proxconnect.errors import ProxConnectError
@@ -29,13 +31,14 @@ def register_vmap(library: Library, name: str, with_batch: Sequence[int], fold: 
         first = argument.movedim(dimension, 0)
         return first.flatten(0, 1) if fold else first
 
-    def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[Tensor, int]:
+    def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[Any, Any]:
         mapped = {i: dim for i, dim in enumerate(in_dims) if isinstance(dim, int)}
         activations = {i for i in with_batch if isinstance(arguments[i], Tensor)}
         if mapped.keys() == activations:
             whole = [mapped_first(a, mapped[i]) if i in mapped else a for i, a in enumerate(arguments)]
             output = operator(*whole)
-            return (output.unflatten(0, (info.batch_size, -1)) if fold else output), 0
+            unfolded = partial(Tensor.unflatten, dim=0, sizes=(info.batch_size, -1))
+            return (tree_map(unfolded, output) if fold else output), tree_map(lambda _: 0, output)
         outputs = [
             operator(
                 *(
@@ -45,7 +48,8 @@ def register_vmap(library: Library, name: str, with_batch: Sequence[int], fold: 
             )
             for row in range(info.batch_size)
         ]
-        return torch.stack(outputs), 0
+        stacked = tree_map(lambda *rows: torch.stack(rows), *outputs)
+        return stacked, tree_map(lambda _: 0, stacked)
 
     torch.library.register_vmap(f"proxconnect::{name}", rule, lib=library)
 
@@ -55,15 +59,18 @@ def register_flops(name: str, channels: int, inputs: Callable[..., int]) -> None
 
     Args:
         name: the operator's.
-        channels: which argument holds a number for each output channel.
+        channels: which argument holds numbers for each output channel, in its last dimension.
         inputs: how many inputs a sum has, from the shapes and numbers that describe the weight.
     """
 
     @register_flop_formula(getattr(torch.ops.proxconnect, name))
-    def flops(x: Sequence[int], *arguments: Any, out_shape: Sequence[int], **named: Any) -> int:
-        (n,) = arguments[channels - 1]
+    def flops(x: Sequence[int], *arguments: Any, out_shape: Any, **named: Any) -> int:
+        *_, n = arguments[channels - 1]
         # Channels come last in bits, eight to a byte, and in dimension 1 of images of floats.
-        outputs = math.prod(out_shape[:-1]) * n if name.endswith("_signs") else math.prod(out_shape)
+        if name.endswith("_chain"):  # floats and bits
+            outputs: int = math.prod(out_shape[1][:-1]) * n
+        else:
+            outputs = math.prod(out_shape[:-1]) * n if name.endswith("_signs") else math.prod(out_shape)
         return 2 * outputs * inputs(*arguments[: channels - 1])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from proxconnect.engine._operator_registration import refuse_gradients, register
 from proxconnect.format.bits import packed_width
 from proxconnect.kernels import Affine, Thresholds
 
-_LIBRARY = torch.library.Library("proxconnect", "DEF")
+LIBRARY = torch.library.Library("proxconnect", "DEF")
 
 Operand = LinearOperand | ConvOperand
 
@@ -29,8 +29,8 @@ Operand = LinearOperand | ConvOperand
 class Operator(NamedTuple):
     """A kernel in two forms: ``run`` takes objects, ``overload`` is the operator of tensors and numbers."""
 
-    run: Callable[..., Tensor]
-    overload: Callable[..., Tensor]
+    run: Callable[..., Any]
+    overload: Callable[..., Any]
 
 
 def needs_dispatcher(*tensors: Tensor) -> bool:
@@ -41,13 +41,13 @@ def needs_dispatcher(*tensors: Tensor) -> bool:
 def pack(x: Tensor, kind: type[Operand]) -> Tensor:
     """Pack the signs of activations as the kernels of this kind of layer take them."""
     operator = _PACK[kind]
-    return operator.overload(x) if needs_dispatcher(x) else operator.run(x)
+    return cast(Tensor, operator.overload(x) if needs_dispatcher(x) else operator.run(x))
 
 
 def unpack(bits: Tensor, scale: Tensor, shape: Sequence[int], group: int | None) -> Tensor:
     """Unpack the weights of these bits, see :func:`proxconnect.kernels.unpack_weights`."""
     function = _UNPACK.overload if needs_dispatcher(bits, scale) else _UNPACK.run
-    return function(bits, scale, shape, group)
+    return cast(Tensor, function(bits, scale, shape, group))
 
 
 def multiply(
@@ -57,29 +57,32 @@ def multiply(
     operator = _PRODUCTS[kernel, type(weight)]
     if needs_dispatcher(x, affine.bias) or (residual is not None and needs_dispatcher(residual)):
         steps = affine.scale, affine.bias, affine.slope, residual
-        return operator.overload(x, *weight.arguments, *steps, **wrap)
-    return operator.run(x, weight, affine, residual, **wrap)
+        return cast(Tensor, operator.overload(x, *weight.arguments, *steps, **wrap))
+    return cast(Tensor, operator.run(x, weight, affine, residual, **wrap))
 
 
 def multiply_to_signs(x: Tensor, weight: Operand, thresholds: Thresholds, wrap: bool) -> Tensor:
     """Compute the sums of packed ``x`` and ``weight``, then the decisions of ``thresholds``, packed."""
     operator = _SIGNS[type(weight)]
     if needs_dispatcher(x):
-        return operator.overload(x, *weight.arguments, thresholds.threshold, thresholds.flip, wrap)
-    return operator.run(x, weight, thresholds, wrap)
+        decisions = thresholds.threshold, thresholds.flip, wrap
+        return cast(Tensor, operator.overload(x, *weight.arguments, *decisions))
+    return cast(Tensor, operator.run(x, weight, thresholds, wrap))
 
 
-def _define(
+def define(
     name: str,
     arguments: str,
-    function: Callable[..., Tensor],
-    fake: Callable[..., Tensor],
-    run: Callable[..., Tensor],
+    function: Callable[..., Any],
+    fake: Callable[..., Any],
+    run: Callable[..., Any],
+    returns: str = "Tensor",
 ) -> Operator:
-    _LIBRARY.define(f"{name}({arguments}) -> Tensor")
-    _LIBRARY.impl(name, function, "CPU")
-    torch.library.register_fake(f"proxconnect::{name}", fake, lib=_LIBRARY)
-    torch.library.register_autocast(f"proxconnect::{name}", "cpu", torch.float32, lib=_LIBRARY)
+    """Register an operator of these arguments; ``run`` is what eager code calls in its place."""
+    LIBRARY.define(f"{name}({arguments}) -> {returns}")
+    LIBRARY.impl(name, function, "CPU")
+    torch.library.register_fake(f"proxconnect::{name}", fake, lib=LIBRARY)
+    torch.library.register_autocast(f"proxconnect::{name}", "cpu", torch.float32, lib=LIBRARY)
     return Operator(run, getattr(torch.ops.proxconnect, name).default)
 
 
@@ -103,10 +106,10 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
 
     steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual" + ", bool wrap" * packed
     name = f"{kernel}_{kind.name}"
-    operator = _define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
-    register_vmap(_LIBRARY, name, (0, count + 4), kind.fixed_rank)
+    operator = define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+    register_vmap(LIBRARY, name, (0, count + 4), kind.fixed_rank)
     register_flops(name, count + 1, kind.inputs)
-    refuse_gradients(_LIBRARY, name)
+    refuse_gradients(LIBRARY, name)
     return operator
 
 
@@ -128,8 +131,8 @@ def _to_signs(kind: type[Operand], product: Callable[..., Tensor]) -> Operator:
 
     steps = "Tensor threshold, Tensor flip, bool wrap"
     name = f"w1a1_{kind.name}_signs"
-    operator = _define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
-    register_vmap(_LIBRARY, name, (0,), kind.fixed_rank)
+    operator = define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
+    register_vmap(LIBRARY, name, (0,), kind.fixed_rank)
     register_flops(name, count + 1, kind.inputs)
     return operator
 
@@ -144,8 +147,8 @@ def _packing(name: str, function: Callable[..., Tensor], channels: int) -> Opera
         *size, last = x.movedim(channels, -1).shape
         return x.new_empty((*size, packed_width(last)), dtype=torch.uint8)
 
-    operator = _define(name, "Tensor x", function, fake, function)
-    register_vmap(_LIBRARY, name, (0,), fold=channels == 1)
+    operator = define(name, "Tensor x", function, fake, function)
+    register_vmap(LIBRARY, name, (0,), fold=channels == 1)
     return operator
 
 
@@ -153,15 +156,15 @@ _PACK: dict[type[Operand], Operator] = {
     LinearOperand: _packing("pack_rows", _pack_rows, -1),
     ConvOperand: _packing("pack_pixels", kernels.pack_pixels, 1),
 }
-_UNPACK = _define(
+_UNPACK = define(
     "unpack_weights",
     "Tensor bits, Tensor scale, int[] shape, int? group",
     kernels.unpack_weights,
     lambda bits, scale, shape, group: bits.new_empty(shape, dtype=torch.float32),
     kernels.unpack_weights,
 )
-register_vmap(_LIBRARY, "unpack_weights", (), fold=False)
-refuse_gradients(_LIBRARY, "unpack_weights")
+register_vmap(LIBRARY, "unpack_weights", (), fold=False)
+refuse_gradients(LIBRARY, "unpack_weights")
 _PRODUCTS: dict[tuple[str, type[Operand]], Operator] = {
     (kernel, kind): _product(kernel, kind, product)
     for kernel, kind, product in (

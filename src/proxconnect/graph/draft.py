@@ -22,6 +22,7 @@ class Draft:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self.nodes = dict(enumerate(graph.nodes, start=len(graph.inputs)))
+        self._next = len(graph.inputs) + len(graph.nodes)
         self._readers: dict[int, Counter[int]] = {}
         for index, node in self.nodes.items():
             self._note(index, node)
@@ -48,6 +49,22 @@ class Draft:
         self._note(index, node)
         self._forget(index, old)
 
+    def add(self, node: Node) -> Value:
+        """Add a node, and return its value; :meth:`graph` will put it behind all that it reads."""
+        index = self._next
+        self._next += 1
+        self.nodes[index] = node
+        self._note(index, node)
+        return Value(index)
+
+    def readers(self, value: Value) -> list[int]:
+        """List the nodes that read a value."""
+        return sorted(self._readers.get(value.index, ()))
+
+    def is_result(self, value: Value) -> bool:
+        """Tell whether the output of the graph holds a value."""
+        return value.index in self._results
+
     def redirect(self, old: int, new: Value | TensorName) -> None:
         """Let every node that reads the value of this number read ``new``."""
         for index in list(self._readers.get(old, ())):
@@ -58,7 +75,8 @@ class Draft:
     def graph(self) -> Graph:
         """Return the graph, with its values numbered in order again."""
         offset = len(self._graph.inputs)
-        number = {index: offset + i for i, index in enumerate(sorted(self.nodes))}
+        order = self._order()
+        number = {index: offset + i for i, index in enumerate(order)}
         number |= {index: index for index in range(offset)}
 
         def renumbered(leaf: object) -> object:
@@ -66,9 +84,23 @@ class Draft:
 
         nodes = tuple(
             Node(node.op, map_leaves(renumbered, node.args), map_leaves(renumbered, dict(node.kwargs)))
-            for _, node in sorted(self.nodes.items())
+            for node in map(self.nodes.__getitem__, order)
         )
         return replace(self._graph, nodes=nodes, output=map_leaves(renumbered, self._graph.output))
+
+    def _order(self) -> list[int]:
+        """Order the nodes by number, but each behind those that it reads."""
+        order: dict[int, None] = {}
+
+        def place(index: int) -> None:
+            if index in self.nodes and index not in order:
+                for read in _values((self.nodes[index].args, self.nodes[index].kwargs)):
+                    place(read)
+                order[index] = None
+
+        for index in sorted(self.nodes):
+            place(index)
+        return list(order)
 
     def _note(self, index: int, node: Node) -> None:
         for read in _values((node.args, node.kwargs)):

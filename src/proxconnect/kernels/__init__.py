@@ -2,15 +2,16 @@
 
 Weights of one bit are multiplied by activations of one bit (W1A1), of eight bits (W1A8) or in float32
 (W1A32). A weight is laid out once, as :class:`Panels` or, for convolutions, as :class:`ConvPanels`. An
-epilogue, :class:`Affine` or :class:`Thresholds`, follows the sums while they are in registers.
-:class:`CompiledMap` does the passes of training. As many threads work as ``torch.get_num_threads()`` says.
-Every kernel set and every number of threads gives the same bits.
+epilogue, :class:`Affine`, :class:`Thresholds` or :class:`Chain`, follows the sums while they are in
+registers. :class:`CompiledMap` does the passes of training. As many threads work as
+``torch.get_num_threads()`` says. Every kernel set and every number of threads gives the same bits.
 
 Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 """
 
 from __future__ import annotations
 
+from proxconnect.kernels._chains import Chain, Outputs, Step, chain_rows, w1a1_chain, w1a1_conv_chain
 from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine, Thresholds
 from proxconnect.kernels._geometry import Geometry
@@ -36,13 +37,17 @@ from proxconnect.kernels._w1a32_conv import w1a32_conv
 
 __all__ = [
     "Affine",
+    "Chain",
     "CompiledMap",
     "ConvPanels",
     "Geometry",
     "MapKind",
+    "Outputs",
     "Panels",
+    "Step",
     "Thresholds",
     "active_kernels",
+    "chain_rows",
     "cpu_features",
     "fits_compiled_code",
     "kernel_sets",
@@ -55,7 +60,9 @@ __all__ = [
     "unpacked_marks",
     "use_kernels",
     "w1a1_affine",
+    "w1a1_chain",
     "w1a1_conv_affine",
+    "w1a1_conv_chain",
     "w1a1_conv_signs",
     "w1a1_conv_sums",
     "w1a1_signs",

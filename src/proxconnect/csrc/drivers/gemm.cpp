@@ -80,6 +80,10 @@ void gemm(const W1A1<SignsOutput>& product, std::int64_t threads) {
   gemm_of_signs(product, threads, active_kernels().w1a1_signs);
 }
 
+void gemm(const W1A1<ChainOutput>& product, std::int64_t threads) {
+  gemm_of_signs(product, threads, active_kernels().w1a1_chain);
+}
+
 bool gemm(const W1A8& product, std::int64_t threads) {
   check_product(product.x.m, product.b.n, product.b.k);
   check_group(product.b.k, product.group, word_bits);

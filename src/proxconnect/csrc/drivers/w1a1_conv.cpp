@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "drivers/chain.h"
 #include "drivers/conv.h"
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
@@ -158,6 +159,8 @@ void convolve_signs(const W1A1Conv<Output>& conv, std::int64_t threads,
   }
 }
 
+bool begins_on_bytes(const ConvPanels& b) { return b.groups == 1 || b.n / b.groups % 8 == 0; }
+
 // Convolves groups whose outputs do not begin on a byte: their bits are put together from sums afterwards.
 void convolve_bit_by_bit(const W1A1Conv<SignsOutput>& conv, std::int64_t threads) {
   const ConvPanels& b = conv.b;
@@ -187,11 +190,27 @@ void convolve(const W1A1Conv<AffineOutput>& conv, std::int64_t threads) {
 }
 
 void convolve(const W1A1Conv<SignsOutput>& conv, std::int64_t threads) {
-  if (conv.b.groups > 1 && conv.b.n / conv.b.groups % 8) {
-    convolve_bit_by_bit(conv, threads);
-  } else {
+  if (begins_on_bytes(conv.b)) {
     convolve_signs(conv, threads, active_kernels().w1a1_signs);
+  } else {
+    convolve_bit_by_bit(conv, threads);
   }
+}
+
+void convolve(const W1A1Conv<ChainOutput>& conv, std::int64_t threads) {
+  if (!conv.output.signs || begins_on_bytes(conv.b)) {
+    convolve_signs(conv, threads, active_kernels().w1a1_chain);
+    return;
+  }
+  // Signs are taken from the floats afterwards.
+  check_convolution(conv.a, conv.b, conv.geometry);
+  const std::int64_t rows = conv.a.count * conv.geometry.outputs(), n = conv.b.n;
+  std::vector<float> floats(static_cast<std::size_t>(conv.output.floats ? 0 : rows * n));
+  W1A1Conv<ChainOutput> to_floats = conv;
+  to_floats.output.signs = nullptr;
+  if (!conv.output.floats) to_floats.output.floats = floats.data();
+  convolve_signs(to_floats, threads, active_kernels().w1a1_chain);
+  chain({to_floats.output.floats, n, rows}, n, {nullptr, conv.output.signs, nullptr, 0, nullptr, nullptr}, threads);
 }
 
 }  // namespace proxconnect

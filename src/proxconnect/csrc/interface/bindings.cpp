@@ -12,6 +12,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "drivers/chain.h"
 #include "drivers/conv.h"
 #include "drivers/gemm.h"
 #include "drivers/latents.h"
@@ -25,6 +26,7 @@ using namespace nb::literals;
 namespace {
 
 using proxconnect::AffineOutput;
+using proxconnect::ChainOutput;
 using proxconnect::convolve;
 using proxconnect::ConvPanels;
 using proxconnect::ElementwiseMap;
@@ -39,6 +41,7 @@ using proxconnect::Panels;
 using proxconnect::SignImages;
 using proxconnect::SignRows;
 using proxconnect::SignsOutput;
+using proxconnect::StepKind;
 using proxconnect::SumsOutput;
 using proxconnect::W1A1;
 using proxconnect::W1A1Conv;
@@ -65,6 +68,8 @@ using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Siz
 using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
 using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
 using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
+// Floats, signs; steps, their number, constants, residual.
+using ChainTuple = std::tuple<Address, Address, Address, Size, Address, Address>;
 using LatentsTuple = std::tuple<Address, Size, Size, Address, Address, Size>;  // rows, columns; s, alpha, step
 using MapTuple = std::tuple<MapKind, float, float, float>;                     // kind; mu, a, b
 
@@ -127,6 +132,12 @@ SignsOutput signs_into(Address out, const ThresholdsTuple& thresholds) {
   return {pointer<std::uint8_t>(out), pointer<const std::int32_t>(threshold), pointer<const std::uint8_t>(flip)};
 }
 
+ChainOutput chain_of(const ChainTuple& chain) {
+  const auto [floats, signs, steps, count, constants, residual] = chain;
+  return {pointer<float>(floats), pointer<std::uint8_t>(signs),     pointer<const StepKind>(steps),
+          count,                  pointer<const float>(constants), pointer<const float>(residual)};
+}
+
 Size pack_signs(Address x, Size rows, Size columns, Address bits, Size threads) {
   return proxconnect::pack_signs(pointer<const float>(x), rows, columns, pointer<std::uint8_t>(bits), threads);
 }
@@ -170,6 +181,14 @@ void w1a1_signs(const RowsTuple& a, const PanelsTuple& weight, bool wrap, Addres
   gemm(W1A1<SignsOutput>{signs_at(a), panels_at(weight), wrap, signs_into(out, thresholds)}, threads);
 }
 
+void w1a1_chain(const RowsTuple& a, const PanelsTuple& weight, bool wrap, const ChainTuple& chain, Size threads) {
+  gemm(W1A1<ChainOutput>{signs_at(a), panels_at(weight), wrap, chain_of(chain)}, threads);
+}
+
+void chain_rows(const RowsTuple& x, Size n, const ChainTuple& chain, Size threads) {
+  proxconnect::chain(floats_at(x), n, chain_of(chain), threads);
+}
+
 bool w1a8(const RowsTuple& x, const PanelsTuple& weight, Size group, int greatest, Address out,
           const AffineTuple& affine, Size threads) {
   return gemm(W1A8{floats_at(x), panels_at(weight), group, affine_into(out, affine), greatest}, threads);
@@ -197,6 +216,13 @@ void w1a1_conv_signs(const SignImagesTuple& a, const ConvPanelsTuple& weight, co
                      Address out, const ThresholdsTuple& thresholds, Size threads) {
   convolve(W1A1Conv<SignsOutput>{signs_at(a), panels_at(weight), geometry_of(geometry, a, weight), wrap,
                                  signs_into(out, thresholds)},
+           threads);
+}
+
+void w1a1_conv_chain(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
+                     const ChainTuple& chain, Size threads) {
+  convolve(W1A1Conv<ChainOutput>{signs_at(a), panels_at(weight), geometry_of(geometry, a, weight), wrap,
+                                 chain_of(chain)},
            threads);
 }
 
@@ -300,6 +326,16 @@ NB_MODULE(_native, module) {
       .value("sign_swish", MapKind::sign_swish)
       .value("monotone_sign_swish", MapKind::monotone_sign_swish)
       .value("reste", MapKind::reste);
+  nb::enum_<StepKind>(module, "StepKind")
+      .value("multiply", StepKind::multiply)
+      .value("add", StepKind::add)
+      .value("divide", StepKind::divide)
+      .value("multiply_add", StepKind::multiply_add)
+      .value("add_residual", StepKind::add_residual)
+      .value("prelu", StepKind::prelu)
+      .value("at_least", StepKind::at_least)
+      .value("at_most", StepKind::at_most);
+  module.def("constants_of", &proxconnect::constants_of, "kind"_a);
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
   module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
              released());
@@ -311,6 +347,8 @@ NB_MODULE(_native, module) {
   module.def("w1a1_sums", &w1a1_sums, "a"_a, "weight"_a, "wrap"_a, "out"_a, "threads"_a, released());
   module.def("w1a1_affine", &w1a1_affine, "a"_a, "weight"_a, "wrap"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("w1a1_signs", &w1a1_signs, "a"_a, "weight"_a, "wrap"_a, "out"_a, "thresholds"_a, "threads"_a, released());
+  module.def("w1a1_chain", &w1a1_chain, "a"_a, "weight"_a, "wrap"_a, "chain"_a, "threads"_a, released());
+  module.def("chain_rows", &chain_rows, "x"_a, "n"_a, "chain"_a, "threads"_a, released());
   module.def("w1a8", &w1a8, "x"_a, "weight"_a, "group"_a, "greatest"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("w1a32", &w1a32, "x"_a, "weight"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("w1a1_conv_sums", &w1a1_conv_sums, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threads"_a,
@@ -319,6 +357,8 @@ NB_MODULE(_native, module) {
              "threads"_a, released());
   module.def("w1a1_conv_signs", &w1a1_conv_signs, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "thresholds"_a,
              "threads"_a, released());
+  module.def("w1a1_conv_chain", &w1a1_conv_chain, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "chain"_a, "threads"_a,
+             released());
   module.def("w1a8_conv", &w1a8_conv, "x"_a, "weight"_a, "geometry"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("w1a32_conv", &w1a32_conv, "x"_a, "weight"_a, "geometry"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("mean_magnitudes", &mean_magnitudes, "values"_a, "rows"_a, "columns"_a, "mean"_a, "threads"_a,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "interface/chain.h"
 #include "interface/convolutions.h"
 #include "interface/maps.h"
 #include "interface/products.h"
@@ -76,6 +77,7 @@ struct KernelSet {
   void (*w1a1_sums)(const W1A1Part<SumsOutput>&, Range panels);
   void (*w1a1_affine)(const W1A1Part<AffineOutput>&, Range panels);
   void (*w1a1_signs)(const W1A1Part<SignsOutput>&, Range panels);
+  void (*w1a1_chain)(const W1A1Part<ChainOutput>&, Range panels);
 
   // Signs times quantized floats.
 
@@ -105,6 +107,9 @@ struct KernelSet {
                             Range elements);
   void (*scale_marked)(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
   void (*scale_outputs)(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
+
+  // Takes rows of n floats through a chain.
+  void (*chain_rows)(const FloatRows& x, std::int64_t n, const ChainOutput&, Range rows);
 
   // Functions that a set may lack.
 

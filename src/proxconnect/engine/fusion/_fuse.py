@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from proxconnect.engine.fusion._chains import CHAINS
 from proxconnect.engine.fusion._float_rules import FLOAT_LAYERS, NAMED
 from proxconnect.engine.fusion._rewriting import Rewriting
 from proxconnect.engine.fusion._rules import FOLDING, RECOGNITION
@@ -34,7 +35,7 @@ def fuse(
     """
     draft = Draft(graph)
     rewriting = Rewriting(draft, weights, tensor, activations, shapes, exact)
-    for rule in (*RECOGNITION, *FOLDING, *FLOAT_LAYERS, *NAMED):
+    for rule in (*RECOGNITION, *FOLDING, *FLOAT_LAYERS, *CHAINS, *NAMED):
         for index in sorted(draft.nodes):
             node = draft.nodes.get(index)
             if node is not None and (rule in NAMED or not node.kwargs):

@@ -22,14 +22,15 @@ from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine
 from proxconnect.quantizers import sign
 
-SIGN, PACK, SUMS, PRODUCT, CONVOLUTION, ATTENTION = (
-    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "convolution", "attention")
+SIGN, PACK, SUMS, PRODUCT, CHAIN, CONVOLUTION, ATTENTION = (
+    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "chain", "convolution", "attention")
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
     PACK: lambda product, x: product.pack_input(x),
     SUMS: lambda product, x: product(x),
     PRODUCT: lambda product, x, residual: product(x, residual),
+    CHAIN: lambda chain, x, residual: chain(x, residual),
     CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
     ATTENTION: attention,
 }

@@ -1,11 +1,11 @@
-// Kernels for x86 processors with AVX2 (from 2013 on).
+// Kernels for x86 processors with AVX2 and FMA (from 2013 on).
 
 #include "sets/common/kernels.h"
 
 namespace proxconnect::avx2 {
 namespace {
 
-bool runs_here() { return __builtin_cpu_supports("avx2"); }
+bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 }  // namespace
 

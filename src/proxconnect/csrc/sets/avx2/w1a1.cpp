@@ -173,5 +173,6 @@ void w1a1(const W1A1Part<Output>& part, Range panels) {
 void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1(part, panels); }
 void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1(part, panels); }
 void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1(part, panels); }
+void w1a1_chain(const W1A1Part<ChainOutput>& part, Range panels) { w1a1(part, panels); }
 
 }  // namespace proxconnect::avx2

@@ -83,5 +83,6 @@ struct MicroKernel {
 void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
 void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
 void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
+void w1a1_chain(const W1A1Part<ChainOutput>& part, Range panels) { w1a1_macro_kernel<MicroKernel>(part, panels); }
 
 }  // namespace proxconnect::avx512

@@ -21,6 +21,7 @@ void unpack_weights(const PackedRows& packed, Range rows, float* weights);
 void w1a1_sums(const W1A1Part<SumsOutput>& part, Range panels);
 void w1a1_affine(const W1A1Part<AffineOutput>& part, Range panels);
 void w1a1_signs(const W1A1Part<SignsOutput>& part, Range panels);
+void w1a1_chain(const W1A1Part<ChainOutput>& part, Range panels);
 bool w1a8(const W1A8& product, Range rows, Range panels);
 float greatest_magnitude(const float* x, std::int64_t count);
 void w1a8_pixels(const W1A8Image& image, Range lines);
@@ -35,6 +36,7 @@ void quantize_and_mark(const float* x, const ElementwiseMap& map, float mu, floa
                        Range elements);
 void scale_marked(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
 void scale_outputs(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
+void chain_rows(const FloatRows& x, std::int64_t n, const ChainOutput& output, Range rows);
 
 // Only avx512 has this one.
 void w1a32_lines(const W1A32Conv& conv, Range lines, Range panels);
@@ -49,6 +51,7 @@ constexpr KernelSet table_of_kernels(const char* name, bool (*runs_here)()) {
           w1a1_sums,
           w1a1_affine,
           w1a1_signs,
+          w1a1_chain,
           w1a8,
           greatest_magnitude,
           w1a8_pixels,
@@ -61,7 +64,8 @@ constexpr KernelSet table_of_kernels(const char* name, bool (*runs_here)()) {
           scale_gradient,
           quantize_and_mark,
           scale_marked,
-          scale_outputs};
+          scale_outputs,
+          chain_rows};
 }
 
 }  // namespace proxconnect::KERNEL_SET

@@ -65,6 +65,26 @@ inline void store(const Vector& lanes, Element* to, int width) {
 
 #endif
 
+// Returns a * b + c, rounded once.
+inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Floats>(_mm512_fmadd_ps(reinterpret_cast<const __m512&>(a), reinterpret_cast<const __m512&>(b),
+                                                  reinterpret_cast<const __m512&>(c)));
+#else
+  Floats sum;
+#if defined(__FMA__)
+  for (int half = 0; half < 2; ++half) {
+    reinterpret_cast<__m256*>(&sum)[half] =
+        _mm256_fmadd_ps(reinterpret_cast<const __m256*>(&a)[half], reinterpret_cast<const __m256*>(&b)[half],
+                        reinterpret_cast<const __m256*>(&c)[half]);
+  }
+#else
+  for (int lane = 0; lane < panel_width; ++lane) sum[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+#endif
+  return sum;
+#endif
+}
+
 inline Floats to_floats(const Integers& lanes) { return __builtin_convertvector(lanes, Floats); }
 inline Floats to_floats(const Floats& lanes) { return lanes; }
 
@@ -102,6 +122,9 @@ inline unsigned bits_at_least(const Integers& a, const Integers& b) {
   return bits;
 #endif
 }
+
+// Returns the bits j for which not x[j] < 0: set for both zeros and NaN.
+inline unsigned bits_not_negative(const Floats& x) { return bits_at_least(x < 0.0f, Integers{}); }
 
 }  // namespace
 }  // namespace proxconnect

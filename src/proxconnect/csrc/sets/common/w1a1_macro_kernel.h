@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "sets/common/outputs.h"
+#include "sets/common/chain_writer.h"
 
 namespace proxconnect {
 namespace {
@@ -31,7 +31,11 @@ template <typename Writer, int rows, int... r>
   if constexpr (std::is_same_v<Writer, AffineWriter>) {
     if (write.plain()) return (write.write_plain(row + r, sums[r]), ...);  // decided once for all rows
   }
-  (write(row + r, sums[r]), ...);
+  if constexpr (std::is_same_v<Writer, ChainWriter>) {
+    write.write(row, sums);
+  } else {
+    (write(row + r, sums[r]), ...);
+  }
 }
 
 // Calls call(own::Constant<count>()), 1 <= count <= max.

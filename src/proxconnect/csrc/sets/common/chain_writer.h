@@ -1,0 +1,97 @@
+// The writer of chains: it takes the sums or floats of some rows and a panel through all steps.
+#pragma once
+
+#include "interface/chain.h"
+#include "sets/common/outputs.h"
+
+namespace proxconnect {
+namespace {
+
+class ChainWriter {
+ public:
+  ChainWriter(const ChainOutput& output, const Place& at) : output_(output), at_(at) {}
+
+  // Finishes the rows from `row` on. A function of its own: the chain's registers are no concern of the micro-kernel's.
+  template <typename Vector, int rows>
+  [[gnu::noinline]] void write(std::int64_t row, const Vector (&from)[rows]) const {
+    Floats y[rows];
+    each<rows>([&](int r) { y[r] = to_floats(from[r]); });
+    const std::int64_t first = (at_.row + row) * at_.n + at_.j;
+    const float* constants = output_.constants + at_.j;
+    for (const StepKind* step = output_.steps; step < output_.steps + output_.count; ++step) {
+      const auto constant = [&] {
+        const Floats values = load<Floats>(constants, at_.width);
+        constants += at_.n;
+        return values;
+      };
+      take_step(*step, y, constant, output_.residual + first);
+    }
+    if (output_.floats) {
+      each<rows>([&](int r) { store(y[r], output_.floats + first + r * at_.n, at_.width); });
+    }
+    if (output_.signs) {
+      each<rows>([&](int r) { write_signs(row + r, y[r]); });
+    }
+  }
+
+ private:
+  // Calls work(r) for every row, without a loop that would keep the rows in memory.
+  template <int rows, typename Work>
+  [[gnu::always_inline]] static void each(const Work& work) {
+    static_assert(rows <= 8);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) work(r);
+  }
+
+  template <int rows, typename Constant>
+  [[gnu::always_inline]] void take_step(StepKind kind, Floats (&y)[rows], const Constant& constant,
+                                        const float* residual) const {
+    switch (kind) {
+      case StepKind::multiply: {
+        const Floats c = constant();
+        return each<rows>([&](int r) { y[r] *= c; });
+      }
+      case StepKind::add: {
+        const Floats c = constant();
+        return each<rows>([&](int r) { y[r] += c; });
+      }
+      case StepKind::divide: {
+        const Floats c = constant();
+        return each<rows>([&](int r) { y[r] /= c; });
+      }
+      case StepKind::multiply_add: {
+        const Floats c = constant(), d = constant();
+        return each<rows>([&](int r) { y[r] = multiply_add(y[r], c, d); });
+      }
+      case StepKind::add_residual:
+        return each<rows>([&](int r) { y[r] += load<Floats>(residual + r * at_.n, at_.width); });
+      case StepKind::prelu: {
+        const Floats c = constant();
+        return each<rows>([&](int r) { y[r] = y[r] > 0.0f ? y[r] : y[r] * c; });
+      }
+      case StepKind::at_least: {
+        const Floats c = constant();
+        return each<rows>([&](int r) { y[r] = y[r] < c ? c : y[r]; });
+      }
+      case StepKind::at_most: {
+        const Floats c = constant();
+        return each<rows>([&](int r) { y[r] = y[r] > c ? c : y[r]; });
+      }
+    }
+  }
+
+  void write_signs(std::int64_t row, const Floats& y) const {
+    std::uint8_t* to = output_.signs + (at_.row + row) * packed_width(at_.n) + at_.j / 8;
+    const unsigned bits = bits_not_negative(y) & (0xffffu >> (panel_width - at_.width));
+    to[0] = static_cast<std::uint8_t>(bits);
+    if (at_.width > 8) to[1] = static_cast<std::uint8_t>(bits >> 8);
+  }
+
+  ChainOutput output_;
+  Place at_;
+};
+
+inline ChainWriter writer(const ChainOutput& output, const Place& at) { return {output, at}; }
+
+}  // namespace
+}  // namespace proxconnect
