@@ -80,7 +80,8 @@ class FloatConvolution:
         """Tell whether both memory formats give the same bits for images of this size."""
         key = (x.shape, torch.get_num_threads(), torch._C._get_mkldnn_enabled())
         if key not in self._equal:
-            images = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), device="cpu")
+            generator = torch.Generator(device="cpu").manual_seed(0)
+            images = torch.randn(x.shape, generator=generator, dtype=torch.float32, device="cpu")
             contiguous = self.function(images, weight, self.bias, *self.steps)
             if len(self._equal) >= _MOST_REMEMBERED:
                 self._equal.clear()

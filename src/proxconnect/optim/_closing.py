@@ -43,12 +43,16 @@ def schedule_of_pair(pair: ForwardBackward) -> Schedule:
 
 def _distance(pair: ForwardBackward, mu: float) -> float:
     """Compute the mean of ``||F_mu(w)| - 1|`` over standard normal ``w``."""
-    values = pair.forward(safe_argument(normal_quantiles(), pair.forward), torch.tensor(mu))
+    values = pair.forward(safe_argument(normal_quantiles(), pair.forward), _sharpness(mu))
     return float((values.abs() - 1).abs().nan_to_num(math.inf).mean())
 
 
 def _slopes(pair: ForwardBackward, mu: float) -> Tensor:
-    return pair.backward(safe_argument(normal_quantiles(), pair.backward), torch.tensor(mu))
+    return pair.backward(safe_argument(normal_quantiles(), pair.backward), _sharpness(mu))
+
+
+def _sharpness(mu: float) -> Tensor:
+    return torch.tensor(mu, dtype=torch.float32, device="cpu")
 
 
 def _where(pair: ForwardBackward, distance: float) -> float:

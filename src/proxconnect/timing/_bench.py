@@ -203,6 +203,7 @@ def _inputs(network: Network, given: Tensor | Sequence[Tensor] | None, batch: in
                 [size for size in sizes if isinstance(size, int)],
                 generator=generator,
                 dtype=torch_dtype(spec.dtype),
+                device="cpu",
             )
         )
     return tuple(found)

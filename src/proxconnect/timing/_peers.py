@@ -95,14 +95,16 @@ def _quantize(
 
     class Examples(reader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.generator, self.left = torch.Generator().manual_seed(0), _CALIBRATION
+            self.generator, self.left = torch.Generator(device="cpu").manual_seed(0), _CALIBRATION
 
         def get_next(self) -> dict[str, Any] | None:
             self.left -= 1
             return None if self.left < 0 else {n: self.draw(x) for n, x in zip(names, inputs, strict=True)}
 
         def draw(self, x: Tensor) -> Any:
-            return (torch.randn(x.shape, generator=self.generator) if x.is_floating_point() else x).numpy()
+            if not x.is_floating_point():
+                return x.numpy()
+            return torch.randn(x.shape, generator=self.generator, dtype=torch.float32, device="cpu").numpy()
 
     quantization.quantize_static(
         source,

@@ -48,7 +48,7 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
     >>> found.accuracy, found.confusion
     (0.6666666666666666, ((1, 0, 0), (0, 1, 1), (0, 0, 0)))
     """
-    loss, images, confusion = 0.0, 0, torch.zeros((), dtype=torch.int64)
+    loss, images, confusion = 0.0, 0, torch.zeros((), dtype=torch.int64, device="cpu")
     for inputs, labels in batches:
         logits = network(inputs)
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))

@@ -226,15 +226,17 @@ def _samples(n: int, greatest: int) -> tuple[Tensor, Tensor]:
 
     def floats() -> Tensor:
         drawn = torch.randn(32, n, generator=generator, dtype=torch.float32, device="cpu")
-        drawn *= 10 ** torch.randint(-2, 3, (32, 1), generator=generator, device="cpu")
+        drawn *= 10 ** torch.randint(-2, 3, (32, 1), generator=generator, dtype=torch.float32, device="cpu")
         for row, value in zip(drawn, (math.inf, -math.inf, math.nan, 0.0, -0.0), strict=False):
             row.fill_(value)
-        return drawn[torch.randperm(32, generator=generator, device="cpu")]
+        return drawn[torch.randperm(32, generator=generator, dtype=torch.int64, device="cpu")]
 
     if not greatest:
         return floats(), floats()
-    sums = torch.randint(-greatest, greatest + 1, (32, n), generator=generator, device="cpu")
-    return sums.to(torch.float32), floats()
+    sums = torch.randint(
+        -greatest, greatest + 1, (32, n), generator=generator, dtype=torch.float32, device="cpu"
+    )
+    return sums, floats()
 
 
 def _formats(layout: Layout) -> Iterator[Callable[[Tensor], Tensor]]:
