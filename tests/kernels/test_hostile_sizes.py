@@ -13,7 +13,7 @@ from torch import Tensor
 
 import proxconnect as pc
 from proxconnect import _native, kernels
-from proxconnect.kernels import Affine, ConvPanels, Geometry, Thresholds, pack_pixels, pack_signs
+from proxconnect.kernels import Affine, Chain, ConvPanels, Geometry, Thresholds, pack_pixels, pack_signs
 
 CHANNELS, OUTPUTS, SIZE = 3, 2, 4
 IMAGES = torch.linspace(-1, 1, CHANNELS * SIZE * SIZE).reshape(1, CHANNELS, SIZE, SIZE)
@@ -30,13 +30,16 @@ def thresholds(panels: ConvPanels) -> Thresholds:
     return Thresholds.of(torch.ones(OUTPUTS), torch.zeros(OUTPUTS), k=panels.k)
 
 
-CONVOLUTIONS: dict[str, Callable[[ConvPanels, Geometry], Tensor]] = {
+CONVOLUTIONS: dict[str, Callable[[ConvPanels, Geometry], object]] = {
     "w1a1_conv_sums": lambda panels, at: kernels.w1a1_conv_sums(pack_pixels(IMAGES), panels, at),
     "w1a1_conv_affine": lambda panels, at: kernels.w1a1_conv_affine(
         pack_pixels(IMAGES), panels, at, Affine.of(torch.ones(OUTPUTS))
     ),
     "w1a1_conv_signs": lambda panels, at: kernels.w1a1_conv_signs(
         pack_pixels(IMAGES), panels, at, thresholds(panels)
+    ),
+    "w1a1_conv_chain": lambda panels, at: kernels.w1a1_conv_chain(
+        pack_pixels(IMAGES), panels, at, Chain.of([], OUTPUTS, signs=True)
     ),
     "w1a8_conv": lambda panels, at: kernels.w1a8_conv(IMAGES, panels, at, Affine.of(torch.ones(OUTPUTS))),
     "w1a32_conv": lambda panels, at: kernels.w1a32_conv(IMAGES, panels, at, Affine.of(torch.ones(OUTPUTS))),
@@ -57,7 +60,7 @@ def test_a_geometry_is_bounded(name: str, value: int) -> None:
     [(3, MOST, MOST), (3, 2**30, 2**30), (2, 2**20, 2**21), (2, 20_000, 40_000)],
 )
 def test_padding_far_beyond_the_image_is_refused(
-    convolution: Callable[[ConvPanels, Geometry], Tensor], taps: int, padding: int, dilation: int
+    convolution: Callable[[ConvPanels, Geometry], object], taps: int, padding: int, dilation: int
 ) -> None:
     geometry = Geometry(padding=(padding, padding), dilation=(dilation, dilation))
     assert max(geometry.output_size((SIZE, SIZE), (taps, taps))) <= SIZE
@@ -67,7 +70,7 @@ def test_padding_far_beyond_the_image_is_refused(
 
 @pytest.mark.parametrize("convolution", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 def test_an_output_that_has_no_addresses_is_refused(
-    convolution: Callable[[ConvPanels, Geometry], Tensor],
+    convolution: Callable[[ConvPanels, Geometry], object],
 ) -> None:
     with pytest.raises(pc.ProxConnectError, match=r"the output of shape .* use less padding"):
         convolution(weight(1)[1], Geometry(padding=(2**24, 2**24)))
@@ -123,6 +126,7 @@ FAR = 2**40
 CONV = (HERE, HERE, 2, 3, 2, 2, 1)  # words, tap sums; outputs, inputs, kernel, groups
 PLAIN = (1, 1, 0, 0, 1, 1, 0)  # stride, padding, dilation, fill
 AFFINE = (0, HERE, HERE, 0)
+CHAIN = (HERE, HERE, HERE, 0, HERE, 0)
 MAP = (_native.MapKind.identity, 1.0, 1.0, 1.0)
 STRIDES = (48, 16, 4, 1)
 
@@ -139,6 +143,8 @@ HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "w1a1_sums": (_native.w1a1_sums, ((HERE, 1, FAR), (HERE, FAR, 8), False, HERE, 1)),
     "w1a1_affine": (_native.w1a1_affine, ((HERE, 1, FAR), (HERE, 8, FAR), False, HERE, AFFINE, 1)),
     "w1a1_signs": (_native.w1a1_signs, ((HERE, 1, 1), (HERE, FAR, FAR), False, HERE, (HERE, HERE), 1)),
+    "w1a1_chain": (_native.w1a1_chain, ((HERE, 1, FAR), (HERE, 8, FAR), False, CHAIN, 1)),
+    "chain_rows": (_native.chain_rows, ((HERE, 1, FAR), FAR, CHAIN, 1)),
     "w1a8": (_native.w1a8, ((HERE, 1, FAR), (HERE, 8, FAR), 32, 127, HERE, AFFINE, 1)),
     "w1a8, group": (_native.w1a8, ((HERE, 8, 1), (HERE, 1, 8), 0, 127, HERE, AFFINE, 1)),
     "w1a8, greatest": (_native.w1a8, ((HERE, 8, 1), (HERE, 1, 8), 32, 0, HERE, AFFINE, 1)),
@@ -164,7 +170,7 @@ def test_every_entry_point_refuses_sizes_whose_products_overflow(
 
 def test_no_entry_point_that_is_given_sizes_is_left_out() -> None:
     called = {name.partition(",")[0] for name in HOSTILE_CALLS} | set(CONVOLUTIONS)
-    without_sizes = {"kernel_sets", "active_kernels", "use_kernels", "cpu_features"}
+    without_sizes = {"kernel_sets", "active_kernels", "use_kernels", "cpu_features", "constants_of"}
     functions = {name for name, value in vars(_native).items() if isinstance(value, type(_native.pack_signs))}
     assert functions == called | without_sizes
 
@@ -191,6 +197,7 @@ def test_compiled_convolutions_check_their_geometry(name: str, geometry: tuple[i
         "w1a1_conv_sums": (False, HERE),
         "w1a1_conv_affine": (False, HERE, AFFINE),
         "w1a1_conv_signs": (False, HERE, (HERE, HERE)),
+        "w1a1_conv_chain": (False, CHAIN),
     }.get(name, (HERE, AFFINE))
     with pytest.raises(pc.ProxConnectError, match=r"expected|product"):
         getattr(_native, name)(images, CONV, geometry, *rest, 1)
