@@ -82,7 +82,10 @@ def _is_rounded(pair: SampledPair, first: Stretch, last: Stretch) -> bool:
         if math.isfinite(end):
             distance = width if math.isfinite(width) and abs(width) < 1e6 else abs(end)
             beyond = outwards * distance
-            scale = max(abs(level), abs(float(pair.forward(np.array([end + beyond]))[0])))
+            outside = float(pair.forward(np.array([end + beyond]))[0])
+            if outside == level:
+                continue  # F goes on as it is: the samples end here, and not the flat
+            scale = max(abs(level), abs(outside))
             if distance and fades_into(pair.forward, level, end, beyond, scale, far=_SHARE):
                 return True
     return False
