@@ -124,7 +124,7 @@ def test_prediction_takes_images_alone(
             ["eval", "file", "--zoo", "perceptron-digits", "--data", "digits"],
             "give either a packed file or --zoo",
         ),
-        (["predict", "file"], "no image to classify; give image files behind file"),
+        (["predict", "file"], "no image to classify; give image files or a folder behind file"),
     ],
 )
 def test_commands_refuse(
