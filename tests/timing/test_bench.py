@@ -67,6 +67,7 @@ def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bench, "resident_bytes", lambda *arguments: None)
 
 
+@pytest.mark.full  # the example of pc.bench runs the same in make test
 def test_a_bench_has_figures_that_hang_together(tmp_path: Path) -> None:
     path = saved(tmp_path, "bwa")
     found = pc.bench(path, batch=2, threads=1, rounds=3)
