@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import error_of
 from torch import Tensor, nn
 
 import proxconnect as pc
@@ -61,15 +62,10 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command that refuses its arguments and leaves files as they are; return the line of the error."""
-    capsys.readouterr()
     before = everything(Path.cwd())
-    assert run(arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
+    error = error_of(arguments, capsys)
     assert everything(Path.cwd()) == before
-    return captured.err
+    return error
 
 
 READS = {

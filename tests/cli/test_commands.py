@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from refusing import error_of
 
 import proxconnect as pc
 from proxconnect.cli.app import run
@@ -145,12 +146,7 @@ def test_refusals_are_one_line_and_status_two(
     truncated = tmp_path / "truncated.safetensors"
     truncated.write_bytes((runs / "bw" / "model.safetensors").read_bytes()[:-100])
     places = {"new": str(tmp_path / "new"), "bw": str(runs / "bw"), "truncated": str(truncated)}
-    assert run([argument.format(**places) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert words.format(**places) in captured.err
+    assert words.format(**places) in error_of([argument.format(**places) for argument in arguments], capsys)
     assert not (tmp_path / "new").exists()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from refusing import error_of
 
 from proxconnect.cli.app import run
 from proxconnect.data import load_split
@@ -168,10 +169,9 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_refusals_are_one_line_and_status_two(
-    case: str, place: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def places(place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Make the folders that are refused; return their names and those of the good ones."""
     other = tmp_path_factory.mktemp("other")
     names = ("divided", "lonely", "empty", "begun", "unfinished", "broken")
     places = {name: str(other / name) for name in names}
@@ -185,14 +185,15 @@ def test_refusals_are_one_line_and_status_two(
     for name in ("config.json", "checkpoint"):
         shutil.copy(place / "bw" / name, other / "unfinished")
     (other / "broken" / "b.png").write_bytes(b"\x89PNG but not really")
-    places |= {"place": str(place), "pictures": str(place / "pictures")}
+    return places | {"place": str(place), "pictures": str(place / "pictures")}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals_are_one_line_and_status_two(
+    case: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments, words = REFUSALS[case]
-    assert run([argument.format(**places) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert words.format(**places) in captured.err
+    assert words.format(**places) in error_of([argument.format(**places) for argument in arguments], capsys)
     assert list(Path.cwd().iterdir()) == []
 
 

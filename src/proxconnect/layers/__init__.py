@@ -33,7 +33,7 @@ from proxconnect.layers.activations import BinaryActivation, SignActivation, act
 from proxconnect.layers.binarize import binarize_
 from proxconnect.layers.binary_input import BinaryInput, harden_input_
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
-from proxconnect.layers.distance import level_distance, normal_quantiles, warn_if_far
+from proxconnect.layers.distance import level_distance, normal_quantiles, open_distance, warn_if_far
 from proxconnect.layers.harden import binarization_of, harden_, settle_scales_
 from proxconnect.layers.recalibrate import recalibrate_
 
@@ -69,6 +69,7 @@ __all__ = [
     "normal_quantiles",
     "note_call",
     "note_read",
+    "open_distance",
     "read_weights_anew",
     "recalibrate_",
     "refuse_sharded",

@@ -11,18 +11,21 @@ from proxconnect.optim.prox_optimizer import ProxOptimizer
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
 from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule, Schedule
 from proxconnect.optim.statistics import (
+    flip_rates,
     latent_histogram,
     latent_histograms,
     layer_statistics,
     overall,
+    signs_of,
     weight_gradients,
 )
-from proxconnect.optim.training import TrainingRun, training
+from proxconnect.optim.training import MU_FRACTION, TrainingRun, training
 
 __all__ = [
     "ADAM_LATENT_LR",
     "ADAM_LR",
     "LARGEST_MU",
+    "MU_FRACTION",
     "RULES",
     "SCHEDULES",
     "TRAINABLE",
@@ -37,12 +40,14 @@ __all__ = [
     "default_method",
     "default_schedule",
     "fitting_methods",
+    "flip_rates",
     "latent_histogram",
     "latent_histograms",
     "layer_statistics",
     "learning_rate_factor",
     "overall",
     "param_groups",
+    "signs_of",
     "training",
     "weight_gradients",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import normal_quantiles
+from proxconnect.layers import normal_quantiles, open_distance
 from proxconnect.optim.schedule import SETTLED_MU, Schedule
 from proxconnect.quantizers import ForwardBackward, method
 from proxconnect.quantizers.pair import safe_argument
@@ -42,17 +42,13 @@ def schedule_of_pair(pair: ForwardBackward) -> Schedule:
 
 
 def _distance(pair: ForwardBackward, mu: float) -> float:
-    """Compute the mean of ``||F_mu(w)| - 1|`` over standard normal ``w``."""
-    values = pair.forward(safe_argument(normal_quantiles(), pair.forward), _sharpness(mu))
-    return float((values.abs() - 1).abs().nan_to_num(math.inf).mean())
+    """Compute the mean distance of F from -1 and 1; infinity where F fails or is not finite."""
+    distance = open_distance(pair, (-1, 1), mu)
+    return math.inf if math.isnan(distance) else distance
 
 
 def _slopes(pair: ForwardBackward, mu: float) -> Tensor:
-    return pair.backward(safe_argument(normal_quantiles(), pair.backward), _sharpness(mu))
-
-
-def _sharpness(mu: float) -> Tensor:
-    return torch.tensor(mu, dtype=torch.float32, device="cpu")
+    return pair.backward(safe_argument(normal_quantiles(), pair.backward), mu)
 
 
 def _where(pair: ForwardBackward, distance: float) -> float:

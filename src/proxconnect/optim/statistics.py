@@ -66,6 +66,16 @@ def layer_statistics(
     return statistics
 
 
+def signs_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return which latents are at least 0, by the name of the weight."""
+    return {found.name: found.latent.detach() >= 0 for found in binarized_weights(model)}
+
+
+def flip_rates(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, float]:
+    """Compute the share of signs that changed, by the name of the weight; see :func:`signs_of`."""
+    return {name: float((now[name] != signs).float().mean()) for name, signs in before.items()}
+
+
 def overall(layers: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int]) -> dict[str, float]:
     """Compute the mean of each statistic over the weights that have it.
 

@@ -21,10 +21,11 @@ from proxconnect.optim.defaults import default_schedule
 from proxconnect.optim.learning_rate import learning_rate_factor
 from proxconnect.optim.prox_optimizer import ProxOptimizer, check_holds_latents
 from proxconnect.optim.schedule import MuSchedule, Schedule
-from proxconnect.optim.statistics import layer_statistics, overall
+from proxconnect.optim.statistics import flip_rates, layer_statistics, overall, signs_of
 from proxconnect.quantizers import ForwardBackward
 
-_MU_FRACTION = 0.85
+MU_FRACTION = 0.85
+"""The share of the steps after which mu has reached its end, unless a run says otherwise."""
 
 
 def training(
@@ -110,15 +111,15 @@ class TrainingRun:
         self.steps = steps
         self._recalibrate = recalibrate
         chosen = _suitable((w.quantizer.pair for w in weights), rule) if schedule is None else schedule
-        self._schedules = {"weights": MuSchedule(model, chosen, steps=steps, fraction=_MU_FRACTION)}
+        self._schedules = {"weights": MuSchedule(model, chosen, steps=steps, fraction=MU_FRACTION)}
         inputs = [quantizer.pair for _, _, quantizer in activation_quantizers(model)]
         if inputs:
             self._schedules["activations"] = MuSchedule(
-                model, _suitable(inputs, "pc"), steps=steps, fraction=_MU_FRACTION, of="activations"
+                model, _suitable(inputs, "pc"), steps=steps, fraction=MU_FRACTION, of="activations"
             )
         self._peaks = [deepcopy(group["lr"]) for group in optimizer.param_groups] if lr_curve else None
         self._hooks: list[RemovableHandle] = []
-        self._signs, self._looked_at = self._present_signs(), 0
+        self._signs, self._looked_at = signs_of(self.model), 0
 
     @property
     def count(self) -> int:
@@ -175,9 +176,9 @@ class TrainingRun:
         layers = layer_statistics(self.model)
         sizes = {name: signs.numel() for name, signs in self._signs.items()}
         if self.count > self._looked_at:
-            before, self._signs, self._looked_at = self._signs, self._present_signs(), self.count
-            for name, now in self._signs.items():
-                layers.setdefault(name, {})["flip_rate"] = float((now != before[name]).float().mean())
+            before, self._signs, self._looked_at = self._signs, signs_of(self.model), self.count
+            for name, rate in flip_rates(before, self._signs).items():
+                layers.setdefault(name, {})["flip_rate"] = rate
         return {"step": self.count, "mu": self.mu, **overall(layers, sizes)}
 
     def report(self, **values: float) -> str:
@@ -218,7 +219,7 @@ class TrainingRun:
         for name, schedule in self._schedules.items():
             schedule.load_state_dict(state["schedules"][name])
         self._peaks = state["peaks"]
-        self._signs, self._looked_at = self._present_signs(), self.count
+        self._signs, self._looked_at = signs_of(self.model), self.count
         self._set_rates()
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -230,9 +231,6 @@ class TrainingRun:
         if self._peaks is not None:
             factor = learning_rate_factor(self.count, self.steps)
             _give_rates(self.optimizer, [factor * peak for peak in self._peaks])
-
-    def _present_signs(self) -> dict[str, Tensor]:
-        return {found.name: found.latent.detach() >= 0 for found in binarized_weights(self.model)}
 
 
 def _suitable(pairs: Iterable[ForwardBackward], rule: str) -> Schedule:

@@ -12,8 +12,15 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from proxconnect.data import Batches
-from proxconnect.layers import Accumulator, AccumulatorSums, binarized_weights, collect_accumulators
-from proxconnect.optim import latent_histograms, layer_statistics, overall, weight_gradients
+from proxconnect.layers import Accumulator, AccumulatorSums, collect_accumulators
+from proxconnect.optim import (
+    flip_rates,
+    latent_histograms,
+    layer_statistics,
+    overall,
+    signs_of,
+    weight_gradients,
+)
 from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS
 from proxconnect.trainer.module import Classifier
 
@@ -39,7 +46,7 @@ class LayerStatistics(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Remember the signs."""
-        self._signs = _signs(model_of(module))
+        self._signs = signs_of(model_of(module))
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int
@@ -64,10 +71,10 @@ class LayerStatistics(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Compare with the signs now, and log."""
-        now = _signs(model_of(module))
+        now = signs_of(model_of(module))
         layers = {
-            name: {"flip_rate": float((now[name] != before).float().mean()), **self._statistics.get(name, {})}
-            for name, before in self._signs.items()
+            name: {"flip_rate": rate, **self._statistics.get(name, {})}
+            for name, rate in flip_rates(self._signs, now).items()
         }
         sizes = {name: signs.numel() for name, signs in now.items()}
         module.log_dict(overall(layers, sizes))
@@ -95,10 +102,6 @@ def model_of(module: LightningModule) -> nn.Module:
     """Return the model that ``module`` trains."""
     assert isinstance(module, Classifier)
     return module.model
-
-
-def _signs(model: nn.Module) -> dict[str, Tensor]:
-    return {found.name: found.latent >= 0 for found in binarized_weights(model)}
 
 
 class TimedBatches:

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import BinarizeConfig
 from proxconnect.models import model_names
-from proxconnect.optim import ADAM_LATENT_LR, SCHEDULES
+from proxconnect.optim import ADAM_LATENT_LR, MU_FRACTION, SCHEDULES
 from proxconnect.quantizers import ForwardBackward, own_pair
 from proxconnect.trainer._defaults import (
     absolute_data,
@@ -139,7 +139,7 @@ class TrainConfig:
         None, "Sharpness", "Last sharpness; default: the one that suits the method, 300 for bnn++."
     )
     mu_fraction: float = _option(
-        0.85, "Sharpness", "Share of the steps after which the sharpness has reached its end."
+        MU_FRACTION, "Sharpness", "Share of the steps after which the sharpness has reached its end."
     )
 
     batch_size: int | None = _option(
