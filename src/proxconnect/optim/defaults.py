@@ -62,7 +62,7 @@ def default_schedule(method: str | ForwardBackward, rule: str = "pc") -> Schedul
     >>> default_schedule("bc", rule="pq")
     Schedule(kind='linear', start=0, end=10)
     >>> default_schedule(pc.ForwardBackward(lambda w, mu: torch.tanh(3 * mu * w), name="soft sign"))
-    Schedule(kind='late', start=0.36, end=60.0)
+    Schedule(kind='late', start=0.34, end=60.0)
     """
     name = method.name if isinstance(method, ForwardBackward) else method
     if rule not in RULES:
