@@ -9,12 +9,14 @@ MADE_FROM := tools/install pyproject.toml constraints.txt $(CSRC)/CMakeLists.txt
 
 # Small networks gain nothing from a second thread, and wait for each other's where the cores are busy.
 ONE_THREAD := OMP_NUM_THREADS=1
+# The processes that tests start read compiled modules, also where the environment asks Python to write none.
+KEEP_COMPILED := PYTHONDONTWRITEBYTECODE=
 # What the tests of a file share is made once: a file runs in one process. Files start in order of their names, so that
 # the C++ tests, which compile on all cores, are not the last.
 # One process more than cores: some tests wait for processes of their own.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 PROCESSES := --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-PYTEST := $(ONE_THREAD) $(BIN)/pytest --quiet $(PROCESSES)
+PYTEST := $(ONE_THREAD) $(KEEP_COMPILED) $(BIN)/pytest --quiet $(PROCESSES)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full lint format clean

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from proxconnect.cli.app import run
@@ -24,10 +26,17 @@ def seeded() -> None:
 
 @pytest.fixture(scope="session")
 def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Finish a short run in full precision, ``fp``, and a binary one, ``bw``; tests change copies alone."""
-    folder = tmp_path_factory.mktemp("finished_runs")
-    short = "--model resnet20 --data digits --epochs 1 --batch-size 32"
+    """Finish a short run in full precision, ``fp``, and a binary one, ``bw``; tests change copies alone.
+
+    The processes that share the tests share the runs.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished_runs"
+    short = "--model resnet8 --data digits --epochs 1 --batch-size 32"
     short += " --limit-train-batches 3 --limit-val-batches 1"
-    for setting in ("fp", "bw"):
-        assert run(["train", *short.split(), "--setting", setting, "--out", str(folder / setting)]) == 0
+    with FileLock(f"{folder}.lock"):
+        for setting in ("fp", "bw"):
+            out = folder / setting
+            if not (out / "model.safetensors").exists():
+                assert run(["train", *short.split(), "--setting", setting, "--out", str(out)]) == 0
     return folder

@@ -194,10 +194,17 @@ def undisturbed(work: Callable[[Path], list[Any]]) -> list[Any]:
 
 
 WORK = [saved_and_loaded, packed_in_place, hardened, trained, augmented, theory, verdicts]
+SLOW = (saved_and_loaded, trained)
 
 
-@pytest.mark.parametrize("default", DEFAULTS)
-@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize(
+    ("work", "default"),
+    [
+        pytest.param(work, default, marks=pytest.mark.full if work in SLOW and default == "float16" else ())
+        for work in WORK
+        for default in DEFAULTS
+    ],
+)
 def test_defaults_of_torch_change_nothing(
     work: Callable[[Path], list[Any]], default: str, tmp_path: Path
 ) -> None:

@@ -23,13 +23,13 @@ from proxconnect.cli.app import run
 from proxconnect.format import PackedFile
 from proxconnect.trainer import read_checkpoint
 
-NEW = ["train", "--model", "resnet20", "--data", "digits", "--epochs", "1", "--out", "{new}"]
+NEW = ["train", "--model", "resnet8", "--data", "digits", "--epochs", "1", "--out", "{new}"]
 GRID = """
 title = "A grid"
 [[table]]
 title = "A table"
 regime = "fp"
-model = "resnet20"
+model = "resnet8"
 """
 
 

@@ -15,7 +15,7 @@ from proxconnect.cli.app import run
 from proxconnect.data import load_split
 from proxconnect.trainer import read_checkpoint
 
-SHORT = ["--model", "resnet20", "--data", "digits", "--batch-size", "64"]
+SHORT = ["--model", "resnet8", "--data", "digits", "--batch-size", "64"]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ REFUSALS = {
     ),
     "method": (["train", *SHORT, "--method", "bnnn", "--out", "{new}"], "did you mean 'bnn'"),
     "setting": (["train", *SHORT, "--setting", "bww", "--out", "{new}"], "unknown setting 'bww'"),
-    "data": (["train", "--model", "resnet20", "--data", "{new}", "--out", "{new}"], "{new}"),
+    "data": (["train", "--model", "resnet8", "--data", "{new}", "--out", "{new}"], "{new}"),
     "used folder": (["train", *SHORT, "--out", "{bw}"], "is not empty"),
     "changed resume": (["train", "--resume", "{bw}", "--seed", "9"], "seed was 0, now 9"),
     "no run": (["train", "--resume", "{new}"], "no checkpoint at {new}"),

@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("PROXCONNECT_CACHE", str(folder / "cache"))
         patch.chdir(folder)
         data = ["--data", "pictures", "--split", "0.2", "--image-size", "12"]
-        assert run(["train", "--model", "resnet20", *data, "--setting", "fp", *SHORT, "--out", "fp"]) == 0
+        assert run(["train", "--model", "resnet8", *data, "--setting", "fp", *SHORT, "--out", "fp"]) == 0
         assert run(["train", "--init", "fp", *SHORT, "--out", "bw"]) == 0
     return folder
 
@@ -45,7 +45,7 @@ def there(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_run_that_starts_from_another_is_on_its_data(place: Path) -> None:
     config = json.loads((place / "bw" / "config.json").read_text())
     taken = (config["model"], config["data"], config["split"], config["image_size"], config["setting"])
-    assert taken == ("resnet20", str(place / "pictures"), 0.2, 12, "bw")
+    assert taken == ("resnet8", str(place / "pictures"), 0.2, 12, "bw")
     assert config["batch_size"] == 8
     assert json.loads((place / "bw" / "result.json").read_text())["packed"]["images"] == 6
 
@@ -109,27 +109,27 @@ def test_predict_takes_a_run_and_folders(place: Path, capsys: pytest.CaptureFixt
 
 REFUSALS = {
     "no split": (
-        ["train", "--model", "resnet20", "--data", "{pictures}", "--out", "new"],
+        ["train", "--model", "resnet8", "--data", "{pictures}", "--out", "new"],
         "pass --split 0.2",
     ),
     "split too large": (
-        ["train", "--model", "resnet20", "--data", "{pictures}", "--split", "20", "--out", "new"],
+        ["train", "--model", "resnet8", "--data", "{pictures}", "--split", "20", "--out", "new"],
         "expected a share between 0 and 1",
     ),
     "split of digits": (
-        ["train", "--model", "resnet20", "--data", "digits", "--split", "0.2", "--out", "new"],
+        ["train", "--model", "resnet8", "--data", "digits", "--split", "0.2", "--out", "new"],
         "set apart already",
     ),
     "split with train": (
-        ["train", "--model", "resnet20", "--data", "{divided}", "--split", "0.2", "--out", "new"],
+        ["train", "--model", "resnet8", "--data", "{divided}", "--split", "0.2", "--out", "new"],
         "set apart already",
     ),
     "one picture": (
-        ["train", "--model", "resnet20", "--data", "{lonely}", "--split", "0.2", "--out", "new"],
+        ["train", "--model", "resnet8", "--data", "{lonely}", "--split", "0.2", "--out", "new"],
         "the class 'two' has one picture",
     ),
     "no pictures": (
-        ["train", "--model", "resnet20", "--data", "{empty}", "--split", "0.2", "--out", "new"],
+        ["train", "--model", "resnet8", "--data", "{empty}", "--split", "0.2", "--out", "new"],
         "no train images: looked for",
     ),
     "other split": (

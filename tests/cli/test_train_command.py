@@ -12,7 +12,7 @@ from looking import every
 from proxconnect.cli.app import run
 from proxconnect.trainer import TrainConfig
 
-SHORT = ["--model", "resnet20", "--data", "digits", "--limit-train-batches", "2", "--batch-size", "64"]
+SHORT = ["--model", "resnet8", "--data", "digits", "--limit-train-batches", "2", "--batch-size", "64"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_options_go_before_the_recipe(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        'model = "resnet20"\ndata = "digits"\nmethod = "bc"\nepochs = 7\nlimit_train_batches = 2\n'
+        'model = "resnet8"\ndata = "digits"\nmethod = "bc"\nepochs = 7\nlimit_train_batches = 2\n'
         f'stages = "none:1,weights:1"\nteacher = "{full_precision}"\ndistill_weight = 0.25\n'
     )
     out = tmp_path / "run"
@@ -55,7 +55,7 @@ def test_sensitivity_prints_a_table_and_draws_it(
     plot = tmp_path / "sensitivity.png"
     assert run([*command, "--json", "--plot", str(plot), "--limit-train-batches", "1"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert len(result["layers"]) == 20
+    assert len(result["layers"]) == 8
     assert (result["images"], result["calibration_images"]) == (32, 32)
     assert every(
         each["lost"] == pytest.approx(result["baseline"] - each["accuracy"]) for each in result["layers"]
@@ -64,7 +64,7 @@ def test_sensitivity_prints_a_table_and_draws_it(
     assert run([*command, "--no-recalibrate"]) == 0
     printed = capsys.readouterr().out
     assert "each layer binarized alone, on 32 validation images" in printed
-    assert "blocks.8.conv2" in printed
+    assert "blocks.2.conv2" in printed
     assert "BatchNorm not settled" in printed
     assert printed.splitlines()[-1].startswith("keep in full precision: the first and the last layer (conv, ")
 
@@ -78,7 +78,7 @@ REFUSALS = {
     "no folder": (["--sensitivity", "--init", "{fp}", "--out", "{new}"], "leave out --out"),
     "other model": (
         ["--sensitivity", "--init", "{fp}", "--model", "resnet32"],
-        "has model 'resnet20', not 'resnet32'",
+        "has model 'resnet8', not 'resnet32'",
     ),
     "plot alone": ([*SHORT, "--plot", "{new}.png", "--out", "{new}"], "goes with --sensitivity"),
     "recipe": (["--recipe", "{new}.toml", "--out", "{new}"], "cannot read recipe"),

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from building import build, check_kernels, check_parallel, output_of, tool
-from set_symbols import check_symbols, on_x86
 
 TO_ARM = (
     *("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", "-DCMAKE_EXE_LINKER_FLAGS=-static"),
@@ -40,13 +39,11 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_sanitized(tmp_path_factory.mktemp("sanitized"), "kernel_test", "-O0", "address,undefined")
 
 
-def test_every_set_gives_the_bits_that_numpy_gives(sanitized: Path, cases: Path) -> None:
-    check_kernels(sanitized / "kernel_test", cases)
-
-
-@on_x86
-def test_sets_share_no_function_with_each_other(sanitized: Path) -> None:
-    check_symbols(sanitized)
+@pytest.mark.parametrize("chosen", ["some_cases", pytest.param("cases", marks=pytest.mark.full)])
+def test_every_set_gives_the_bits_that_numpy_gives(
+    sanitized: Path, request: pytest.FixtureRequest, chosen: str
+) -> None:
+    check_kernels(sanitized / "kernel_test", request.getfixturevalue(chosen))
 
 
 @pytest.mark.full

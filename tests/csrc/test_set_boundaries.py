@@ -44,7 +44,11 @@ def test_nor_do_those_of_the_usual_compiler(tmp_path: Path, flags: str) -> None:
 @on_x86
 @pytest.mark.parametrize(
     ("processor", "sets"),
-    [("Nehalem", "portable"), ("Haswell,-avx2", "portable"), ("Haswell", "avx2 portable")],
+    [
+        ("Nehalem", "portable"),
+        pytest.param("Haswell,-avx2", "portable", marks=pytest.mark.full),
+        ("Haswell", "avx2 portable"),
+    ],
 )
 def test_processors_without_a_set_never_meet_it(
     built: Path, some_cases: Path, processor: str, sets: str

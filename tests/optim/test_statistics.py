@@ -98,7 +98,7 @@ def test_a_layer_that_is_switched_off_has_no_statistics() -> None:
 
 
 def test_a_run_logs_layers_and_totals(tmp_path: Path) -> None:
-    base: dict[str, Any] = {"model": "resnet20", "data": "digits", "batch_size": 32, "epochs": 1}
+    base: dict[str, Any] = {"model": "resnet8", "data": "digits", "batch_size": 32, "epochs": 1}
     config = TrainConfig(**base, limit_train_batches=2, limit_val_batches=1, method="bnn")
     lines: list[str] = []
     run = train(config, tmp_path / "run", show=lines.append)

@@ -127,7 +127,7 @@ CHANGES: dict[str, tuple[Callable[[Content], Any], str]] = {
     "mean not finite": (preprocessing(mean=[float("nan")]), "preprocessing mean"),
     "unknown model": (config(model="resnet21"), "unknown model 'resnet21'"),
     "model a number": (config(model=3), "model is 3, of type int; expected str"),
-    "unknown option": (config(modle="resnet20"), "did you mean 'model'"),  # codespell:ignore
+    "unknown option": (config(modle="resnet8"), "did you mean 'model'"),  # codespell:ignore
     "epochs a string": (config(epochs="many"), "epochs is 'many', of type str; expected int"),
     "unknown method": (config(method="bnn+++"), "did you mean 'bnn"),
     "unknown setting": (config(setting="bww"), "bww"),
@@ -226,7 +226,7 @@ def of_own_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     values = {"pair": "own_pair_of_a_run:mine", "mu_end": 30.0}
     train(
         TrainConfig(
-            model="resnet20", data="digits", epochs=1, limit_train_batches=1, limit_val_batches=1, **values
+            model="resnet8", data="digits", epochs=1, limit_train_batches=1, limit_val_batches=1, **values
         ),
         tmp_path / "run",
         show=quiet,
@@ -269,6 +269,6 @@ def test_a_pair_beside_full_precision_is_not_imported_either(
         for option in ("init", "teacher"):
             values = {option: str(tmp_path / "checkpoint")}
             with pytest.raises(TrainingError):
-                train(TrainConfig(model="resnet20", data="digits", **values), tmp_path / "run", show=quiet)
+                train(TrainConfig(model="resnet8", data="digits", **values), tmp_path / "run", show=quiet)
     assert not (tmp_path / "imported").exists()
     assert not (tmp_path / "run").exists()

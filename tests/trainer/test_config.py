@@ -11,7 +11,7 @@ from proxconnect.trainer import TrainConfig
 
 
 def config(**values: object) -> TrainConfig:
-    return TrainConfig(**{"model": "resnet20", "data": "digits", **values})  # type: ignore[arg-type]
+    return TrainConfig(**{"model": "resnet8", "data": "digits", **values})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

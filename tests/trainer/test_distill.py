@@ -109,7 +109,7 @@ def test_refuses_students_that_do_not_fit() -> None:
 
 
 def tiny(**values: Any) -> TrainConfig:
-    base = {"model": "resnet20", "data": "digits", "limit_train_batches": 2, "limit_val_batches": 1}
+    base = {"model": "resnet8", "data": "digits", "limit_train_batches": 2, "limit_val_batches": 1}
     return TrainConfig(**{**base, "batch_size": 32, "epochs": 2, **values})
 
 
@@ -130,7 +130,7 @@ def test_a_distilled_run_resumes_with_its_teacher(
             raise KeyboardInterrupt
 
     monkeypatch.chdir(teacher.parent)
-    config = tiny(teacher="fp", distill_features="blocks.2, blocks.5", distill_weight=0.9)
+    config = tiny(teacher="fp", distill_features="blocks.0, blocks.2", distill_weight=0.9)
     train(config, tmp_path / "whole", show=quiet)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "parts", show=stop)

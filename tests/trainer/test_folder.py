@@ -24,7 +24,7 @@ NAMES = {
 }  # fmt: skip
 LEFTOVERS = (".config.json.abcdefgh", ".checkpoint.a1b2c3d4", ".model.safetensors.abcdefgh", ".tmpAbC123")
 TRAIN = (
-    "train --model resnet20 --data digits --setting fp --epochs 1 "
+    "train --model resnet8 --data digits --setting fp --epochs 1 "
     "--limit-train-batches 1 --limit-val-batches 1"
 )
 

@@ -17,7 +17,7 @@ def digits() -> ImageData:
 
 
 def lines(data: ImageData, **values: Any) -> list[str]:
-    config = TrainConfig(**{"model": "resnet20", "data": "digits", **values}).resolved()
+    config = TrainConfig(**{"model": "resnet8", "data": "digits", **values}).resolved()
     return list(plan_lines(config.for_images(len(data.train)), data))
 
 

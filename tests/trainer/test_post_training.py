@@ -28,7 +28,7 @@ def augmented(data: ImageData, batch_size: int) -> list[Tensor]:
 
 
 def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
-    start = TrainConfig(model="resnet20", data="digits", setting="fp", batch_size=64).resolved()
+    start = TrainConfig(model="resnet8", data="digits", setting="fp", batch_size=64).resolved()
     data = load_data("digits")
     facts = DataFacts(data.classes, preprocessing(data), data.fingerprint)
     # A checkpoint as full precision leaves it, without the seconds that its training takes.
@@ -43,7 +43,7 @@ def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
     out = tmp_path / "pt"
     options = [
         "--model",
-        "resnet20",
+        "resnet8",
         "--method",
         "bc",
         "--epochs",
@@ -70,7 +70,7 @@ def test_weights_stay_and_batchnorm_settles(tmp_path: Path) -> None:
 
 
 def test_recalibrated_runs_say_what_training_reached(tmp_path: Path) -> None:
-    options = ["--model", "resnet20", "--data", "digits", "--epochs", "1", "--limit-train-batches", "2"]
+    options = ["--model", "resnet8", "--data", "digits", "--epochs", "1", "--limit-train-batches", "2"]
     for name, more in {"plain": [], "settled": ["--recalibrate"]}.items():
         assert run(["train", *options, *more, "--out", str(tmp_path / name)]) == 0
     plain, settled = (
@@ -82,7 +82,7 @@ def test_recalibrated_runs_say_what_training_reached(tmp_path: Path) -> None:
 
 def test_recalibrated_runs_leave_what_the_hardened_network_sees(tmp_path: Path) -> None:
     config = TrainConfig(
-        model="resnet20", data="digits", epochs=2, batch_size=32, limit_train_batches=2, limit_val_batches=1
+        model="resnet8", data="digits", epochs=2, batch_size=32, limit_train_batches=2, limit_val_batches=1
     )
     plain = train(config, tmp_path / "plain", show=str)
     run = train(replace(config, recalibrate=True), tmp_path / "settled", show=str)

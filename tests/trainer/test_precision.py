@@ -57,13 +57,13 @@ def test_the_choice_is_said_and_leaves_the_model_as_it_was() -> None:
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(TrainingError, match="unknown precision '16'"):
-        TrainConfig(model="resnet20", data="digits", precision="16").resolved()
+        TrainConfig(model="resnet8", data="digits", precision="16").resolved()
 
 
 @pytest.mark.parametrize("options", [{"precision": "auto"}, {"precision": "bf16", "channels_last": False}])
 def test_runs_train_in_each_precision(options: dict[str, object], tmp_path: Path) -> None:
     config = TrainConfig(
-        model="resnet20", data="digits", epochs=1, limit_train_batches=2, limit_val_batches=1, **options
+        model="resnet8", data="digits", epochs=1, limit_train_batches=2, limit_val_batches=1, **options
     )
     lines: list[str] = []
     run = train(config, tmp_path / "run", show=lines.append)

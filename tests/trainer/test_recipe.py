@@ -17,9 +17,9 @@ def recipe(folder: Path, text: str) -> Path:
 
 
 def test_keys_are_the_fields_of_the_configuration(tmp_path: Path) -> None:
-    text = 'model = "resnet20"\ndata = "digits"\nlr = 1\nbinarize_all = true\nstages = "none:4,weights:6"'
+    text = 'model = "resnet8"\ndata = "digits"\nlr = 1\nbinarize_all = true\nstages = "none:4,weights:6"'
     config = TrainConfig(**read_recipe(recipe(tmp_path, text))).resolved()
-    assert (config.model, config.lr, config.binarize_all) == ("resnet20", 1, True)
+    assert (config.model, config.lr, config.binarize_all) == ("resnet8", 1, True)
     assert [stage.epochs for stage in config.stage_list] == [4, 6]
 
 
@@ -51,8 +51,8 @@ def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_best_ships_and_a_file_beats_it_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "best").write_text('method = "bc"')
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(model="resnet20", data="digits", **read_recipe("best")).resolved()
-    plain = TrainConfig(model="resnet20", data="digits", method="bnn++", recalibrate=True)
+    config = TrainConfig(model="resnet8", data="digits", **read_recipe("best")).resolved()
+    plain = TrainConfig(model="resnet8", data="digits", method="bnn++", recalibrate=True)
     assert config == plain.resolved()
     assert read_recipe("./best") == read_recipe(Path("best")) == {"method": "bc"}
     with pytest.raises(TrainingError, match=r"cannot read recipe bets: .* or one that ships: best"):

@@ -112,7 +112,7 @@ def test_what_was_not_trained_is_not_extended(finished: Path) -> None:
 
 
 def test_a_run_in_stages_is_not_extended(tmp_path: Path) -> None:
-    values = {"model": "resnet20", "data": "digits", "limit_train_batches": 1, "limit_val_batches": 1}
+    values = {"model": "resnet8", "data": "digits", "limit_train_batches": 1, "limit_val_batches": 1}
     config = TrainConfig(**values, epochs=1, stages="weights:1")
     train(config, tmp_path / "run", show=str)
     with pytest.raises(TrainingError, match="stages 'weights:1' have 1 epochs together, but epochs is 2"):

@@ -24,7 +24,7 @@ from proxconnect.trainer.epoch_table import read_epochs
 
 def tiny(**values: Any) -> TrainConfig:
     base = {
-        "model": "resnet20",
+        "model": "resnet8",
         "data": "digits",
         "epochs": 3,
         "limit_train_batches": 3,
@@ -73,8 +73,7 @@ def untimed(table: Path) -> list[dict[str, float]]:
     "values",
     [
         {"setting": "fp"},
-        {"setting": "bw"},
-        pytest.param({"rule": "pq"}, marks=pytest.mark.full),
+        *(pytest.param(values, marks=pytest.mark.full) for values in ({"setting": "bw"}, {"rule": "pq"})),
         {"rule": "rpc"},
         {
             "setting": "bwaa",
@@ -139,7 +138,8 @@ def test_batches_are_made_on_the_device_of_the_module(
     assert devices == [torch.device("cpu")] * 2  # of training and of validation
 
 
-@pytest.mark.parametrize("setting", [pytest.param("bw", marks=pytest.mark.full), "bwa"])
+@pytest.mark.full
+@pytest.mark.parametrize("setting", ["bw", "bwa"])
 def test_a_compiled_run_is_the_same_up_to_rounding(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +289,7 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_init_refuses_what_does_not_fit(finished_runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="has model 'resnet20', this run has 'resnet32'"):
+    with pytest.raises(TrainingError, match="has model 'resnet8', this run has 'resnet32'"):
         train(tiny(model="resnet32", init=str(finished_runs / "fp")), tmp_path / "a", show=quiet)
     with pytest.raises(TrainingError, match=r"needs a full-precision checkpoint; .* has setting 'bw'"):
         train(tiny(init=str(finished_runs / "bw")), tmp_path / "b", show=quiet)

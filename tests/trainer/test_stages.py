@@ -20,7 +20,7 @@ from proxconnect.trainer.stages import place_of_step, read_stages
 
 
 def tiny(**values: Any) -> TrainConfig:
-    base = {"model": "resnet20", "data": "digits", "limit_train_batches": 2, "limit_val_batches": 1}
+    base = {"model": "resnet8", "data": "digits", "limit_train_batches": 2, "limit_val_batches": 1}
     return TrainConfig(**{**base, "batch_size": 32, **values})
 
 

@@ -20,7 +20,7 @@ FACTS = DataFacts(
 
 
 def start(tmp_path: Path, **values: object) -> Checkpoint:
-    options = {"model": "resnet20", "data": str(tmp_path), "setting": "fp", "image_size": 8, "split": 0.2}
+    options = {"model": "resnet8", "data": str(tmp_path), "setting": "fp", "image_size": 8, "split": 0.2}
     config = TrainConfig(**{**options, **values}).resolved()
     return Checkpoint(Path("fp"), config, FACTS, 3, {}, {"weight": torch.zeros(1)})
 
@@ -29,7 +29,7 @@ def test_what_is_left_open_comes_from_the_start(tmp_path: Path, monkeypatch: pyt
     first = start(tmp_path, nonlinearity="prelu")
     found = inherit(TrainConfig(init="fp", epochs=5), first)
     taken = (found.model, found.nonlinearity, found.data, found.image_size, found.split)
-    assert taken == ("resnet20", "prelu", str(tmp_path), 8, 0.2)
+    assert taken == ("resnet8", "prelu", str(tmp_path), 8, 0.2)
     assert found.epochs == 5
     given = inherit(TrainConfig(model="resnet32", data="digits", image_size=9), first)
     assert (given.model, given.nonlinearity, given.data, given.image_size) == ("resnet32", None, "digits", 9)
@@ -58,11 +58,11 @@ def test_a_start_is_of_full_precision(finished_runs: Path) -> None:
 
 def test_layers_to_keep_stay_in_full_precision(tmp_path: Path) -> None:
     def binary(**values: object) -> set[str]:
-        config = TrainConfig(model="resnet20", data="digits", **values).resolved()  # type: ignore[arg-type]
+        config = TrainConfig(model="resnet8", data="digits", **values).resolved()  # type: ignore[arg-type]
         return {found.name.removesuffix(".weight") for found in binarized_weights(build_model(config, FACTS))}
 
     usual = binary()
-    assert binary(keep="blocks.0.conv1, blocks.8.conv2") == usual - {"blocks.0.conv1", "blocks.8.conv2"}
+    assert binary(keep="blocks.0.conv1, blocks.2.conv2") == usual - {"blocks.0.conv1", "blocks.2.conv2"}
     assert binary(keep="conv", binarize_all=True) == binary(binarize_all=True) - {"conv"}
     assert binary(keep="conv") == usual  # it is kept anyway
     with pytest.raises(TrainingError, match=r"--keep: unknown layer 'blocks\.0\.conv9'; did you mean"):

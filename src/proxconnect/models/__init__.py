@@ -57,7 +57,7 @@ def _vit_stem(classes: int, channels: int, image_size: int) -> nn.Module:
 
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {
-    **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
+    **{f"resnet{depth}": _resnet(depth) for depth in (8, 20, 32, 44, 56)},
     "resnet18": _resnet18,
     "resnet50": _resnet50,
     "vit-stem": _vit_stem,
@@ -73,7 +73,7 @@ def model_names() -> list[str]:
     """List the names that :func:`create_model` knows.
 
     >>> model_names()
-    ['resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet18', 'resnet50',
+    ['resnet8', 'resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet18', 'resnet50',
      'vit-stem', 'vit-mini', 'vit-tiny-cifar', 'deit-tiny', 'deit-small', 'deit-base']
     """
     return list(_MODELS)

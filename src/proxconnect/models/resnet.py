@@ -61,7 +61,7 @@ class CifarResNet(nn.Module):
     """ResNet of depth ``6 n + 2``: three stages of ``n`` blocks with 16, 32 and 64 channels.
 
     Args:
-        depth: 20, 32, 44, 56, ...
+        depth: 8, 20, 32, 44, 56, ...
         classes: number of classes.
         channels: channels of the input images.
         block: ``"basic"`` or ``"bireal"``, which suits binary activations.
@@ -81,7 +81,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         blocks, remainder = divmod(depth - 2, 6)
         if blocks < 1 or remainder:
-            raise ProxConnectError(f"depth must be 6 n + 2 (20, 32, 44, 56, ...), not {depth!r}")
+            raise ProxConnectError(f"depth must be 6 n + 2 (8, 20, 32, 44, 56, ...), not {depth!r}")
         if block not in BLOCKS:
             raise ProxConnectError(unknown_name("block", block, BLOCKS))
         self.conv = nn.Conv2d(channels, 16, 3, padding=1, bias=False)

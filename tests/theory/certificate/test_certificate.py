@@ -82,7 +82,7 @@ def trained(
     return certificate
 
 
-@pytest.mark.parametrize("kind", ["least squares", "logistic"])
+@pytest.mark.parametrize("kind", ["least squares", pytest.param("logistic", marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", ALL)
 def test_identity(name: str, kind: str) -> None:
     problem = Problem(kind)
