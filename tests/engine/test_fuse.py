@@ -16,7 +16,7 @@ import proxconnect as pc
 from proxconnect.engine import Network
 from proxconnect.engine._kernel_call import KernelCall
 from proxconnect.engine._operand_layout import LinearOperand
-from proxconnect.engine.fusion import fuse, resolve_fused
+from proxconnect.engine.fusion import _chain_steps, fuse, resolve_fused
 from proxconnect.engine.fusion._thresholds import thresholds
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.format import BinaryTensor, InputSpec
@@ -297,7 +297,7 @@ def test_graphs_that_no_exporter_writes_are_run_as_they_are() -> None:
         Node("getitem", (Value(7), 0)),
     )
     graph = Graph((InputSpec("x", "float32", ("batch", 2)),), nodes, Value(8))
-    assert fuse(graph, {}, tensors.__getitem__, {}) == (graph, {})
+    assert fuse(graph, {}, tensors.__getitem__, {}).graph == graph
 
 
 class Rounded(nn.Module):
@@ -357,13 +357,59 @@ MULTIPLE = Node("aten.add.Tensor", (Value(1), 0.5), {"alpha": 2})
 )
 def test_a_pattern_is_recognised_with_all_its_arguments(nodes: tuple[Node, ...], recognised: bool) -> None:
     graph = Graph((InputSpec("x", "float32", ("batch", 8)),), nodes, Value(3))
-    fused, _ = fuse(graph, {}, {}.__getitem__, SHAPES)
+    fused = fuse(graph, {}, {}.__getitem__, SHAPES).graph
     assert (fused.nodes[-1].op == "proxconnect.sign") == recognised
+
+
+X = Value(0)
+UNFUSED = [
+    ((2, 8), (Node("aten.gelu.default", (X,)),), "no kernel computes it"),
+    ((2, 8), (Node("aten.linear.default", (X, TensorName("matrix"))),), "its weights are floats"),
+    ((2, 5, 8), (Node("aten.relu.default", (X,)),), "kernels take rows and images, not 3 dimensions"),
+    ((2, 8), (Node("aten.relu.default", (X,)),), "no operator beside it joins it"),
+    (
+        (2, 8, 2, 2),
+        (Node("aten.add.Tensor", (X, TensorName("image"))), Node("aten.relu.default", (Value(1),))),
+        "its constants are not a number for each channel",
+    ),
+    (
+        (2, 8),
+        (Node("aten.neg.default", (X,)), *[Node("aten.mul.Tensor", (Value(1), 2.0))] * 2),
+        "other operators read its input too",
+    ),
+    ((2, 8), (Node("aten.reshape.default", (X, (-1, 8))),), None),
+]
+
+
+@pytest.mark.parametrize(("shape", "nodes", "reason"), UNFUSED)
+def test_what_torch_computes_has_a_reason(
+    shape: tuple[int, ...], nodes: tuple[Node, ...], reason: str | None
+) -> None:
+    tensors = {"matrix": torch.ones(8, 8), "image": torch.ones(2, 2)}
+    graph = Graph(
+        (InputSpec("x", "float32", ("batch", *shape[1:])),),
+        nodes,
+        tuple(map(Value, range(1, 9)))[: len(nodes)],
+    )
+    shapes = dict.fromkeys(range(len(nodes) + 1), tuple((size, size) for size in shape))
+    fused = fuse(graph, {}, tensors.__getitem__, shapes)
+    assert fused.graph == graph
+    assert reason in fused.unfused.values() if reason else not fused.unfused
+    assert all(fused.graph.nodes[place].op.startswith("aten.") for place in fused.unfused)
+
+
+def test_a_chain_that_torch_rounds_otherwise_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chain_steps, "_is_faithful", lambda *arguments: False)
+    nodes = Node("aten.relu.default", (X,)), Node("aten.mul.Tensor", (Value(1), 2.0))
+    fused = fuse(
+        Graph((InputSpec("x", "float32", ("batch", 8)),), nodes, Value(2)), {}, {}.__getitem__, SHAPES
+    )
+    assert fused.unfused == dict.fromkeys((0, 1), "a kernel would round otherwise than torch")
 
 
 def test_a_sign_of_whole_numbers_is_torchs() -> None:
     graph = Graph((InputSpec("x", "int64", ("batch", 8)),), SIGNS, Value(3))
-    assert fuse(graph, {}, {}.__getitem__, {2: SHAPES[2], 3: SHAPES[3]}) == (graph, {})
+    assert fuse(graph, {}, {}.__getitem__, {2: SHAPES[2], 3: SHAPES[3]}).graph == graph
 
 
 def packed(outputs: int, inputs: int) -> PackedWeight:

@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[Graph, str]] = {
     ),
     "mask": (
         graph(STEPS, op("scaled_dot_product_attention.default", *[Value(0)] * 3, TensorName("conv"))),
-        "dimension",
+        "does not fit scores",
     ),
     "repeat": (graph(ROW, op("repeat.default", Value(0), (10**6, 1))), "bytes at once"),
     "memory that cannot be counted": (

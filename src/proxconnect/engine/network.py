@@ -153,12 +153,14 @@ class Network(nn.Module):
         weights = {name: cast(PackedWeight, self.model.get_submodule(name)) for name in self.header.binary}
         self._fused: dict[tuple[str, ...], Interpreter] = {}
         self.kernels = dict.fromkeys(weights, UNPACKED)
+        self.unfused: dict[int, str] = {}
         if weights and all(weight.on_kernels for weight in weights.values()):
             for form in (*self.graph.variants, self.graph):
                 shapes, check = self._shapes[form.names], self._checks[form.names]
-                graph, kernels = fuse(form, weights, self._lookup, shapes, self._activations, self._exact)
-                self._fused[form.names] = Interpreter(graph, resolve_fused, check)
-                self.kernels |= kernels
+                fused = fuse(form, weights, self._lookup, shapes, self._activations, self._exact)
+                self._fused[form.names] = Interpreter(fused.graph, resolve_fused, check)
+                self.kernels |= fused.kernels
+                self.unfused = fused.unfused
 
     def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
         tensors = (*inputs, *(getattr(owner, name) for owner, name in self._owners.values()))

@@ -12,6 +12,7 @@ from proxconnect.graph.interpreter import Interpreter
 from proxconnect.graph.operators import OPERATORS
 from proxconnect.graph.serialize import from_json, to_json
 from proxconnect.graph.sizes import MAX_BYTES, Shape, SizeCheck
+from proxconnect.graph.timed import node_seconds
 from proxconnect.graph.validate import validate
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "canonical_names",
     "capture",
     "from_json",
+    "node_seconds",
     "to_json",
     "validate",
 ]

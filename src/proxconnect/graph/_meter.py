@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from proxconnect.errors import FormatError
+from proxconnect.graph._base_rules import base_result
 
 OPERATIONS_PER_BYTE = 16_384
 
@@ -35,6 +36,11 @@ class Meter(TorchDispatchMode):
         self.operations = 0
         self._known: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch would import its compiler, to exclude this mode from compiling; nothing here is compiled.
+        return False
+
     def count(self, operations: int) -> None:
         """Add a number of operations.
 
@@ -51,7 +57,9 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = base_result(func, args, kwargs or {})
+        if result is None:
+            result = func(*args, **(kwargs or {}))
         made = _tensors(result)
         for tensor in made:
             self._note(tensor)

@@ -6,6 +6,7 @@ with too many results. All other arguments of the operators on the list are safe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from proxconnect.errors import FormatError
+from proxconnect.graph._base_rules import named_arguments
+from proxconnect.graph._base_shapes import Arguments, broadcast_shapes
 from proxconnect.graph._elementwise import ELEMENTWISE, batch_norm, elementwise, layer_norm
 from proxconnect.graph._recurrent import GRU, LSTM, RNN, recurrent_cell, recurrent_layer
 
@@ -31,7 +34,6 @@ class Count(Protocol):
     def __call__(self, operations: int) -> None: ...
 
 
-Arguments = Mapping[str, Any]
 Rule = Callable[[Arguments, Count], Any]
 
 
@@ -41,27 +43,29 @@ def apply_rules(function: torch._ops.OpOverload, args: Any, kwargs: Mapping[str,
     Raises:
         FormatError: the operator must not be called with an argument.
     """
-    arguments = _named(function, args, kwargs)
+    arguments = named_arguments(function, args, kwargs)
     name = function._schema.name.removeprefix("aten::")
-    for declared in function._schema.arguments:
-        kind, value = str(declared.real_type), arguments[declared.name]
-        if kind in _WHOLE and (name, declared.name) not in _UNBOUNDED:
-            _check_whole(declared.name, value)
-        if (
-            kind == "Tensor"
-            and name in _RULES
-            and name not in _TAKE_NUMBERS
-            and not isinstance(value, Tensor)
-        ):
-            raise FormatError(f"argument {declared.name!r} is a number; expected a tensor")
+    whole, tensors = _checked(function)
+    for argument in whole:
+        _check_whole(argument, arguments[argument])
+    for argument in tensors:
+        if not isinstance(arguments[argument], Tensor):
+            raise FormatError(f"argument {argument!r} is a number; expected a tensor")
     rule = _RULES.get(name)
     return None if rule is None else rule(arguments, count)
 
 
-def _named(function: torch._ops.OpOverload, args: Any, kwargs: Mapping[str, Any]) -> Arguments:
-    declared = function._schema.arguments
-    given = {argument.name: argument.default_value for argument in declared}
-    return given | dict(zip(given, args, strict=False)) | dict(kwargs)
+@functools.cache
+def _checked(function: torch._ops.OpOverload) -> tuple[list[str], list[str]]:
+    """List the arguments that are bounded whole numbers, and those that must be tensors."""
+    name = function._schema.name.removeprefix("aten::")
+    kinds = {argument.name: str(argument.real_type) for argument in function._schema.arguments}
+    whole = [argument for argument, kind in kinds.items() if kind in _WHOLE]
+    wants_tensors = name in _RULES and name not in _TAKE_NUMBERS
+    return (
+        [argument for argument in whole if (name, argument) not in _UNBOUNDED],
+        [argument for argument, kind in kinds.items() if kind == "Tensor" and wants_tensors],
+    )
 
 
 _WHOLE = {"int", "Optional[int]", "List[int]", "Optional[List[int]]"}
@@ -71,6 +75,18 @@ def _check_whole(name: str, value: Any) -> None:
     for number in value if isinstance(value, tuple | list) else (value,):
         if type(number) is int and abs(number) > _MOST:
             raise FormatError(f"argument {name!r} is {number}; expected at most {_MOST} in size")
+
+
+def _linear(arguments: Arguments, count: Count) -> Tensor | None:
+    """Return the result without data, or None if PyTorch has to find it, or the error."""
+    x, weight, bias = arguments["input"], arguments["weight"], arguments["bias"]
+    if weight.ndim != 2 or x.ndim < 2 or x.shape[-1] != weight.shape[1] or x.dtype != weight.dtype:
+        return None
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != x.dtype):
+        return None
+    result: Tensor = x.new_empty((*x.shape[:-1], len(weight)))
+    count(x.numel() + weight.numel() + result.numel() * weight.shape[1])
+    return result
 
 
 def _convolution(arguments: Arguments, count: Count) -> None:
@@ -116,12 +132,14 @@ def _attention(arguments: Arguments, count: Count) -> Tensor:
         if not all(size[-1] and heads[0][-1] % size[-1] == 0 for size in heads[1:]):
             raise FormatError("heads of key and value do not divide those of the query")
         heads = [(*size[:-1], heads[0][-1]) for size in heads]
-    batch = torch.broadcast_shapes(*heads)
+    batch = broadcast_shapes(heads)
+    if batch is None:
+        raise FormatError(f"batches {heads} of query, key and value do not fit together")
     scores = (*batch, query.shape[-2], key.shape[-2])
     if mask is not None:
         if mask.dtype not in (torch.bool, torch.float32, query.dtype):
             raise FormatError("attn_mask is neither bool nor of the dtype of the query")
-        if mask.ndim < 2 or torch.broadcast_shapes(mask.shape, scores) != scores:
+        if mask.ndim < 2 or broadcast_shapes([mask.shape, scores]) != scores:
             raise FormatError(f"attn_mask of shape {list(mask.shape)} does not fit scores of {list(scores)}")
     count(math.prod(scores) * (query.shape[-1] + value.shape[-1]))
     result: Tensor = query.new_empty((*batch, query.shape[-2], value.shape[-1]))
@@ -168,6 +186,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "view_as"), _view),
     **{name: partial(recurrent_layer, gates=gates) for name, gates in _RECURRENT.items()},
     **{f"{name}_cell": partial(recurrent_cell, gates=gates) for name, gates in _RECURRENT.items()},
+    "linear": _linear,
     "scaled_dot_product_attention": _attention,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,

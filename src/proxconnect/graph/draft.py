@@ -75,7 +75,7 @@ class Draft:
     def graph(self) -> Graph:
         """Return the graph, with its values numbered in order again."""
         offset = len(self._graph.inputs)
-        order = self._order()
+        order = self.order()
         number = {index: offset + i for i, index in enumerate(order)}
         number |= {index: index for index in range(offset)}
 
@@ -88,8 +88,8 @@ class Draft:
         )
         return replace(self._graph, nodes=nodes, output=map_leaves(renumbered, self._graph.output))
 
-    def _order(self) -> list[int]:
-        """Order the nodes by number, but each behind those that it reads."""
+    def order(self) -> list[int]:
+        """Order the numbers of the nodes as :meth:`graph` does: each behind those that it reads."""
         order: dict[int, None] = {}
 
         def place(index: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -53,6 +54,7 @@ class SizeCheck:
         self._stand_in = stand_in
         self._max_bytes = max_bytes
         self._passed: set[tuple[int, ...]] = set()
+        self._inference = _Inference(graph)
 
     def __call__(self, sizes: Sizes) -> None:
         """Check a call of the network with these sizes, unless they were checked before.
@@ -112,7 +114,7 @@ class SizeCheck:
                 inputs = [_input(spec, sizes) for spec in self.graph.inputs]
                 for x in inputs:
                     note(None, (), x)
-                _Inference(self.graph, meter).run(inputs, self._stand_in, note)
+                self._inference.metered(meter).run(inputs, self._stand_in, note)
             except (ProxConnectError, RuntimeError) as error:
                 sizes_text = ", ".join(f"{name} {size}" for name, size in sizes.items())
                 raise FormatError(f"{error}, for {sizes_text}") from None
@@ -122,9 +124,13 @@ class SizeCheck:
 class _Inference(Interpreter):
     """An interpreter for tensors without data, which applies the rules for arguments first."""
 
-    def __init__(self, graph: Graph, meter: Meter) -> None:
-        super().__init__(graph)
-        self._meter = meter
+    _meter: Meter
+
+    def metered(self, meter: Meter) -> _Inference:
+        """Return this interpreter with a meter of its own; several threads may run one graph."""
+        twin = copy.copy(self)
+        twin._meter = meter
+        return twin
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if isinstance(function, torch._ops.OpOverload):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from proxconnect.summaries.table import LayerSummary, Summary, summary
+from proxconnect.summaries.table import LayerSummary, Summary, UnfusedOperator, summary
 
-__all__ = ["LayerSummary", "Summary", "summary"]
+__all__ = ["LayerSummary", "Summary", "UnfusedOperator", "summary"]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from proxconnect import format as packed_format
 from proxconnect.base.rows import Rows
 from proxconnect.engine import Network, PackedLayer, PackedWeight
-from proxconnect.format import BinaryTensor, Header, InputSpec, torch_dtype
+from proxconnect.format import BinaryTensor, Header, InputSpec, PackedFile, torch_dtype
 from proxconnect.graph import Node, TensorName
 from proxconnect.graph.graph import leaves, map_leaves
 from proxconnect.layers import (
@@ -123,15 +121,16 @@ def of_model(model: nn.Module, inputs: Sequence[Tensor] | None) -> dict[str, Cou
     return layers
 
 
-def of_file(path: Path, inputs: Sequence[Tensor] | None) -> dict[str, Counted]:
-    """Count the layers of a packed file, with their bytes in the file."""
-    packed = packed_format.read(path)
+def of_file(
+    packed: PackedFile, network: Network | None, inputs: Sequence[Tensor] | None
+) -> dict[str, Counted]:
+    """Count the layers of a packed file and of the network in it, if any, with their bytes in the file."""
     stored = {name: packed.tensors[name].nbytes for name in packed.header.dense}
     for name in stored:
         if f"{name}.dequant" in packed.tensors:
             stored[name] += packed.tensors[f"{name}.dequant"].nbytes
-    if packed.header.graph is not None:
-        return _of_network(Network(packed), stored, inputs)
+    if network is not None:
+        return _of_network(network, stored, inputs)
     scales = {name: packed.tensors[f"{name}.scale"].nbytes for name in packed.header.binary}
     return _of_header(packed.header, stored, scales, dict.fromkeys(scales, "-"))
 
@@ -199,7 +198,7 @@ def _of_network(
             if isinstance(leaf, TensorName) and layers[_owner(leaf.name)].kind == "-":
                 layers[_owner(leaf.name)].kind = node.op.split(".")[1]
     if inputs is None:
-        inputs = _example(network.graph.inputs)
+        inputs = example(network.graph.inputs)
     if inputs is None:
         return layers
     shapes = {name: weight.shape for name, weight in network.header.binary.items()}
@@ -233,7 +232,7 @@ def _of_header(
     return dict(sorted(layers.items(), key=lambda item: _natural(item[0])))
 
 
-def _example(specs: Sequence[InputSpec]) -> tuple[Tensor, ...] | None:
+def example(specs: Sequence[InputSpec]) -> tuple[Tensor, ...] | None:
     """Make zeros for inputs whose sizes, except the batch, are fixed; None for other inputs."""
     if any(isinstance(size, str) for spec in specs for size in spec.shape[1:]):
         return None

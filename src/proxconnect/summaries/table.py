@@ -10,9 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from proxconnect import format as packed_format
 from proxconnect.base.table import Table
+from proxconnect.engine import Network
 from proxconnect.errors import ProxConnectError
 from proxconnect.summaries import _count
+from proxconnect.summaries._unfused import UnfusedOperator, unfused_operators
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,15 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows and totals; ``str()`` is a table, :meth:`to_dict` is for JSON."""
+    """Rows and totals; ``str()`` is a table, :meth:`to_dict` is for JSON.
+
+    ``unfused`` lists the operators on floats that a loaded network or a file leaves to torch.
+    """
 
     title: str
     layers: tuple[LayerSummary, ...]
     file_bytes: int | None = None
+    unfused: tuple[UnfusedOperator, ...] = ()
 
     def _total(self, value: Callable[[LayerSummary], int]) -> int:
         return sum(map(value, self.layers))
@@ -123,6 +130,7 @@ class Summary:
             **{name: getattr(self, name) for name in (*totals, "file_bytes", "file_ratio")},
             "macs_1bit": self.macs(binary=True),
             "macs_32bit": self.macs(binary=False),
+            "unfused": [asdict(row) for row in self.unfused],
         }
 
     def __str__(self) -> str:
@@ -161,6 +169,12 @@ class Summary:
         yield f"all tensors         {sizes}: {self.ratio:.1f}x smaller"
         if self.file_bytes is not None:
             yield f"whole file          {self.file_bytes:,} bytes: {self.file_ratio:.1f}x smaller"
+        if self.unfused:
+            yield ""
+            yield "left to torch, operator by operator:"
+            columns = ("operator", "calls", "share of time", "reason")
+            cells = [(row.operator, str(row.calls), f"{row.share:.1%}", row.reason) for row in self.unfused]
+            yield str(Table(columns, cells, numbers=columns[1:3]))
 
 
 def summary(
@@ -171,7 +185,8 @@ def summary(
     Args:
         model_or_path: a model (plain, binarized, hardened, packed or loaded), or the path of a packed file.
         example_inputs: one input, or a tuple of inputs, batch first, with which multiply-accumulates are
-            counted. A file whose sizes, except the batch, are fixed does not need them.
+            counted, and operators timed that a loaded network or a file leaves to torch. A file whose sizes,
+            except the batch, are fixed does not need them.
 
     Raises:
         FormatError: this release does not read the file.
@@ -188,9 +203,12 @@ def summary(
     if isinstance(model_or_path, nn.Module):
         counted = _count.of_model(model_or_path, inputs)
         title, file_bytes = type(model_or_path).__name__, None
+        network = model_or_path if isinstance(model_or_path, Network) else None
     elif isinstance(model_or_path, (str, os.PathLike)):
         path = Path(model_or_path)
-        counted = _count.of_file(path, inputs)
+        packed = packed_format.read(path)
+        network = None if packed.header.graph is None else Network(packed)
+        counted = _count.of_file(packed, network, inputs)
         title, file_bytes = path.name, path.stat().st_size
     else:
         raise ProxConnectError(f"summary takes a model or the path of a packed file, not {model_or_path!r}")
@@ -215,7 +233,10 @@ def summary(
         )
         for name, layer in counted.items()
     )
-    return Summary(title, layers, file_bytes)
+    if network is not None and inputs is None:
+        inputs = _count.example(network.graph.inputs)
+    unfused = () if network is None or inputs is None else unfused_operators(network, inputs)
+    return Summary(title, layers, file_bytes, unfused)
 
 
 def _cells(layer: LayerSummary) -> tuple[str, ...]:

@@ -15,6 +15,16 @@ from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Chain, Step, chain_rows
 
 Constant = Callable[[object], Tensor | None]
+_ARITHMETIC = ("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor")
+# The least and greatest value to which operators clip, where their arguments do not say.
+_CLIPS: dict[str, tuple[float | None, float | None]] = {
+    "relu.default": (0.0, None),
+    "relu6.default": (0.0, 6.0),
+    "hardtanh.default": (-1.0, 1.0),
+    "clamp.default": (None, None),
+}
+# All operators that may be steps of a chain.
+STEPS = {*_ARITHMETIC, *_CLIPS, "batch_norm.default", "prelu.default"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ def steps_of(link: Link, layout: Layout, constant: Constant, contracted: bool) -
     name = node.op.removeprefix("aten.")
     if node.kwargs or not node.args:
         return None
-    if name in ("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor") and len(node.args) == 2:
+    if name in _ARITHMETIC and len(node.args) == 2:
         if link.residual is not None:
             return [Step("add_residual")]
         other = node.args[1 - place]
@@ -120,12 +130,7 @@ def _arithmetic(name: str, place: int, c: Tensor) -> list[Step] | None:
 def _bounds(name: str, args: Sequence[object]) -> tuple[float | None, float | None] | None:
     """Return the least and greatest value that an operator clips to; None for other operators."""
     bounds = [a for a in args if a is None or (isinstance(a, int | float) and not isinstance(a, bool))]
-    missing = {
-        "relu.default": (0.0, None),
-        "relu6.default": (0.0, 6.0),
-        "hardtanh.default": (-1.0, 1.0),
-        "clamp.default": (None, None),
-    }.get(name)
+    missing = _CLIPS.get(name)
     if missing is None or len(bounds) != len(args) or len(args) > 2:
         return None
     given = [*bounds, *missing[len(bounds) :]]

@@ -115,6 +115,7 @@ class _Growth:
         """Put the chain into the graph, if it gives torch's bits."""
         steps = faithful_steps(head, self.links, self.layout, self.rewriting.constant, greatest)
         if steps is None:
+            self.rewriting.unfaithful += [link.node for link in self.links]
             return
         draft, last, pack = self.rewriting.draft, self.last, self.pack(form)
         read = any(reader != pack for reader in draft.readers(Value(last)))

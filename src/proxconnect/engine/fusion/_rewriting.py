@@ -16,7 +16,7 @@ from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine.fusion._dependence import Dependence
 from proxconnect.engine.weight import PackedWeight
-from proxconnect.graph import Shape, TensorName, Value
+from proxconnect.graph import Node, Shape, TensorName, Value
 from proxconnect.graph.draft import Draft
 from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine
@@ -54,6 +54,7 @@ class Rewriting:
         exact: decisions and floats are torch's, see :func:`proxconnect.load`.
         kernels: filled in: the kernel of each weight that has one.
         packs: filled in: the first value that holds an input packed in this form.
+        unfaithful: filled in: nodes of chains that a kernel would round otherwise than torch does.
     """
 
     draft: Draft
@@ -64,6 +65,7 @@ class Rewriting:
     exact: bool = True
     kernels: dict[str, str] = field(default_factory=dict)
     packs: dict[object, int] = field(default_factory=dict)
+    unfaithful: list[Node] = field(default_factory=list)
 
     @cached_property
     def dependence(self) -> Dependence:
