@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from proxconnect.summaries.table import LayerSummary, Summary, UnfusedOperator, summary
+from proxconnect.summaries._unfused import UnfusedOperator
+from proxconnect.summaries.table import LayerSummary, Summary, summary
 
 __all__ = ["LayerSummary", "Summary", "UnfusedOperator", "summary"]
