@@ -163,6 +163,8 @@ def report(folder: Path) -> dict[str, Any]:
         ("--help",),
         *((name, "--help") for name in ("methods", "check", "train", "grid", "pack", "eval", "predict")),
         ("methods", "--json"),
+        ("--version",),
+        ("doctor",),
         ("check", "ede+", "--json"),
         ("pack", str(folder), "--out", network),
         ("grid", recipe, "--list", "--results", str(folder)),

@@ -11,6 +11,15 @@ from proxconnect.errors import MissingPackageError
 _DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 
 
+def distribution(module: str) -> str:
+    """Return the name by which pip knows a top-level module.
+
+    >>> distribution("PIL")
+    'pillow'
+    """
+    return _DISTRIBUTIONS.get(module, module)
+
+
 @contextmanager
 def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
     """Import optional packages in this context, so that a missing one is one clear line.
@@ -36,6 +45,6 @@ def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
         if module in ("", "proxconnect"):  # not a missing package, but a fault of this one
             raise
         raise MissingPackageError(
-            f"{purpose} needs the package {_DISTRIBUTIONS.get(module, module)}, which is not installed; "
+            f"{purpose} needs the package {distribution(module)}, which is not installed; "
             f'run: pip install "proxconnect[{extra}]"'
         ) from error

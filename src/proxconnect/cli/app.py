@@ -10,13 +10,15 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
+from proxconnect.base.version import __version__
 from proxconnect.cli import bench as bench_command
 from proxconnect.cli import check as check_command
+from proxconnect.cli import doctor as doctor_command
 from proxconnect.cli import eval as eval_command
 from proxconnect.cli import grid as grid_command
 from proxconnect.cli import methods as methods_command
@@ -26,9 +28,7 @@ from proxconnect.cli import train as train_command
 from proxconnect.errors import ProxConnectError
 
 app = typer.Typer(
-    help="Binarize PyTorch models: train, pack to 1 bit, evaluate, predict.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -55,7 +55,23 @@ app.command("grid")(_stoppable(grid_command.grid))
 app.command("pack")(_stoppable(pack_command.pack))
 app.command("eval")(_stoppable(eval_command.evaluate_file))
 app.command("bench")(_stoppable(bench_command.bench_file))
+app.command("doctor")(_stoppable(doctor_command.doctor))
 app.command("predict")(_stoppable(predict_command.predict))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"proxconnect {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def proxconnect(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Binarize PyTorch models: train, pack to 1 bit, evaluate, predict."""
 
 
 def main() -> None:
