@@ -35,8 +35,8 @@ def run_with_kernels(value: str, code: str) -> subprocess.CompletedProcess[str]:
         ("portable", "portable"),
         ("", kernels.kernel_sets()[0]),
         (
-            "vax",
-            "PROXCONNECT_KERNELS: unknown kernel set 'vax'. Known: " + ", ".join(kernels.kernel_sets()),
+            "z80",
+            "PROXCONNECT_KERNELS: unknown kernel set 'z80'. Known: " + ", ".join(kernels.kernel_sets()),
         ),
     ],
 )
@@ -70,7 +70,7 @@ for run in (
 """
 
 
-@pytest.mark.parametrize(("value", "answer"), [("portable", "portable"), ("vax", "unknown kernel set 'vax'")])
+@pytest.mark.parametrize(("value", "answer"), [("portable", "portable"), ("z80", "unknown kernel set 'z80'")])
 def test_the_passes_of_training_follow_the_environment_without_the_engine(value: str, answer: str) -> None:
     lines = run_with_kernels(value, PASSES).stdout.splitlines()
     assert len(lines) == 7
@@ -82,6 +82,7 @@ def test_a_set_runs_where_its_instructions_are() -> None:
     assert ("avx2" in sets) == features.get("avx2", False)
     assert ("neon_dot" in sets) == features.get("asimddp", False)
     assert "avx512" not in sets or features["avx512vpopcntdq"]
+    assert "amx" not in sets or (features["amx_int8"] and "avx512" in sets)
 
 
 FORK = """

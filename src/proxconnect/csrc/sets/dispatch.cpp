@@ -4,6 +4,10 @@
 
 #include <atomic>
 
+#ifdef PROXCONNECT_X86
+#include <cpuid.h>
+#endif
+
 #ifdef PROXCONNECT_ARM_LINUX
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -13,6 +17,9 @@ namespace proxconnect {
 
 const std::vector<const KernelSet*>& kernel_sets() {
   static const std::vector<const KernelSet*> sets{
+#ifdef PROXCONNECT_AMX
+      &amx::kernels,
+#endif
 #ifdef PROXCONNECT_X86
       &avx512::kernels,
       &avx2::kernels,
@@ -59,6 +66,8 @@ bool use_kernels(std::string_view name) {
 std::vector<std::pair<const char*, bool>> cpu_features() {
 #ifdef PROXCONNECT_X86
   const auto supported = [](int answer) { return answer != 0; };
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool asked = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0;
   return {
       {"popcnt", supported(__builtin_cpu_supports("popcnt"))},
       {"avx2", supported(__builtin_cpu_supports("avx2"))},
@@ -71,6 +80,7 @@ std::vector<std::pair<const char*, bool>> cpu_features() {
       {"avx512vbmi2", supported(__builtin_cpu_supports("avx512vbmi2"))},
       {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
       {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},
+      {"amx_int8", asked && (d >> 25 & 1) != 0},  // older compilers do not know it by name
   };
 #elif defined(PROXCONNECT_ARM_LINUX)
   const auto supported = [](unsigned long flag) { return (getauxval(AT_HWCAP) & flag) != 0; };

@@ -127,6 +127,9 @@ extern const KernelSet kernels;
 namespace avx512 {
 extern const KernelSet kernels;
 }
+namespace amx {
+extern const KernelSet kernels;
+}
 namespace neon {
 extern const KernelSet kernels;
 }
