@@ -27,6 +27,10 @@ def of_set(name: str, symbol: str) -> bool:
     return symbol.startswith((f"proxconnect::{name}::", f"__odr_asan._ZN11proxconnect{len(name)}{name}"))
 
 
+def of_any_set(symbol: str) -> bool:
+    return any(of_set(name, symbol) for name in X86_SETS)
+
+
 def check_symbols(folder: Path) -> None:
     for name in X86_SETS:
         objects = sorted(folder.glob(f"CMakeFiles/kernels_{name}.dir/**/*.o"))
@@ -36,6 +40,6 @@ def check_symbols(folder: Path) -> None:
         foreign = {
             symbol
             for kind, symbol in symbols
-            if symbol not in SHARED and not (kind in "TDRB" and any(of_set(known, symbol) for known in X86_SETS))
+            if symbol not in SHARED and not (kind in "TDRB" and of_any_set(symbol))
         }
         assert not foreign, f"the linker may share these functions of {name} with other sets"

@@ -189,6 +189,24 @@ def test_an_exact_convolution_has_the_bits_of_contiguous_images(
     torch.testing.assert_close(inexact, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+@torch.inference_mode()
+def test_a_convolution_of_patches_is_the_convolution(bfloat16: bool) -> None:
+    x, w, b, steps = torch.randn(2, 3, 19, 16), torch.randn(24, 3, 4, 5), torch.randn(24), ([4, 5],)
+    given = {"exact": False, "patches": True, "bfloat16": bfloat16}
+    rounded = [t.bfloat16().float() if bfloat16 else t for t in (x, w, b)]
+    expected = CONV2D(*rounded, *steps)
+    for last in (True, False):
+        convolution = FloatConvolution(CONV2D, steps, w, b, **given, channels_last=last)
+        for images in (x, x.contiguous(memory_format=torch.channels_last)):
+            found = convolution(images)
+            torch.testing.assert_close(found, expected, rtol=2**-8 if bfloat16 else 1e-5, atol=1e-5)
+            form = torch.channels_last if last else torch.contiguous_format
+            assert found.is_contiguous(memory_format=form)
+    with pytest.raises(RuntimeError, match="Kernel size"):  # of torch
+        FloatConvolution(CONV2D, steps, w, b, **given)(x[:, :, :3])
+
+
 POOLS = [
     lambda x: functional.max_pool2d(x, 3, 2, 1),
     lambda x: functional.max_pool2d(x, (2, 3), dilation=2, ceil_mode=True),

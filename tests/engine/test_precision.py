@@ -83,6 +83,8 @@ def test_a_level_changes_what_it_says(
     assert operators(net)["aten.batch_norm.default"] == 0
     nodes = net._fused[net.graph.names].graph.nodes
     chains = [node.args[0].chain.kinds for node in nodes if node.op == "proxconnect.chain"]
+    (stem,) = (node.args[0] for node in nodes if node.op == "proxconnect.convolution")
+    assert stem.patches == (setting == "bw" or not exact)  # signs depend on the other one
     # Of 1-bit inputs the first norm is a step before the ReLU, or folded; of floats RPReLU is a chain.
     assert [len(kinds) > 1 for kinds in chains] == [exact or setting == "bw"]
     bound = 1e-5 if exact else {"bw": 0.1, "bwa": 0.3}[setting]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.engine._float_convolution import FloatConvolution
+from proxconnect.engine._layer_geometry import LayerGeometry, geometry_of_node
 from proxconnect.engine._precision import multiplies_bfloat16
 from proxconnect.engine.fusion._dependence import is_float_convolution
 from proxconnect.engine.fusion._rewriting import ATTENTION, CONVOLUTION, Rewriting
@@ -28,18 +29,27 @@ def _convolutions(rewriting: Rewriting, index: int, node: Node) -> None:
     weight, bias = rewriting.constant(name), rewriting.constant(rest[0]) if rest else None
     if rest[:1] not in ([], [None]) and bias is None:
         return
+    exact = index in rewriting.dependence.exact
     convolution = FloatConvolution(
         resolve(node.op),
         tuple(rest[1:]),
         weight,
         bias,
-        exact=index in rewriting.dependence.exact,
+        exact=exact,
         first=rewriting.draft.node(x) is None,
         channels_last=index not in rewriting.dependence.ordered,
         bfloat16=weight is not None and not rewriting.exact and multiplies_bfloat16(),
+        patches=weight is not None and not exact and _meets_each_pixel_once(node, weight),
     )
     given = (x,) if weight is not None else (x, name)
     rewriting.draft.put(index, Node(CONVOLUTION, (convolution, *given)))
+
+
+def _meets_each_pixel_once(node: Node, weight: Tensor) -> bool:
+    """Tell whether the node is a convolution of one group that moves by its whole kernel, without padding."""
+    kernel = weight.shape[2], weight.shape[3]
+    geometry = geometry_of_node(node, weight.shape, binary_input=False)
+    return max(kernel) > 1 and geometry == LayerGeometry("conv2d", stride=kernel)
 
 
 def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
