@@ -9,7 +9,7 @@ from proxconnect.base.version import __version__
 from proxconnect.errors import ProxConnectError
 
 if TYPE_CHECKING:
-    from proxconnect import zoo
+    from proxconnect import export, zoo
     from proxconnect.comparison import compare
     from proxconnect.data import Preprocessing
     from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
@@ -35,6 +35,7 @@ __all__ = [
     "check",
     "clip_latents",
     "compare",
+    "export",
     "harden_",
     "implicit_regularizer",
     "inspect",
@@ -65,7 +66,7 @@ _NAMES = {
     "timing": "bench",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
-_PACKAGES = {*_NAMES, "base", "engine", "format", "graph", "kernels", "models", "zoo"}
+_PACKAGES = {*_NAMES, "base", "engine", "export", "format", "graph", "kernels", "models", "zoo"}
 
 
 def __getattr__(name: str) -> Any:

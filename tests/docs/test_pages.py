@@ -75,7 +75,7 @@ def test_the_findings_are_what_the_json_says() -> None:
     assert with_rendered_parts(text, ROOT / "docs" / "results" / "data") == text
 
 
-@pytest.mark.parametrize(("page", "examples"), [("guide.md", 20), ("theory.md", 10)])
+@pytest.mark.parametrize(("page", "examples"), [("guide.md", 20), ("theory.md", 10), ("export.md", 3)])
 def test_examples_run(page: str, examples: int) -> None:
     failed, attempted = doctest.testfile(
         str(ROOT / "docs" / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE

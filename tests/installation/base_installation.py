@@ -161,16 +161,21 @@ def report(folder: Path) -> dict[str, Any]:
     recipe = str(ROOT / "recipes" / "reduced.toml")
     working = [
         ("--help",),
-        *((name, "--help") for name in ("methods", "check", "train", "grid", "pack", "eval", "predict")),
+        *(
+            (name, "--help")
+            for name in ("methods", "check", "train", "grid", "pack", "export", "eval", "predict")
+        ),
         ("methods", "--json"),
         ("--version",),
         ("doctor",),
         ("check", "ede+", "--json"),
         ("pack", str(folder), "--out", network),
+        ("export", network, "--to", "c", "--out", str(folder / "network.c")),
         ("grid", recipe, "--list", "--results", str(folder)),
     ]
     refused = {
         ("check", "bnn++", "--plot", str(folder / "plot.png")): "matplotlib",
+        ("export", network, "--to", "onnx", "--out", str(folder / "network.onnx")): "onnx",
         ("predict", network, str(image)): "pillow",
         ("eval", network, "--data", "digits"): "scikit-learn",
         ("eval", network, "--data", "cifar10"): "pyarrow",

@@ -25,6 +25,7 @@ def test_import_is_light() -> None:
         "tensorboard",
         "typer",
         "rich",
+        "onnx",
     }
     assert not heavy & set(loaded)
     assert "proxconnect" in loaded

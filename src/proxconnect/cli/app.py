@@ -20,6 +20,7 @@ from proxconnect.cli import bench as bench_command
 from proxconnect.cli import check as check_command
 from proxconnect.cli import doctor as doctor_command
 from proxconnect.cli import eval as eval_command
+from proxconnect.cli import export as export_command
 from proxconnect.cli import grid as grid_command
 from proxconnect.cli import methods as methods_command
 from proxconnect.cli import pack as pack_command
@@ -56,6 +57,7 @@ app.command("pack")(_stoppable(pack_command.pack))
 app.command("eval")(_stoppable(eval_command.evaluate_file))
 app.command("bench")(_stoppable(bench_command.bench_file))
 app.command("doctor")(_stoppable(doctor_command.doctor))
+app.command("export")(_stoppable(export_command.export_file))
 app.command("predict")(_stoppable(predict_command.predict))
 
 

@@ -5,5 +5,6 @@ from __future__ import annotations
 from proxconnect.packing._load import inspect, load
 from proxconnect.packing._pack import pack_
 from proxconnect.packing._save import save
+from proxconnect.packing._store import dense_tensors, distinct_weights, hardened_copy
 
-__all__ = ["inspect", "load", "pack_", "save"]
+__all__ = ["dense_tensors", "distinct_weights", "hardened_copy", "inspect", "load", "pack_", "save"]
