@@ -47,17 +47,16 @@ static float weight_at(const Weight *w, int o, int k) {
 /* y[r][o] = sum over k of x[r][k] w[o][k], plus bias; t is room for one row of w. */
 static void linear(const float *x, const Weight *w, const float *bias, float *y, int rows, int outputs,
                    float *t) {
-    const int n = w->inputs;
+    const int n = w->inputs, whole = n - n % 8;
     for (int o = 0; o < outputs; ++o) {
         for (int k = 0; k < n; ++k) t[k] = weight_at(w, o, k);
         for (int r = 0; r < rows; ++r) {
             const float *row = x + (long)r * n;
             float sums[8] = {0}, sum = bias ? bias[o] : 0.0f;
-            int k = 0;
-            for (; k + 8 <= n; k += 8) {
+            for (int k = 0; k < whole; k += 8) {
                 for (int j = 0; j < 8; ++j) sums[j] += row[k + j] * t[k + j];
             }
-            for (; k < n; ++k) sums[0] += row[k] * t[k];
+            for (int k = whole; k < n; ++k) sums[0] += row[k] * t[k];
             for (int j = 0; j < 8; ++j) sum += sums[j];
             y[(long)r * outputs + o] = sum;
         }
