@@ -23,7 +23,8 @@ from proxconnect.trainer.origin import processor
 
 _IMAGES = ("PIL",)
 _NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "methods, check, pack, bench": ("", ()),
+    "methods, check, pack, bench, export": ("", ()),
+    "export --to onnx,qonnx": ("export", ("onnx", "onnxscript")),
     "predict": ("train", _IMAGES),
     "eval": ("train", ("PIL", "pyarrow", "sklearn")),
     "train, grid": (
