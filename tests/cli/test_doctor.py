@@ -64,7 +64,7 @@ def test_missing_packages_and_what_brings_them(
     assert run(["doctor", "--json"]) == 0
     commands = {each["command"]: each for each in json.loads(capsys.readouterr().out)["commands"]}
     assert commands["predict"] == {"command": "predict", "missing": ["pillow"], "extra": "train"}
-    assert commands["methods, check, pack, bench"]["missing"] == []
+    assert commands["methods, check, pack, bench, export"]["missing"] == []
 
 
 def test_shells_complete_commands() -> None:
