@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,14 +200,23 @@ def test_models_of_transformers(name: str, setting: str, tmp_path: Path) -> None
     check(model, example, lambda model, inputs: model(**inputs), tmp_path / "model.safetensors")
 
 
+def timm_model(name: str) -> nn.Module:
+    options = {"img_size": 64} | TIMM[name]
+    if "nfnet" in name or "convnext" in name or "mobilevit" in name:
+        del options["img_size"]
+    model: nn.Module = library("timm").create_model(name, num_classes=5, **options)
+    return model
+
+
+def pictures(size: int, batch: int) -> Inputs:
+    return {"x": torch.randn(batch, 3, size, size)}
+
+
 @pytest.mark.parametrize("setting", ["bw", "bwa"])
 @pytest.mark.parametrize("name", TIMM)
 def test_models_of_timm(name: str, setting: str, tmp_path: Path) -> None:
-    options = {"img_size": 64} | TIMM[name]
-    size = options["img_size"]
-    if "nfnet" in name or "convnext" in name or "mobilevit" in name:
-        del options["img_size"]
-    model = library("timm").create_model(name, num_classes=5, **options)
+    size = TIMM[name].get("img_size", 64)
+    model = timm_model(name)
     config = pc.BinarizeConfig.from_setting(setting)
     if "nfnet" in name and setting == "bwa":  # its convolutions have a forward of their own
         with pytest.raises(pc.ProxConnectError, match="ScaledStdConv2d"):
@@ -218,10 +228,38 @@ def test_models_of_timm(name: str, setting: str, tmp_path: Path) -> None:
             model(torch.randn(1, 3, size, size))
     check(
         model,
-        lambda batch: {"x": torch.randn(batch, 3, size, size)},
+        partial(pictures, size),
         lambda model, inputs: model(inputs["x"]),
         tmp_path / "model.safetensors",
     )
+
+
+ONNX = ("BERT", "eca_nfnet_l0", "convnext_atto", "mobilevit_xxs", "swin_tiny_patch4_window7_224",
+        "beit_base_patch16_224", "eva02_tiny_patch14_224")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONNX)
+def test_onnx_files_of_models_of_libraries(name: str, tmp_path: Path) -> None:
+    onnxruntime = library("onnxruntime")
+    library("onnxscript")
+    if name in TRANSFORMERS:
+        make, example = TRANSFORMERS[name]
+        model = make(library("transformers"))
+    else:
+        model = timm_model(name)
+        example = partial(pictures, TIMM[name].get("img_size", 64))
+    pc.binarize_(model.eval(), pc.BinarizeConfig())
+    inputs = example(2)
+    packed = pc.save(
+        model, tmp_path / "model.safetensors", inputs if len(inputs) > 1 else inputs.popitem()[1]
+    )
+    session = onnxruntime.InferenceSession(str(pc.export.onnx(packed, tmp_path / "model.onnx")))
+    inputs = example(3)
+    names = [value.name for value in session.get_inputs()]
+    feed = dict(zip(names, (tensor.numpy() for tensor in inputs.values()), strict=True))
+    expected = tensors(pc.load(packed)(*inputs.values()))
+    for found, wanted in zip(session.run(None, feed), expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=0, atol=1e-4)
 
 
 def test_both_projections_of_clip_stay() -> None:
