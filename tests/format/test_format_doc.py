@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from looking import same_tensors
 from torch import nn
 
 import proxconnect as pc
-from proxconnect.format import BinaryTensor, Header, PackedFile, encode, pack_weight
+from proxconnect.format import BinaryTensor, Header, PackedFile, decode, encode, pack_weight
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -66,9 +71,14 @@ def test_the_reader_of_the_page_reads_every_kind_of_weight(
 
 
 def test_the_example_of_the_page_is_what_is_written() -> None:
-    header = Header("0.1.0", "bc", "bw", binary={"weight": BinaryTensor((2, 3))})
+    """The bytes of a zlib stream depend on the zlib that wrote it, so the page's file is read."""
     bits = torch.tensor([[5], [2]], dtype=torch.uint8)
     scale = torch.tensor([[0.5], [0.25]], dtype=torch.float16)
-    data = encode(PackedFile(header, {"weight.bits": bits, "weight.scale": scale}))
+    header = Header("0.1.0", "bc", "bw", binary={"weight": BinaryTensor((2, 3))})
+    written = decode(encode(PackedFile(header, {"weight.bits": bits, "weight.scale": scale})))
     text = block("json").strip().encode() + b"  "
-    assert data == len(text).to_bytes(8, "little") + text + bytes.fromhex(block("text"))
+    page = decode(len(text).to_bytes(8, "little") + text + bytes.fromhex(block("text")))
+    assert same_tensors(page.tensors, written.tensors)
+    assert replace(page.header, sha256="") == replace(written.header, sha256="")
+    fields = json.loads(json.loads(text)["__metadata__"]["proxconnect"])["fields"]
+    assert zlib.decompress(base64.b64decode(fields)).decode() in PAGE.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -85,12 +86,31 @@ def split(data: bytes) -> tuple[Fields, Fields, bytes]:
     """Tensor table, header and tensor bytes of a file."""
     length = int.from_bytes(data[:8], "little")
     table = json.loads(data[8 : 8 + length])
-    return table, json.loads(table.pop("__metadata__")["proxconnect"]), data[8 + length :]
+    return table, unfolded(table.pop("__metadata__")["proxconnect"]), data[8 + length :]
+
+
+def unfolded(text: str) -> Fields:
+    """All fields of a header of version 2."""
+    outer = json.loads(text)
+    fields = json.loads(zlib.decompress(base64.b64decode(outer["fields"])))
+    return {**fields, "sha256": outer["sha256"], "version": outer["version"]}
+
+
+def plain(header: Fields) -> str:
+    return json.dumps(header, sort_keys=True, separators=(",", ":"))
+
+
+def folded(header: Fields, **changes: Any) -> str:
+    """Write a header of version 2, with changes to what is stored."""
+    raw = plain({key: value for key, value in header.items() if key not in ("sha256", "version")}).encode()
+    beside = {key: header[key] for key in ("sha256", "version") if key in header}
+    text = base64.b64encode(zlib.compress(raw, 9)).decode()
+    return plain({**beside, "fields": text, "raw_bytes": len(raw), **changes})
 
 
 def join(table: Fields, header: Fields | str, body: bytes) -> bytes:
     """Write a file from its parts, with the right hash."""
-    text = header if isinstance(header, str) else json.dumps(header, sort_keys=True, separators=(",", ":"))
+    text = header if isinstance(header, str) else folded(header)
     outer = json.dumps({"__metadata__": {"proxconnect": text}, **table}, separators=(",", ":")).encode()
     data = len(outer).to_bytes(8, "little") + outer + body
     return with_right_hash(data)
@@ -170,7 +190,8 @@ def set_table(name: str, key: str, to: Any) -> Callable[[Fields, Fields], None]:
 
 
 BAD_HEADERS = [
-    (set_field("version", to=2), "version 2 is unknown; this release reads 1"),
+    (set_field("version", to=3), "version 3 is unknown; this release reads 1 and 2"),
+    (set_field("version", to=0), "version 0 is unknown"),
     (set_field("version", to=True), "version True is unknown"),
     (set_field("library", to=3), "header.library: expected a string"),
     (set_field("method", to=None), "header.method"),
@@ -254,6 +275,53 @@ def test_header_text_that_is_not_strict_json_is_refused(text: str, message: str)
     table, _, body = split(DATA)
     with pytest.raises(FormatError, match=message):
         decode(join(table, text, body))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fields": "?"}, "header.fields: no base64"),
+        ({"fields": "\u00e9"}, "header.fields: no base64"),
+        ({"fields": 3}, "header.fields: expected a string"),
+        ({"fields": base64.b64encode(b"nothing").decode()}, "header.fields: damaged zlib data"),
+        ({"raw_bytes": 10}, "header.fields: does not decompress to the 10 bytes"),
+        ({"raw_bytes": 2**40}, "header.raw_bytes: expected at most"),
+        ({"raw_bytes": 1, "fields": base64.b64encode(zlib.compress(b"\xff")).decode()}, "not UTF-8"),
+        ({"raw_bytes": 2, "fields": base64.b64encode(zlib.compress(b"[]")).decode()}, "a JSON object"),
+        ({"raw_bytes": 13, "fields": base64.b64encode(zlib.compress(b'{"version":1}')).decode()}, "without"),
+        ({"rest": "float32"}, "field 'rest' is unknown"),
+    ],
+)
+def test_compressed_fields_that_are_damaged_are_refused(changes: Fields, message: str) -> None:
+    table, header, body = split(DATA)
+    with pytest.raises(FormatError, match=message):
+        decode(join(table, folded(header, **changes), body))
+
+
+def test_a_file_of_version_1_is_read_and_written() -> None:
+    """Version 1 has all fields of the header as they are, and vectors in their own dtype."""
+    table, header, body = split(DATA)
+    data = join(table, plain({**header, "version": 1}), body)
+    read = decode(data)
+    assert read.header == replace(decode(DATA).header, version=1, sha256=read.header.sha256)
+    assert same_tensors(read.tensors, example().tensors)
+    assert encode(read) == data
+    assert len(DATA) < len(data)
+
+
+@pytest.mark.parametrize(("version", "dtypes"), [(1, "float32"), (2, "float16 or float32")])
+def test_vectors_follow_rest_from_version_2_on(version: int, dtypes: str) -> None:
+    dense = {"b": DenseTensor((2,), "float32", "parameter"), "mean": DenseTensor((2,), "float32", "buffer")}
+    header = Header("1", "fp", "fp", dense=dense, rest="int8", version=version)
+    values = torch.tensor([0.5, -2.0])
+    stored = {"b": values.half() if version > 1 else values, "mean": values + 1}
+    read = decode(encode(PackedFile(header, stored)))
+    assert torch.equal(read.dense("b"), values)
+    assert read.dense("b").dtype == torch.float32
+    with pytest.raises(FormatError, match=f"'b': dtype float64, expected {dtypes}"):
+        encode(PackedFile(header, {**stored, "b": values.double()}))
+    with pytest.raises(FormatError, match="'mean': dtype float16, expected float32"):
+        encode(PackedFile(header, {**stored, "mean": (values + 1).half()}))
 
 
 def with_tensor(name: str, tensor: torch.Tensor) -> bytes:
@@ -354,7 +422,7 @@ def test_the_writer_refuses_what_the_reader_would() -> None:
     with pytest.raises(FormatError, match=r"'a\.bias' is missing"):
         encode(PackedFile(good.header, {n: t for n, t in good.tensors.items() if n != "a.bias"}))
     with pytest.raises(FormatError, match="sha256"):
-        encode(PackedFile(Header("1", "fp", "fp", preprocessing={"sha256": "a"}), {}))
+        encode(PackedFile(Header("1", "fp", "fp", preprocessing={"sha256": "a"}, version=1), {}))
     with pytest.raises(FormatError, match="JSON"):
         encode(PackedFile(Header("1", "fp", "fp", preprocessing={"size": torch.zeros(1)}), {}))
     with pytest.raises(FormatError, match="JSON"):
@@ -416,7 +484,7 @@ def test_any_header_field_changed_is_refused_or_is_the_new_value(path: tuple[Any
         read = decode(join(table, header, body))
     except FormatError:
         return
-    stored = json.loads(read.header.to_json())
+    stored = unfolded(read.header.to_json())
     header["sha256"] = stored["sha256"]
     assert stored == header
 

@@ -6,7 +6,7 @@ from proxconnect.format._json import strict_json
 from proxconnect.format.bits import pack_bits, unpack_bits
 from proxconnect.format.container import Contents, read_contents
 from proxconnect.format.header import BinaryTensor, DenseTensor, GraphInfo, Header, InputSpec, SizeRange
-from proxconnect.format.layout import StoredTensor, stored_dtype, torch_dtype
+from proxconnect.format.layout import StoredTensor, stored_dtypes, torch_dtype
 from proxconnect.format.packed_file import PackedFile, compressed_graph, decode, encode, read, write
 from proxconnect.format.weights import pack_weight, unpack_weight
 
@@ -27,7 +27,7 @@ __all__ = [
     "pack_weight",
     "read",
     "read_contents",
-    "stored_dtype",
+    "stored_dtypes",
     "strict_json",
     "torch_dtype",
     "unpack_bits",

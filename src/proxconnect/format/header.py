@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Any
 
 from proxconnect.base.rows import Rows
 from proxconnect.errors import FormatError
+from proxconnect.format._compressed import compressed, inflated
 from proxconnect.format._json import (
     Check,
     build,
@@ -27,7 +30,8 @@ from proxconnect.format._json import (
 )
 from proxconnect.format.bits import packed_width
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 REST = ("float32", "float16", "int8")
 ROLES = ("parameter", "buffer", "constant")
 DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
@@ -137,7 +141,7 @@ class Header:
     version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """Write canonical JSON: sorted keys, no spaces, ASCII only.
+        """Write canonical JSON, as the file holds it: sorted keys, no spaces, ASCII only.
 
         Raises:
             FormatError: ``preprocessing``, ``classes`` or ``metrics`` hold values that JSON has not.
@@ -147,10 +151,12 @@ class Header:
             _drop(entry, _BINARY_OPTIONS, (None,))
         for entry in [fields["graph"], *fields["graph"]["inputs"]] if fields["graph"] else ():
             _drop(entry, _GRAPH_OPTIONS, ({}, False))
-        try:
-            return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise FormatError(f"preprocessing, classes and metrics must be plain JSON: {error}") from None
+        if self.version == 1:
+            return _canonical(fields)
+        whole = {key: fields.pop(key) for key in _BESIDE}
+        raw = _canonical(fields).encode()
+        text = base64.b64encode(compressed(raw)).decode()
+        return _canonical(whole | {"fields": text, "raw_bytes": len(raw)})
 
     @classmethod
     def from_json(cls, text: str) -> Header:
@@ -164,13 +170,40 @@ class Header:
         if not isinstance(fields, dict):
             raise FormatError("header: expected a JSON object")
         version = fields.get("version")
-        if type(version) is not int or version != FORMAT_VERSION:
+        if type(version) is not int or version not in READ_VERSIONS:
+            known = " and ".join(map(str, READ_VERSIONS))
             raise FormatError(
-                f"header: format version {version!r} is unknown; this release reads {FORMAT_VERSION}: "
+                f"header: format version {version!r} is unknown; this release reads {known}: "
                 "update proxconnect, or pack the model again"
             )
+        if version > 1:
+            fields = _unfolded(fields)
         header: Header = build(cls, fields, "header", _HEADER)
         return header
+
+
+def _canonical(fields: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"preprocessing, classes and metrics must be plain JSON: {error}") from None
+
+
+def _unfolded(outer: Mapping[str, Any]) -> dict[str, Any]:
+    """Decompress the fields of a header of version 2."""
+    folded: _Folded = build(_Folded, outer, "header", _FOLDED)
+    try:
+        data = base64.b64decode(folded.fields, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise FormatError(f"header.fields: no base64: {error}") from None
+    raw = inflated(data, folded.raw_bytes, "header.fields")
+    try:
+        fields = strict_json(raw.decode(), "header.fields")
+    except UnicodeDecodeError:
+        raise FormatError("header.fields: not UTF-8") from None
+    if not isinstance(fields, dict) or not fields.keys().isdisjoint(_BESIDE):
+        raise FormatError(f"header.fields: expected a JSON object without {' and '.join(_BESIDE)}")
+    return {**fields, "sha256": folded.sha256, "version": folded.version}
 
 
 def _drop(fields: dict[str, Any], options: Sequence[str], values: Sequence[Any]) -> None:
@@ -250,6 +283,21 @@ _SIZES = record(SizeRange, least=positive, most=optional(positive), step=positiv
 _GRAPH = record(
     GraphInfo, options=("sizes",), raw_bytes=_raw_bytes, inputs=list_of(_INPUT), sizes=table(_SIZES)
 )
+# The fields that stand beside the compressed ones.
+_BESIDE = ("sha256", "version")
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """A header of version 2 as it is stored: all but two of its fields are compressed."""
+
+    fields: str
+    raw_bytes: int
+    sha256: str
+    version: int
+
+
+_FOLDED: dict[str, Check] = {"fields": string, "raw_bytes": _raw_bytes, "sha256": _hash, "version": natural}
 _HEADER: dict[str, Check] = {
     "library": string,
     "method": string,

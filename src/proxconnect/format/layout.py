@@ -65,19 +65,24 @@ def dtype_name(code: object) -> str | None:
     return _NAMES.get(code) if isinstance(code, str) else None
 
 
-def stored_dtype(header: Header, name: str) -> str:
-    """Return the dtype of a dense tensor in the file.
+def stored_dtypes(header: Header, name: str) -> tuple[str, ...]:
+    """Return the dtypes that a dense tensor may have in the file, the first one preferred.
 
-    It is ``rest`` for float32 parameters of two or more dimensions.
+    Float32 parameters of two or more dimensions follow ``rest``. The others, vectors, are float16 beside
+    those that are not float32, if float16 holds their numbers; version 1 leaves them as they are.
 
     >>> from proxconnect.format import DenseTensor
-    >>> dense = {"weight": DenseTensor((2, 3), "float32", "parameter")}
-    >>> stored_dtype(Header("1.0", "fp", "fp", rest="float16", dense=dense), "weight")
-    'float16'
+    >>> dense = {n: DenseTensor((2, 3)[:n], "float32", "parameter") for n in (1, 2)}
+    >>> header = Header("1.0", "fp", "fp", rest="int8", dense={"bias": dense[1], "weight": dense[2]})
+    >>> stored_dtypes(header, "weight"), stored_dtypes(header, "bias")
+    (('int8',), ('float16', 'float32'))
     """
     tensor = header.dense[name]
-    narrowed = tensor.role == "parameter" and tensor.dtype == "float32" and len(tensor.shape) >= 2
-    return header.rest if narrowed else tensor.dtype
+    if tensor.role != "parameter" or tensor.dtype != "float32" or header.rest == "float32":
+        return (tensor.dtype,)
+    if len(tensor.shape) >= 2:
+        return (header.rest,)
+    return (tensor.dtype,) if header.version == 1 else ("float16", "float32")
 
 
 def expected_tensors(header: Header) -> dict[str, Expected]:
@@ -99,9 +104,9 @@ def expected_tensors(header: Header) -> dict[str, Expected]:
     for name, tensor in header.dense.items():
         if name in header.binary:
             raise FormatError(f"tensor {name!r} is listed both as binary and as dense")
-        dtype = stored_dtype(header, name)
-        expect(name, (dtype,), tensor.shape)
-        if dtype != tensor.dtype and dtype == "int8":
+        dtypes = stored_dtypes(header, name)
+        expect(name, dtypes, tensor.shape)
+        if tensor.dtype == "float32" and dtypes == ("int8",):
             expect(f"{name}.dequant", ("float32",), (tensor.shape[0], *(1,) * (len(tensor.shape) - 1)))
     if header.graph is not None:
         expect(GRAPH, ("uint8",))

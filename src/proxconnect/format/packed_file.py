@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from torch import Tensor
 from proxconnect.base.files import content_of, written_whole
 from proxconnect.errors import FormatError
 from proxconnect.format import container
+from proxconnect.format._compressed import compressed, inflated
 from proxconnect.format.header import NO_HASH, Header
-from proxconnect.format.layout import GRAPH, StoredTensor, check_table, stored_dtype, torch_dtype
+from proxconnect.format.layout import GRAPH, StoredTensor, check_table, torch_dtype
 from proxconnect.format.weights import check_weight_bits
 
 
@@ -51,23 +51,12 @@ class PackedFile:
         info = self.header.graph
         if info is None:
             return None
-        compressed = self.tensors[GRAPH].numpy().tobytes()
-        inflate = zlib.decompressobj()
-        try:
-            # One byte more than declared shows a longer stream without inflating all of it.
-            raw = inflate.decompress(compressed, info.raw_bytes + 1)
-        except zlib.error as error:
-            raise FormatError(f"graph: damaged zlib data: {error}") from None
-        if len(raw) != info.raw_bytes or not inflate.eof or inflate.unused_data:
-            raise FormatError(
-                f"graph: does not decompress to the {info.raw_bytes} bytes that header.graph declares"
-            )
-        return raw
+        return inflated(self.tensors[GRAPH].numpy().tobytes(), info.raw_bytes, "graph")
 
 
 def compressed_graph(raw: bytes) -> Tensor:
     """Compress the graph's JSON as the file stores it: with zlib, in one ``uint8`` tensor."""
-    return torch.frombuffer(bytearray(zlib.compress(raw, 9)), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(compressed(raw)), dtype=torch.uint8)
 
 
 def encode(packed: PackedFile) -> bytes:
@@ -146,7 +135,7 @@ def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in header.dense.items():
         if tensor.dtype == "bool" and (tensors[name].view(torch.uint8) > 1).any():
             raise FormatError(f"tensor {name!r}: a bool must be stored as 0 or 1")
-        if stored_dtype(header, name) != tensor.dtype and header.rest == "int8":
+        if f"{name}.dequant" in tensors:
             _check_scale(f"{name}.dequant", tensors[f"{name}.dequant"])
         elif tensor.role == "parameter" and not torch.isfinite(tensors[name]).all():
             raise FormatError(f"tensor {name!r}: NaN or infinite values")

@@ -43,7 +43,8 @@ def save(
             ``{input index or name: {dimension: "name"}}``. A name may come with its least and greatest size,
             ``("height", 32, 512)``; where they are missing or None, they are the sizes that the model takes.
         rest: format of float32 parameters that are not binary and have two or more dimensions:
-            ``"float32"``, ``"float16"``, or ``"int8"`` with one scale per output channel.
+            ``"float32"``, ``"float16"``, or ``"int8"`` with one scale per output channel. With the last two,
+            biases and other vectors are stored in float16, unless they have numbers beyond it.
         classes: name of each class, in the order of the outputs.
         preprocessing: the way from an image to an input: a :class:`proxconnect.Preprocessing`, or a mapping
             with its fields.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,7 +19,7 @@ from proxconnect.format import (
     PackedFile,
     compressed_graph,
     pack_weight,
-    stored_dtype,
+    stored_dtypes,
     unpack_weight,
 )
 from proxconnect.format.header import REST
@@ -116,7 +116,7 @@ def store(
             raise ProxConnectError(f"weight {name!r} is no longer a level times its scale; harden it again")
         tensors |= {f"{name}.bits": bits, f"{name}.scale": scale}
     for name, (tensor, _) in dense.items():
-        tensors |= _stored(name, tensor, stored_dtype(header, name))
+        tensors |= stored(name, tensor, stored_dtypes(header, name))
     if captured is not None:
         tensors[GRAPH] = compressed_graph(raw)
     return PackedFile(header, tensors)
@@ -182,11 +182,18 @@ def _refuse_unfit(name: str, tensor: Tensor, role: str) -> None:
         raise ProxConnectError(f"{role} {name!r} has NaN values; go back to a good checkpoint")
 
 
-def _stored(name: str, tensor: Tensor, dtype: str) -> dict[str, Tensor]:
-    tensor = tensor.detach()
+def stored(name: str, tensor: Tensor, dtypes: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of a file that hold a dense tensor in the first of the dtypes that can.
+
+    Raises:
+        ProxConnectError: the tensor has numbers beyond float16, and float32 is not among the dtypes.
+    """
+    tensor, dtype = tensor.detach(), dtypes[0]
     if dtype == "float16" and tensor.dtype == torch.float32:
         half = tensor.to(torch.float16)
         if not torch.isfinite(half).all():
+            if "float32" in dtypes:
+                return {name: tensor}
             raise ProxConnectError(
                 f"parameter {name!r} has values beyond float16; use rest='float32' or rest='int8'"
             )
