@@ -15,7 +15,7 @@ from proxconnect import format as packed_format
 from proxconnect.base.rows import Rows
 from proxconnect.engine import Network, PackedWeight
 from proxconnect.errors import ExportError, FormatError
-from proxconnect.format import stored_dtype, unpack_weight
+from proxconnect.format import stored_dtypes, unpack_weight
 from proxconnect.graph import Dynamic, Examples, Graph, capture
 from proxconnect.layers import HardenedWeight, binarization_of
 from proxconnect.packing import dense_tensors, distinct_weights, hardened_copy
@@ -109,7 +109,7 @@ def _of_network(network: Network, stored: Mapping[str, Tensor]) -> Source:
         codes = unpack_weight(packed.bits.cpu(), torch.ones_like(scale), form)
         weights[name] = LevelWeight(form.rows.turned(codes).to(torch.int8), scale.float(), form.rows)
     for name, dense in header.dense.items():
-        if f"{name}.dequant" in stored and stored_dtype(header, name) != dense.dtype:
+        if stored and dense.dtype != "int8" and stored_dtypes(header, name) == ("int8",):
             weights[name] = LevelWeight(stored[name], stored[f"{name}.dequant"], Rows(dense.shape))
         else:
             tensors[name] = network._lookup(name).detach().cpu()

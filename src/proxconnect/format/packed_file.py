@@ -14,7 +14,7 @@ from proxconnect.errors import FormatError
 from proxconnect.format import container
 from proxconnect.format._compressed import compressed, inflated
 from proxconnect.format.header import NO_HASH, Header
-from proxconnect.format.layout import GRAPH, StoredTensor, check_table, torch_dtype
+from proxconnect.format.layout import GRAPH, StoredTensor, check_table, stored_dtypes, torch_dtype
 from proxconnect.format.weights import check_weight_bits
 
 
@@ -135,7 +135,7 @@ def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in header.dense.items():
         if tensor.dtype == "bool" and (tensors[name].view(torch.uint8) > 1).any():
             raise FormatError(f"tensor {name!r}: a bool must be stored as 0 or 1")
-        if f"{name}.dequant" in tensors:
+        if tensor.dtype != "int8" and stored_dtypes(header, name) == ("int8",):
             _check_scale(f"{name}.dequant", tensors[f"{name}.dequant"])
         elif tensor.role == "parameter" and not torch.isfinite(tensors[name]).all():
             raise FormatError(f"tensor {name!r}: NaN or infinite values")
