@@ -346,6 +346,8 @@ def with_tensor(name: str, tensor: torch.Tensor) -> bytes:
         ("a.weight.scale", torch.tensor([[torch.nan], [1]]).half(), "a.weight.scale.*finite"),
         ("b.weight.scale", torch.tensor([-1.0]), "b.weight.scale.*not negative"),
         ("a.bias", torch.tensor([torch.inf, 0]), "'a.bias': NaN or infinite"),
+        ("a.bias", torch.tensor([0, -torch.inf]), "'a.bias': NaN or infinite"),
+        ("a.bias", torch.tensor([1, torch.nan]), "'a.bias': NaN or infinite"),
         ("mask", torch.tensor([2, 0], dtype=torch.uint8), "'mask': a bool must be stored as 0 or 1"),
     ],
 )

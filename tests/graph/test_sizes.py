@@ -328,3 +328,17 @@ def test_an_operator_that_fails_is_named() -> None:
 def test_varying_sizes_are_told() -> None:
     spec = InputSpec("x", "float32", ("batch", "time", 3))
     assert check_inputs(graph(spec), (torch.zeros(2, 7, 3),)) == {"batch": 2, "time": 7}
+
+
+@torch.inference_mode()
+def test_sizes_are_inferred_outside_of_inference_mode() -> None:
+    """Keep torch from importing sympy for the shape of a convolution, as it does inside."""
+    modes: list[bool] = []
+
+    def weight(name: str) -> Tensor:
+        modes.append(torch.is_inference_mode_enabled())
+        return TENSORS[name].to("meta")
+
+    SizeCheck(conv(), weight, None)({"batch": 2})
+    assert modes == [False]
+    assert torch.is_inference_mode_enabled()

@@ -137,10 +137,15 @@ def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
             raise FormatError(f"tensor {name!r}: a bool must be stored as 0 or 1")
         if tensor.dtype != "int8" and stored_dtypes(header, name) == ("int8",):
             _check_scale(f"{name}.dequant", tensors[f"{name}.dequant"])
-        elif tensor.role == "parameter" and not torch.isfinite(tensors[name]).all():
+        elif tensor.role == "parameter" and not _is_finite(tensors[name]):
             raise FormatError(f"tensor {name!r}: NaN or infinite values")
 
 
 def _check_scale(name: str, scale: Tensor) -> None:
-    if not torch.isfinite(scale).all() or torch.signbit(scale).any():
+    if not _is_finite(scale) or torch.signbit(scale).any():
         raise FormatError(f"tensor {name!r}: scales must be finite and not negative")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Tell whether all elements are finite, without a copy of the tensor."""
+    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())

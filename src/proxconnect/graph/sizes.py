@@ -109,7 +109,8 @@ class SizeCheck:
         def note(node: Node | None, args: Sequence[Any], result: Any) -> None:
             forms.append((result.dtype, tuple(result.shape)) if isinstance(result, Tensor) else None)
 
-        with _disable_current_modes(), torch.no_grad(), meter:
+        # In inference mode, torch would import sympy for its convolutions: 34 MiB, and a second.
+        with _disable_current_modes(), torch.inference_mode(False), torch.no_grad(), meter:
             try:
                 inputs = [_input(spec, sizes) for spec in self.graph.inputs]
                 for x in inputs:
