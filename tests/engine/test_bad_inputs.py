@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import proxconnect as pc
+from proxconnect.errors import ProxConnectError
 
 
 class Images(nn.Module):
@@ -60,6 +61,21 @@ def test_every_form_answers_alike_and_for_that_sample_alone(
             found = form(bad)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
             assert torch.equal(found[GOOD], form(x)[GOOD])
+
+
+@pytest.mark.parametrize("kernels", ["fast", "reference"])
+def test_inputs_of_another_layout_device_dtype_or_shape_are_refused(kernels: str) -> None:
+    net, x = pc.zoo.load("resnet20-cifar10-bwa", kernels=kernels), torch.zeros(2, 3, 32, 32)
+    wrong = [
+        (x.to_sparse(), r"input 'images' is sparse_coo; expected a dense tensor: x.to_dense\(\)"),
+        (x.to_mkldnn(), "input 'images' is _mkldnn; expected a dense tensor"),
+        (x.to("meta"), "input 'images' is on meta and the network on cpu: move one of them"),
+        (x.half(), r"must be float32 of shape \[batch, 3, 32, 32\], got float16"),
+        (x[:, :2], r"got float32 of shape \[2, 2, 32, 32\]"),
+    ]
+    for bad, message in wrong:
+        with pytest.raises(ProxConnectError, match=message):
+            net(bad)
 
 
 def with_one(value: float, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from proxconnect.base.eager import differentiated
+from proxconnect.base.eager import differentiated, traced
 from proxconnect.engine._kernel_choice import UNPACKED
 from proxconnect.engine._precision import EXACT
 from proxconnect.engine.fusion import fuse, resolve_fused
@@ -103,11 +103,14 @@ class Network(nn.Module):
             named: tensors by name.
 
         Raises:
-            ProxConnectError: number, names, dtype or sizes of the inputs are not those of the graph, or its
-                values take more than ``max_bytes`` for each sample.
+            ProxConnectError: number, names, dtype, layout or sizes of the inputs are not those of the graph,
+                an input is on another device than the network, or the values take more than ``max_bytes``
+                for each sample.
         """
         given = bound(self.graph, inputs, named)
         tensors = tuple(given.values())
+        if not traced():
+            self._check_devices(given)
         if not self._fused or self._wants_gradient(tensors):
             return self._stored[tuple(given)].run(tensors, self._lookup)
         output = self._fused[tuple(given)].run(tensors, self._lookup)
@@ -152,6 +155,7 @@ class Network(nn.Module):
         """Rewrite the graph for kernels, if they may compute with every weight as it is now."""
         weights = {name: cast(PackedWeight, self.model.get_submodule(name)) for name in self.header.binary}
         self._fused: dict[tuple[str, ...], Interpreter] = {}
+        self._devices = {x.device for x in (*self.model.parameters(), *self.model.buffers())}
         self.kernels = dict.fromkeys(weights, UNPACKED)
         self.unfused: dict[int, str] = {}
         if weights and all(weight.on_kernels for weight in weights.values()):
@@ -161,6 +165,14 @@ class Network(nn.Module):
                 self._fused[form.names] = Interpreter(fused.graph, resolve_fused, check)
                 self.kernels |= fused.kernels
                 self.unfused = fused.unfused
+
+    def _check_devices(self, given: Mapping[str, Any]) -> None:
+        for name, x in given.items():
+            if isinstance(x, Tensor) and self._devices and x.device not in self._devices:
+                where = " and ".join(sorted(map(str, self._devices)))
+                raise ProxConnectError(
+                    f"input {name!r} is on {x.device} and the network on {where}: move one of them with .to()"
+                )
 
     def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
         tensors = (*inputs, *(getattr(owner, name) for owner, name in self._owners.values()))

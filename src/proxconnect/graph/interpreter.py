@@ -149,6 +149,9 @@ def check_inputs(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, int]:
             raise ProxConnectError(
                 f"input {spec.name!r} must be a tensor, {_wanted(spec, graph)}, not {type(tensor).__name__}"
             )
+        if tensor.layout != torch.strided:
+            kind = str(tensor.layout).removeprefix("torch.")
+            raise ProxConnectError(f"input {spec.name!r} is {kind}; expected a dense tensor: x.to_dense()")
         fits = tensor.dtype == torch_dtype(spec.dtype) and tensor.ndim == len(spec.shape)
         for size, expected in zip(tensor.shape, spec.shape, strict=False):
             if isinstance(expected, str):
