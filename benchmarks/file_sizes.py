@@ -110,8 +110,8 @@ def page(result: dict[str, Any]) -> str:
         Table(("network", "float32", *columns), rows, numbers=("float32", *columns)).markdown(),
         "",
         f"Accuracy of the models of the zoo with each rest, on {result['images']:,} validation images of "
-        f"{result['data']}. One image is {100 / result['images']:.2g} points. The accuracy that a binary first "
-        "and last layer costs is not measured here.",
+        f"{result['data']}. One image is {100 / result['images']:.2g} points. The accuracy that a binary "
+        "first and last layer costs is not measured here.",
         "",
         Table(
             ("model", *columns),
