@@ -31,6 +31,15 @@ def test_the_page_of_cifar10_quotes_the_results_that_the_script_wrote() -> None:
     assert script["table"](report["rows"]) in (ROOT / "docs" / "results" / "cifar10_bw.md").read_text()
 
 
+def test_the_page_of_exports_quotes_the_sizes_that_the_script_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = runpy.run_path(str(ROOT / "benchmarks" / "c_sizes.py"))
+    report = json.loads((ROOT / "docs" / "results" / "data" / "c_sizes.json").read_text())
+    assert script["table"](report["rows"]) in (ROOT / "docs" / "export.md").read_text()
+    assert every(row["same_classes"] == row["images"] for row in report["rows"])
+    assert every(row["largest_difference"] < 1e-4 for row in report["rows"])
+
+
 def test_the_page_of_training_overhead_is_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     script = runpy.run_path(str(ROOT / "benchmarks" / "training_overhead.py"))

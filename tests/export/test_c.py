@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.nn import functional
 import proxconnect as pc
 from proxconnect.errors import ExportError, ProxConnectError, WriteError
 
+ROOT = Path(__file__).parents[2]
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
@@ -65,7 +67,7 @@ int main(void) {{
 """
 
 
-def program(source: Path, samples: Tensor, outputs: int, *command: str, run: tuple[str, ...] = ()) -> Tensor:
+def program(source: Path, samples: Tensor, outputs: int, *command: str) -> Tensor:
     """Compile the network with a driver, and run it in a process of its own."""
     driver, binary = source.with_name("driver.c"), source.with_suffix("")
     sizes = {"name": source.stem, "inputs": samples[0].numel(), "outputs": outputs}
@@ -74,7 +76,7 @@ def program(source: Path, samples: Tensor, outputs: int, *command: str, run: tup
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     data = samples.contiguous().numpy().tobytes()
-    result = subprocess.run([*run, str(binary)], input=data, capture_output=True, check=False)
+    result = subprocess.run([str(binary)], input=data, capture_output=True, check=False)
     assert result.returncode == 0, result.stderr.decode()
     return torch.tensor([float(line) for line in result.stdout.split()]).view(len(samples), outputs)
 
@@ -145,19 +147,19 @@ def test_networks_of_the_zoo_give_their_answers(name: str, tmp_path: Path) -> No
         assert torch.equal(found.argmax(1), net(images).argmax(1))
 
 
-CORTEX_M = ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16", "--specs=rdimon.specs", "-O2")
-
-
 @pytest.mark.full
-@pytest.mark.skipif(
-    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-arm")),
-    reason="there is no compiler for Cortex-M or no qemu-arm",
-)
-def test_a_microcontroller_gives_the_answers(tmp_path: Path) -> None:
+def test_a_microcontroller_gives_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    cortex_m = importlib.import_module("_cortex_m")
+    if cortex_m.missing():
+        pytest.skip(f"{', '.join(cortex_m.missing())} not installed")
     net, images = pc.zoo.load("resnet20-cifar10-bwa"), digit_images(2)
     source = pc.export.c(net, tmp_path / "net.c")
-    found = program(source, images, 10, "arm-none-eabi-gcc", *CORTEX_M, run=("qemu-arm", "-cpu", "cortex-m7"))
-    torch.testing.assert_close(found, net(images), rtol=0, atol=1e-4)
+    torch.testing.assert_close(cortex_m.answers(source, images, 10), net(images), rtol=0, atol=1e-4)
+    flash, memory = cortex_m.flash_and_memory(source)
+    header = source.with_suffix(".h").read_text()
+    assert f"Memory takes {memory} bytes" in header
+    assert flash < 100_000
 
 
 class Unknown(nn.Module):
