@@ -66,7 +66,10 @@ _NAMES = {
     "timing": "bench",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
-_PACKAGES = {*_NAMES, "base", "engine", "export", "format", "graph", "kernels", "models", "zoo"}
+_PACKAGES = {
+    *_NAMES,
+    *("base", "engine", "export", "format", "graph", "integrations", "kernels", "models", "zoo"),
+}
 
 
 def __getattr__(name: str) -> Any:

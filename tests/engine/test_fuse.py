@@ -395,7 +395,7 @@ def test_what_torch_computes_has_a_reason(
     fused = fuse(graph, {}, tensors.__getitem__, shapes)
     assert fused.graph == graph
     assert reason in fused.unfused.values() if reason else not fused.unfused
-    assert all(fused.graph.nodes[place].op.startswith("aten.") for place in fused.unfused)
+    assert every(fused.graph.nodes[place].op.startswith("aten.") for place in fused.unfused)
 
 
 def test_a_chain_that_torch_rounds_otherwise_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,7 @@ def outcome(function: Callable[[], object]) -> str:
 def modules() -> tuple[list[str], dict[str, str]]:
     """Modules of the package that can be imported, and what the others lack."""
     import proxconnect
+    from proxconnect.errors import MissingPackageError
 
     fine, lacking = [], {}
     for found in pkgutil.walk_packages(proxconnect.__path__, "proxconnect."):
@@ -91,6 +92,8 @@ def modules() -> tuple[list[str], dict[str, str]]:
             fine.append(found.name)
         except ModuleNotFoundError as error:
             lacking[found.name] = str(error.name)
+        except MissingPackageError as error:
+            lacking[found.name] = str(error.__cause__.name)  # type: ignore[union-attr]
     return fine, lacking
 
 

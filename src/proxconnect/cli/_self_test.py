@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -36,7 +36,11 @@ def self_test() -> dict[str, list[str]]:
 
 
 def _comparisons() -> Iterator[tuple[str, bool]]:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
+
+    def normal(shape: Iterable[int]) -> torch.Tensor:
+        return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
+
     with torch.no_grad():
         for setting in ("bw", "bwa"):
             for kind, layer, shape in (
@@ -47,10 +51,10 @@ def _comparisons() -> Iterator[tuple[str, bool]]:
                     (2, 35, 9, 9),
                 ),
             ):
-                layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator, dtype=torch.float32))
+                layer.weight.copy_(normal(layer.weight.shape))
                 config = BinarizeConfig.from_setting(setting)
                 model = harden_(binarize_(nn.Sequential(layer), config, lambda module, name: True)).eval()
-                x = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+                x = normal(shape)
                 expected = pack_(copy.deepcopy(model), kernels="reference")(x)
                 for activations in (None, "int8") if setting == "bw" else (None,):
                     found = pack_(copy.deepcopy(model), activations=activations)(x)

@@ -7,7 +7,7 @@ from proxconnect.optim.cumulative import CumulativeSchedule
 from proxconnect.optim.defaults import TRAINABLE, default_method, default_schedule
 from proxconnect.optim.groups import ADAM_LATENT_LR, ADAM_LR, param_groups
 from proxconnect.optim.learning_rate import learning_rate_factor
-from proxconnect.optim.prox_optimizer import ProxOptimizer
+from proxconnect.optim.prox_optimizer import ProxOptimizer, check_holds_latents
 from proxconnect.optim.rules import RULES, Rule, check_fit, fitting_methods
 from proxconnect.optim.schedule import LARGEST_MU, SCHEDULES, MuSchedule, Schedule
 from proxconnect.optim.statistics import (
@@ -36,6 +36,7 @@ __all__ = [
     "Schedule",
     "TrainingRun",
     "check_fit",
+    "check_holds_latents",
     "clip_latents",
     "default_method",
     "default_schedule",

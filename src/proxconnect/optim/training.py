@@ -51,7 +51,8 @@ def training(
 
     Args:
         model: a model with binarized layers.
-        optimizer: any torch optimizer, or a :class:`ProxOptimizer`, that holds the latents of the model.
+        optimizer: any torch optimizer, or a :class:`ProxOptimizer`, that holds the latents of the model. One
+            that Accelerate has prepared is followed too.
         steps: how often the loop will call ``optimizer.step()``.
         schedule: kind, start and end of ``mu``; by default :func:`default_schedule` of the method.
         lr_curve: False leaves the learning rates alone, for a scheduler of your own.
@@ -100,6 +101,8 @@ class TrainingRun:
         weights = list(binarized_weights(model))
         if not weights:
             raise ProxConnectError("training needs a model with binarized layers; call binarize_ first")
+        inner = getattr(optimizer, "optimizer", None)  # that of Accelerate's wrapper, which has no hooks
+        optimizer = inner if isinstance(inner, Optimizer) else optimizer
         check_holds_latents(optimizer, weights)
         if recalibrate is not None and not any(hasattr(module, "running_mean") for module in model.modules()):
             raise ProxConnectError(
@@ -198,6 +201,17 @@ class TrainingRun:
         values = {**self.statistics(), **values}
         line = metrics_line(f"step {self.count}/{self.steps}", values, done=done)
         return "\n".join([line, *find_alarms(values, done).values()])
+
+    def go_to(self, step: int) -> None:
+        """Go on at this step, where the loop that resumes counts the steps itself; load the model before.
+
+        Raises:
+            ProxConnectError: the run has fewer steps.
+        """
+        for schedule in self._schedules.values():
+            schedule.load_state_dict({"count": step})
+        self._signs, self._looked_at = signs_of(self.model), self.count
+        self._set_rates()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the states of the model and the optimizer."""

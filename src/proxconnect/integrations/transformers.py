@@ -1,0 +1,77 @@
+"""A callback with which the Trainer of Hugging Face trains a binarized model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxconnect.base.optional import needed_for
+from proxconnect.integrations.loops import regroup_latents_
+from proxconnect.optim import Schedule, TrainingRun, training
+
+with needed_for("proxconnect.integrations.transformers", "transformers"):
+    from transformers import Trainer, TrainerCallback
+
+
+class ProxConnectCallback(TrainerCallback):
+    """Does in the Trainer of Hugging Face what :func:`pc.training` does in a plain loop.
+
+    It moves ``mu`` with every step of the optimizer, clips the latents, adds ``mu``, flips and distances to
+    what the Trainer logs, under the names ``proxconnect/...``, and at the end warns if hardening would move
+    the weights far. The scheduler of the Trainer goes on moving the learning rates. A resumed run goes on at
+    the step that the Trainer counts. Make the optimizer with :class:`ProxConnectTrainer`, or give the Trainer
+    ``optimizers=(torch.optim.AdamW(pc.param_groups(model)), None)``.
+
+    Args:
+        schedule: kind, start and end of ``mu``; by default the one that suits the method.
+
+    Raises:
+        ProxConnectError: when training starts: the model has no binarized layers.
+    """
+
+    def __init__(self, schedule: Schedule | None = None) -> None:
+        self._schedule = schedule
+        self._run: TrainingRun | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Begin to follow the optimizer."""
+        self._run = training(
+            given["model"], given["optimizer"], steps=state.max_steps, schedule=self._schedule, lr_curve=False
+        )
+        if state.global_step:
+            self._run.go_to(state.global_step)
+        self._run.__enter__()
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Add the statistics to what is logged."""
+        if self._run is None or logs is None:
+            return
+        values = {f"proxconnect/{name}": float(value) for name, value in self._run.statistics().items()}
+        logs |= values  # for the callbacks behind this one
+        state.log_history[-1] |= values
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Look at the result."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.__exit__(None, None, None)
+
+
+class ProxConnectTrainer(Trainer):
+    """A Trainer of Hugging Face for binarized models: the callback and the right parameter groups.
+
+    It is used as the Trainer is. ``Trainer`` makes the optimizer that its arguments ask for, and
+    :func:`regroup_latents_` moves the latents into groups without weight decay.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # In front, so that the callbacks that report see the statistics too.
+        self.callback_handler.callbacks.insert(0, ProxConnectCallback())
+
+    def create_optimizer(self, *args: Any, **options: Any) -> Any:
+        """Make the optimizer, and give the latents groups of their own."""
+        optimizer = super().create_optimizer(*args, **options)
+        model: Any = self.model
+        return regroup_latents_(optimizer, model)
