@@ -1,11 +1,11 @@
-"""Time whole packed networks beside the same networks unpacked and in PyTorch's float32.
+"""Time whole packed networks beside the same architecture in PyTorch, ONNX Runtime and OpenVINO.
 
     python benchmarks/models.py
 
-Networks run on one image at a time. Every round runs the packed network on its kernels, the same file with
-``kernels="reference"``, which unpacks each weight at each use, and the network that was never binarized, one
-after the other; ratios are taken round by round. The weights are random, since they do not change the amount
-of work. The script writes ``docs/results/data/models.json`` and the table ``docs/results/models.md``.
+Networks run on one image at a time. Every round runs the packed network at each level of precision, the
+network that was never binarized in PyTorch, and that in the other engines, in float32 and in int8; ratios are
+taken round by round. The weights are random, since they do not change the amount of work. The script needs
+``pip install "proxconnect[bench]"``, and writes ``docs/results/data/models.json`` and ``models.md``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
+from torch import Tensor
 
 import proxconnect as pc
 from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.engine import active_kernels
 from proxconnect.models import create_model
+from proxconnect.timing._peers import ENGINES, engine_runs, torch_runs
 
 RESULTS = Path("docs/results")
 NO_OPTIONS: dict[str, str] = {}
@@ -31,68 +35,79 @@ BI_REAL = {"block": "bireal", "nonlinearity": "rprelu"}
 
 
 class Case(NamedTuple):
-    """A network, its setting and its activations; ``options`` are options of the model."""
+    """A network, its setting and its levels of precision; ``options`` are options of the model."""
 
     model: str
     image_size: int
     classes: int
     setting: str
-    activations: str | None = None
+    precisions: tuple[str, ...]
     options: dict[str, str] = NO_OPTIONS
 
-    @property
-    def packed_as(self) -> str:
-        return self.setting + (f", {self.activations}" if self.activations else "")
 
-
+LEVELS = ("exact", "fast", "fastest")
 CASES = (
-    Case("resnet20", 32, 10, "bw"),
-    Case("resnet20", 32, 10, "bwa", options=BI_REAL),
-    Case("resnet18", 224, 1000, "bw"),
-    Case("resnet18", 224, 1000, "bwa", options=BI_REAL),
-    Case("deit-tiny", 224, 1000, "bw"),
-    Case("deit-tiny", 224, 1000, "bw", "int8"),
-    Case("deit-tiny", 224, 1000, "bw", "int6"),
-    Case("deit-tiny", 224, 1000, "bwa"),
+    Case("resnet20", 32, 10, "bw", LEVELS[:2]),
+    Case("resnet20", 32, 10, "bwa", LEVELS[:1], BI_REAL),
+    Case("resnet18", 224, 1000, "bw", LEVELS[:2]),
+    Case("resnet18", 224, 1000, "bwa", LEVELS[:2], BI_REAL),
+    Case("deit-tiny", 224, 1000, "bw", LEVELS),
+    Case("deit-tiny", 224, 1000, "bwa", LEVELS[:2]),
+    Case("deit-base", 224, 1000, "bw", LEVELS),
+    Case("deit-base", 224, 1000, "bwa", LEVELS[:2]),
 )
+PEERS = ("torch float32", "torch channels_last")
+PEERS += tuple(f"{engine} {kind}" for engine in ENGINES for kind in ("float32", "int8"))
+INT8 = tuple(f"{engine} int8" for engine in ENGINES)
 
 
-def contenders(case: Case) -> dict[str, Run]:
-    """Return the runs to measure, the packed network first."""
+def packed_runs(case: Case, image: Tensor) -> dict[str, Run]:
+    """Return a run of the packed network at each level of precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        size = case.image_size
+        binary = create_model(case.model, classes=case.classes, image_size=size, **case.options).eval()
+        binary = pc.binarize_(binary, pc.BinarizeConfig.from_setting(case.setting))
+        path = pc.save(binary, Path(folder) / "model.safetensors", image)
+        networks = {precision: pc.load(path, precision=precision) for precision in case.precisions}
+    return {name: partial(network, image) for name, network in networks.items()}
+
+
+def measure(case: Case, threads: int, count: int) -> list[dict[str, Any]]:
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     size = case.image_size
     plain = create_model(case.model, classes=case.classes, image_size=size, **case.options).eval()
     image = torch.randn(1, 3, size, size)
-    with tempfile.TemporaryDirectory() as folder:
-        binary = create_model(case.model, classes=case.classes, image_size=size, **case.options).eval()
-        binary = pc.binarize_(binary, pc.BinarizeConfig.from_setting(case.setting))
-        path = pc.save(binary, Path(folder) / "model.safetensors", image)
-        packed = pc.load(path, activations=case.activations)
-        unpacked = pc.load(path, kernels="reference")
+    in_torch = dict(zip(PEERS, torch_runs(plain, (image,)).values(), strict=False))
+    with torch.inference_mode(), engine_runs(plain, (image,), ENGINES) as (others, refusals):
+        assert not refusals, refusals
+        times = rounds(packed_runs(case, image) | in_torch | others, count)
+    best = [min(pair) for pair in zip(*(times[name] for name in INT8), strict=True)]
+    found = [row_of(case, threads, precision, times, best) for precision in case.precisions]
+    for row in found:
+        print(*cells(row), sep="  ", flush=True)
+    return found
+
+
+def row_of(
+    case: Case, threads: int, precision: str, times: dict[str, list[float]], best: list[float]
+) -> dict[str, Any]:
+    packed = times[precision]
+    shown = {"packed": packed, **{peer: times[peer] for peer in PEERS}}
     return {
-        "packed": lambda: packed(image),
-        "unpacked": lambda: unpacked(image),
-        "torch float32": lambda: plain(image),
-    }
-
-
-def measure(case: Case, threads: int, count: int) -> dict[str, Any]:
-    torch.set_num_threads(threads)
-    with torch.inference_mode():
-        times = rounds(contenders(case), count)
-    row = {
         "model": case.model,
         "image": case.image_size,
-        "packed_as": case.packed_as,
+        "packed_as": f"{case.setting}, {precision}",
         "options": case.options,
         "threads": threads,
         "milliseconds": {
-            name: [value * 1e3 for value in median_interval(seconds)] for name, seconds in times.items()
+            name: [value * 1e3 for value in median_interval(seconds)] for name, seconds in shown.items()
         },
-        "faster_than": {peer: ratio(times[peer], times["packed"]) for peer in times if peer != "packed"},
+        "faster_than": {
+            "torch float32": ratio(times["torch float32"], packed),
+            "best int8": ratio(best, packed),
+        },
     }
-    print(*cells(row), sep="  ", flush=True)
-    return row
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -110,14 +125,17 @@ def page(result: dict[str, Any]) -> str:
         "# Latency of packed networks",
         "",
         f"{result['machine']}; kernel set {result['kernels']}, "
-        f"PyTorch {result['torch']}; one image; medians of "
+        f"{', '.join(result['versions'])}; one image; medians of "
         f"{result['rounds']} interleaved rounds, ratios as 95 % intervals. `benchmarks/models.py` makes this "
         "page.",
         "",
-        "- *Packed* is the file on its kernels. The first and the last layer stay in float32.",
-        '- *Unpacked* is the same file with `kernels="reference"`.',
-        "- *torch float32* is the network before it is binarized, in PyTorch's default memory format.",
-        "- In `bwa` the ResNets have Bi-Real blocks and RPReLU, in *torch float32* too.",
+        "- *Packed* is the file on its kernels, at a level of `pc.load(path, precision=...)`. The first and",
+        "  the last layer are not binarized.",
+        "- The others are the network before it is binarized. *torch float32* has the default memory format.",
+        "- *best int8* is the faster of ONNX Runtime and OpenVINO in int8, round by round. OpenVINO computes",
+        "  its float32 in bfloat16 where the processor multiplies tiles.",
+        "- Other programs ran on the machine meanwhile: ratios say more than times.",
+        "- In `bwa` the ResNets have Bi-Real blocks and RPReLU, in all engines.",
         "",
         Table(head, map(cells, result["rows"])).markdown(),
     ]
@@ -133,9 +151,14 @@ def main() -> None:
     result: dict[str, Any] = {
         "machine": machine(),
         "kernels": active_kernels(),
-        "torch": torch.__version__,
+        "versions": [f"{name} {version(name)}" for name in ("torch", *ENGINES)],
         "rounds": arguments.rounds,
-        "rows": [measure(case, threads, arguments.rounds) for case in CASES for threads in arguments.threads],
+        "rows": [
+            row
+            for case in CASES
+            for threads in arguments.threads
+            for row in measure(case, threads, arguments.rounds)
+        ],
     }
     if arguments.dry:
         return
