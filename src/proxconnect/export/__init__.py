@@ -1,4 +1,9 @@
-"""Networks in the forms of other runtimes."""
+"""Networks in the forms of other runtimes.
+
+>>> import proxconnect as pc
+>>> sorted(pc.export.FORMS)
+['c', 'onnx', 'qonnx', 'torch', 'torch-plain']
+"""
 
 from __future__ import annotations
 
