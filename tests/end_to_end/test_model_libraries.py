@@ -234,6 +234,59 @@ def test_models_of_timm(name: str, setting: str, tmp_path: Path) -> None:
     )
 
 
+# Networks whose floats between binary layers are of many kinds; those of FIXED are made for one image size.
+ARCHITECTURES = [
+    "resnet18",
+    "resnet26d",
+    "vgg11_bn",
+    "densenet121",
+    "mobilenetv3_small_050",
+    "efficientnet_b0",
+    "regnetx_002",
+    "ghostnet_100",
+    "hrnet_w18_small",
+    "poolformer_s12",
+    "repvgg_a0",
+    "convnext_atto",
+    "mobilevit_xxs",
+    "edgenext_xx_small",
+    "dla34",
+    "xception41",
+    "vit_tiny_patch16_224",
+    "deit_tiny_patch16_224",
+    "mixer_s32_224",
+    "cait_xxs24_224",
+]
+FIXED = ("vit", "deit", "mixer", "cait")
+
+
+def photographs(size: int) -> Tensor:
+    """Cut the pictures that scikit-learn ships into six squares, normalised."""
+    images = library("sklearn.datasets").load_sample_images().images
+    pixels = torch.stack([torch.tensor(image).permute(2, 0, 1) for image in images]) / 127.5 - 1
+    squares = torch.cat([pixels[..., left : left + 427] for left in (0, 106, 213)])
+    return nn.functional.interpolate(squares, size, mode="bilinear", antialias=True)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_fused_networks_of_timm_decide_alike_on_photographs(name: str, tmp_path: Path) -> None:
+    images = photographs(96)
+    torch.manual_seed(0)
+    options = {"img_size": 96} if name.startswith(FIXED) else {}
+    model = library("timm").create_model(name, num_classes=50, **options)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    model = pc.binarize_(model.eval(), pc.BinarizeConfig.from_setting("bwa"))
+    path = pc.save(model, tmp_path / "m.safetensors", images[:2])
+    fused, expected = pc.load(path)(images), pc.load(path, kernels="reference")(images)
+    # A decision that differs moves the logits by much more than rounding.
+    torch.testing.assert_close(fused, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    assert torch.equal(fused.argmax(1), expected.argmax(1))
+
+
 ONNX = ("BERT", "eca_nfnet_l0", "convnext_atto", "mobilevit_xxs", "swin_tiny_patch4_window7_224",
         "beit_base_patch16_224", "eva02_tiny_patch14_224")  # fmt: skip
 
