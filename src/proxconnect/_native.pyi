@@ -13,11 +13,13 @@ _Affine = tuple[int, int, int, int]  # addresses of residual, scale, bias, slope
 _Thresholds = tuple[int, int]  # addresses of threshold, flip
 _Chain = tuple[int, int, int, int, int, int]  # floats, signs, steps; count; constants, residual
 _Latents = tuple[int, int, int, int, int, int]  # address; rows, columns; addresses of s, alpha; step
-_Map = tuple[MapKind, float, float, float]  # kind; mu, a, b
+_Map = tuple[MapKind, float, float, float, int]  # kind; mu, a, b; address of cells
 
 PANEL_WIDTH: int
 WORD_BITS: int
 W1A8_MOST_INPUTS: int
+TABLE_ROOT_SHIFT: int
+TABLE_SPLIT_BITS: int
 
 class MapKind(enum.Enum):
     identity = ...
@@ -29,6 +31,7 @@ class MapKind(enum.Enum):
     sign_swish = ...
     monotone_sign_swish = ...
     reste = ...
+    table = ...
 
 class StepKind(enum.Enum):
     multiply = ...

@@ -68,8 +68,22 @@ def test_eval_of_a_run_measures_the_pictures_that_were_held_out(
     assert [sum(row) for row in counts] == [2, 2, 2]
     assert [row[place] / 2 for place, row in enumerate(counts)] == list(result["accuracy_by_class"].values())
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert run(["eval", str(place / "bw"), "--split", "train"]) == 0
-    assert "24 images" in capsys.readouterr().out
+
+
+def test_eval_says_whether_training_saw_the_images(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, other = place / "bw" / "model.safetensors", Path("other.safetensors")
+    shutil.copy(own, other)
+    data = ["--data", str(place / "pictures")]
+    for arguments, images, words in (
+        ([str(place / "bw")], 6, "these images are held out"),
+        ([str(place / "bw"), "--split", "train"], 24, "the network was trained on these images"),
+        ([str(own), *data], 30, "the network was trained on 80% of them"),
+        ([str(other), *data], 30, "if the network was trained on this folder"),
+    ):
+        assert run(["eval", *arguments]) == 0
+        said = capsys.readouterr().out
+        assert f"{images} images" in said
+        assert words in said
 
 
 def test_eval_compares_classes_by_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,26 +24,29 @@ def latent_cases(random: np.random.Generator) -> Cases:
         w[random.random(w.shape) < 0.05] = np.inf
         w[random.random(w.shape) < 0.05] = -np.inf
         g = numbers(random, rows, columns)
-        for kind in range(9):
+        for kind in range(10 if columns < 1000 else 9):
+            if kind == 9:
+                w[random.random(w.shape) < 0.05] = np.nan
             mu = random.choice([0.25, 1.0, 3.0, 40.0])
             map_ = Map(kind, mu, *((0.125, 1.5) if kind == 8 else (2.0, 0.0)))
             number_of_scales = random.choice([0, 1, rows])
             s, alpha = np.abs(random.standard_normal((2, number_of_scales, 1), np.float32)) + np.float32(0.1)
-            size = [rows, columns, kind, map_.constants, w]
+            size = [rows, columns, kind, map_.constants, map_.cells, w]
             one = np.ones((1, 1), np.float32)
             by_s, by_alpha = (s, alpha) if number_of_scales else (one, one)
-            codes = map_.value(w / by_s)
+            codes = map_.value(map_.argument(w, by_s))
             yield ["quantize", *size, s, alpha, codes, by_alpha * codes]
             by_rows = np.abs(numbers(random, rows, 1)) + np.float32(0.1)
-            codes, means = map_.value(w / by_rows), mean_magnitudes(w)
+            codes, means = map_.value(map_.argument(w, by_rows)), mean_magnitudes(w)
             yield ["quantize_by_means", *size, by_rows, nothing, codes, means, means.reshape(-1, 1) * codes]
-            slope = map_.slope(w / by_s)
+            slope = map_.slope(map_.argument(w, by_s))
             yield ["scale_gradient", *size, s, alpha, g, slope * g * (by_alpha / by_s)]
 
             height = np.float32(random.choice([0.5, 1.0, 7.0]))
             # Past the last element, all are marked.
             marks = np.pad(np.abs(height * w.ravel()) <= 1, (0, -w.size % 16), constant_values=True)
             inside = np.packbits(marks, bitorder="little").view(np.uint16)
-            yield ["quantize_and_mark", *size, nothing, nothing, np.array([height]), inside, map_.value(w)]
+            values = map_.value(map_.argument(w, one))
+            yield ["quantize_and_mark", *size, nothing, nothing, np.array([height]), inside, values]
             marked = np.where(marks[: w.size], height * g.ravel(), np.float32(0))
             yield ["scale_marked", inside, np.array([height]), g, marked]

@@ -5,21 +5,18 @@
 
 namespace {
 
-ElementwiseMap map_of(CaseFile& file) {
-  const auto kind = static_cast<MapKind>(file.number());
-  const auto constants = file.array<float>();
-  return {kind, constants[0], constants[1], constants[2]};
-}
-
 // Latents with their scales, which are empty where they are not given.
 struct LatentCase {
   int64_t rows, columns;
+  MapKind kind;
+  std::vector<float> constants, cells, values, s, alpha;
   ElementwiseMap map;
-  std::vector<float> values, s, alpha;
 
   explicit LatentCase(CaseFile& file)
-      : rows(file.number()), columns(file.number()), map(map_of(file)), values(file.array<float>()),
-        s(file.array<float>()), alpha(file.array<float>()) {}
+      : rows(file.number()), columns(file.number()), kind(static_cast<MapKind>(file.number())),
+        constants(file.array<float>()), cells(file.array<float>()), values(file.array<float>()),
+        s(file.array<float>()), alpha(file.array<float>()),
+        map{kind, constants[0], constants[1], constants[2], cells.data()} {}
 
   std::string described(const char* what) const {
     return ::described(what, rows, 0, columns) + ", map " + std::to_string(static_cast<int>(map.kind));

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from kernel_reference import Array, sign
 
@@ -97,9 +99,13 @@ class Map:
     def __init__(self, kind: int, mu: float, a: float, b: float) -> None:
         self.kind = kind
         names = ("identity", "sign", "ramp", "binary_relax", "polynomial", "tanh", "sign_swish")
-        self.name = (*names, "monotone_sign_swish", "reste")[kind]
+        self.name = (*names, "monotone_sign_swish", "reste", "table")[kind]
+        self.cells = drawn_cells() if self.name == "table" else np.empty((0, 4), F)
         self.constants = np.array([mu, a, b], F)
         self.mu, self.a, self.b = self.constants
+
+    def argument(self, w: Array, s: Array) -> Array:
+        return w * (self.mu / s) if self.name == "table" else w / s
 
     def value(self, w: Array) -> Array:
         return getattr(self, self.name)(w)[0]
@@ -150,6 +156,37 @@ class Map:
         slope = held_power(root - F(1))
         slope = np.where(size <= m, slope, np.where(size <= t, root * slope, F(0)))
         return clipped(w / m, -1, 1) * held_power(root), slope
+
+    def table(self, w: Array) -> tuple[Array, Array]:
+        found = self.a * np.array([look_up(self.cells, x) for x in w.ravel()], F) + self.b
+        return found.reshape(w.shape), found.reshape(w.shape)
+
+
+def look_up(cells: Array, x: F) -> F:
+    bits, shift = int(x.view(np.uint32)), 18
+    cell = cells[bits >> shift]
+    while np.isnan(cell[0]) and cell.view(np.int32)[1]:
+        shift -= 6
+        cell = cells[cell.view(np.int32)[1] + ((bits >> shift) & 63)]
+    width = 1 << shift
+    t = F(bits & (width - 1)) / F(width) - F(0.5)
+    return ((cell[3] * t + cell[2]) * t + cell[1]) * t + cell[0]
+
+
+@cache
+def drawn_cells() -> Array:
+    """Draw the cells of a table; one in four is split, down to single floats, and some are NaN."""
+    random = np.random.default_rng(0)
+    levels = [random.standard_normal((size, 4), F) for size in (2**14, 512, 512, 512)]
+    for cells in levels:
+        cells[7::50, :2] = np.nan, 0
+    first = np.cumsum([len(cells) for cells in levels])
+    for cells, below in zip(levels[:-1], first[:-1], strict=True):
+        chosen = np.arange(0, len(cells), 4)
+        cells[chosen, 0] = np.nan
+        cells.view(np.int32)[chosen, 1] = below + 64 * random.integers(0, 8, len(chosen))
+    cells = np.concatenate(levels)
+    return cells
 
 
 def mean_magnitudes(values: Array) -> Array:

@@ -40,11 +40,14 @@ def test_the_page_of_exports_quotes_the_sizes_that_the_script_wrote(monkeypatch:
     assert every(row["largest_difference"] < 1e-4 for row in report["rows"])
 
 
-def test_the_page_of_training_overhead_is_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["training_overhead", "repaired_pairs"])
+def test_the_page_of_a_benchmark_is_what_the_script_writes(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    script = runpy.run_path(str(ROOT / "benchmarks" / "training_overhead.py"))
-    report = json.loads((ROOT / "docs" / "results" / "data" / "training_overhead.json").read_text())
-    assert script["page"](report) == (ROOT / "docs" / "results" / "training_overhead.md").read_text()
+    script = runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
+    report = json.loads((RESULTS / "data" / f"{name}.json").read_text())
+    assert script["page"](report) == (RESULTS / f"{name}.md").read_text()
 
 
 @pytest.mark.parametrize("grid", sorted(path.stem for path in (ROOT / "recipes").glob("*.toml")))

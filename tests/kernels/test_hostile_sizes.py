@@ -127,7 +127,7 @@ CONV = (HERE, HERE, 2, 3, 2, 2, 1)  # words, tap sums; outputs, inputs, kernel, 
 PLAIN = (1, 1, 0, 0, 1, 1, 0)  # stride, padding, dilation, fill
 AFFINE = (0, HERE, HERE, 0)
 CHAIN = (HERE, HERE, HERE, 0, HERE, 0)
-MAP = (_native.MapKind.identity, 1.0, 1.0, 1.0)
+MAP = (_native.MapKind.identity, 1.0, 1.0, 1.0, 0)
 STRIDES = (48, 16, 4, 1)
 
 HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {

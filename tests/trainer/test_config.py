@@ -18,7 +18,7 @@ def config(**values: object) -> TrainConfig:
     ("values", "expected"),
     [
         ({}, ("bnn++", "adam", 2e-3, 0.0)),
-        ({"setting": "fp"}, ("fp", "sgd", 0.1, 5e-4)),
+        ({"setting": "fp", "batch_size": 64}, ("fp", "sgd", 0.05, 5e-4)),
         ({"setting": "fp", "model": "vit-mini"}, ("fp", "adam", 2e-3, 0.0)),
         ({"method": "bc", "optimizer": "adamw", "lr": 0.5}, ("bc", "adamw", 0.5, 0.05)),
     ],

@@ -34,6 +34,17 @@ def test_the_batch_size_suits_the_number_of_images(images: int, devices: int, ba
     assert TrainConfig(batch_size=50).for_images(images).batch_size == 50
 
 
+@pytest.mark.parametrize(("images", "lr"), [(123, 0.1 / 16), (1257, 0.025), (45_000, 0.1)])
+def test_the_learning_rate_of_sgd_suits_the_batch(images: int, lr: float) -> None:
+    options = {"model": "resnet20", "data": "digits", "setting": "bw", "optimizer": "sgd"}
+    config = TrainConfig(**options).resolved()
+    assert (config.lr, config.latent_lr) == (None, None)
+    config = config.for_images(images)
+    assert (config.lr, config.latent_lr) == (pytest.approx(lr), pytest.approx(lr))
+    assert TrainConfig(**options, batch_size=256).resolved().lr == 0.2
+    assert TrainConfig(**options, lr=0.3, latent_lr=0.4).resolved().for_images(images).lr == 0.3
+
+
 def test_the_first_line_says_what_will_happen(digits: ImageData) -> None:
     assert lines(digits, batch_size=100, latent_lr=0.01, mu_end=60.0, epochs=20) == [
         "1,257 images of 10 classes, 180 to validate on; batch 100, 13 steps an epoch, 260 in all; adam, "
@@ -41,7 +52,7 @@ def test_the_first_line_says_what_will_happen(digits: ImageData) -> None:
     ]
     assert lines(digits, setting="fp", batch_size=13, epochs=3) == [
         "1,257 images of 10 classes, 180 to validate on; batch 13, 97 steps an epoch, 291 in all; sgd, "
-        "learning rate 0.1"
+        "learning rate 0.0101563 (0.1 for a batch of 128)"
     ]
     assert lines(digits, method="bc", epochs=100)[0].endswith("; mu constant at 1")
 

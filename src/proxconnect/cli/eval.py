@@ -12,6 +12,7 @@ import typer
 from proxconnect import zoo as zoo_models
 from proxconnect.base.files import writable_target
 from proxconnect.cli._network import ZooOption, open_network
+from proxconnect.data import without_splits
 from proxconnect.engine import EXACT
 from proxconnect.errors import ProxConnectError
 from proxconnect.trainer import TrainConfig, evaluate_split
@@ -83,10 +84,36 @@ def evaluate_file(
         f"{data} {split}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, "
         f"{result.images} images, {seconds:.1f} s"
     )
+    print(_seen(data, split, share, _own_run(file)))
     if card_accuracy is not None:
         print(f"the card of {zoo} says {card_accuracy:.4f} on the test split")
     for path in confusion or ():
         print(f"wrote {path}")
+
+
+def _own_run(file: Path | None) -> TrainConfig | None:
+    """Return the configuration of the run in whose folder a packed file lies, None if there is none."""
+    if file is None:
+        return None
+    return read_config(file if file.is_dir() else file.parent)
+
+
+def _seen(data: str, split: str, share: float | None, run: TrainConfig | None) -> str:
+    """Say whether the network may have been trained on the images."""
+    own = run is not None and run.same_data(data)
+    if share is None and without_splits(data, split):
+        if own and run is not None and run.split is not None:
+            return (
+                f"these are all images of the folder, and the network was trained on {1 - run.split:.0%} of "
+                "them: give the folder of the run, without --data, for the others alone"
+            )
+        return (
+            "these are all images of the folder: if the network was trained on this folder, the accuracy on "
+            "new images is lower"
+        )
+    if split == "train":
+        return "the network was trained on these images" if own else "these are the images to train on"
+    return "these images are held out: training on this data set does not see them"
 
 
 def _data(data: str | None, run: TrainConfig | None) -> tuple[str, float | None]:

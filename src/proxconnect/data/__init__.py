@@ -13,7 +13,7 @@ from proxconnect.data._preprocessing import (
 from proxconnect.data.augmentation import Augmentation, ResizedCrop
 from proxconnect.data.batches import Batches
 from proxconnect.data.images import ImageData, ImageSet
-from proxconnect.data.load import NAMES, load_data, load_split
+from proxconnect.data.load import NAMES, load_data, load_split, without_splits
 from proxconnect.data.prepare import prepare_image
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "prepare_image",
     "preprocessing",
     "preprocessing_values",
+    "without_splits",
 ]

@@ -109,6 +109,15 @@ def load_split(
     return images if classes is None else relabelled(images, own, tuple(classes), str(source))
 
 
+def without_splits(source: str, split: str) -> bool:
+    """Tell whether "train" or "test" is all of a source: it is a folder ``<class>/<image>``."""
+    if source in NAMES or split == "val":
+        return False
+    folder = _folder(source, split)
+    own = find_parquet(folder, split) or find_images(folder, split)
+    return not own and bool(unsplit_classes(folder))
+
+
 @dataclass(frozen=True, eq=False)
 class _Split:
     images: ImageSet

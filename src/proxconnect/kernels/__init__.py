@@ -16,8 +16,12 @@ from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine, Thresholds
 from proxconnect.kernels._geometry import Geometry
 from proxconnect.kernels._maps import (
+    TABLE_ROOT_SHIFT,
+    TABLE_SPLIT_BITS,
     CompiledMap,
     MapKind,
+    TabulatedFunction,
+    TabulatedMap,
     fits_compiled_code,
     marked_gradient,
     mean_magnitudes,
@@ -36,6 +40,8 @@ from proxconnect.kernels._w1a32 import w1a32
 from proxconnect.kernels._w1a32_conv import w1a32_conv
 
 __all__ = [
+    "TABLE_ROOT_SHIFT",
+    "TABLE_SPLIT_BITS",
     "Affine",
     "Chain",
     "CompiledMap",
@@ -45,6 +51,8 @@ __all__ = [
     "Outputs",
     "Panels",
     "Step",
+    "TabulatedFunction",
+    "TabulatedMap",
     "Thresholds",
     "active_kernels",
     "chain_rows",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -12,10 +13,14 @@ from proxconnect.base.eager import differentiated_forwards, watched
 from proxconnect.kernels._gateway import native, pointer, run
 
 MapKind = native.MapKind
+TABLE_ROOT_SHIFT = native.TABLE_ROOT_SHIFT
+TABLE_SPLIT_BITS = native.TABLE_SPLIT_BITS
+_Map = tuple[MapKind, float, float, float, int]
 LARGE = 2**15  # elements from which on the temporary tensor of torch's mean of magnitudes costs more
 
 
-class CompiledMap(NamedTuple):
+@dataclass(frozen=True)
+class CompiledMap:
     """The compiled form of a map ``F``, and its constants.
 
     Tensors ``w`` and ``g`` are as :func:`fits_compiled_code` wants them; ``s`` and ``alpha`` hold one number
@@ -29,7 +34,8 @@ class CompiledMap(NamedTuple):
     def value(self, w: Tensor, mu: float) -> Tensor:
         """Compute ``F(w)``."""
         out = torch.empty_like(w)
-        run(native.quantize, _latents(w), self._map(mu), pointer(out), 0)
+        map, _kept = self.at(mu)
+        run(native.quantize, _latents(w), map, pointer(out), 0)
         return out
 
     def weight(
@@ -41,13 +47,14 @@ class CompiledMap(NamedTuple):
         """
         out, codes = torch.empty_like(w), torch.empty_like(w) if with_codes else None
         addresses = pointer(out), 0 if codes is None else pointer(codes)
+        map, _kept = self.at(mu)
         if alpha is None and w.numel() < LARGE:
             alpha = mean_magnitudes(w)
         if alpha is not None:
-            run(native.quantize, _latents(w, s, alpha), self._map(mu), *addresses)
+            run(native.quantize, _latents(w, s, alpha), map, *addresses)
         else:
             alpha = torch.empty_like(s)
-            run(native.quantize_by_means, _latents(w, s), self._map(mu), pointer(alpha), *addresses)
+            run(native.quantize_by_means, _latents(w, s), map, pointer(alpha), *addresses)
         return out, codes, alpha
 
     def gradient(
@@ -55,7 +62,8 @@ class CompiledMap(NamedTuple):
     ) -> Tensor:
         """Compute ``B(w / s) g (alpha / s)``, with ``B`` the map's slope."""
         out, g = torch.empty_like(w), with_stride(g, w.stride())
-        run(native.scale_gradient, _latents(w, s, alpha), self._map(mu), pointer(g), pointer(out))
+        map, _kept = self.at(mu)
+        run(native.scale_gradient, _latents(w, s, alpha), map, pointer(g), pointer(out))
         return out
 
     def marked_value(self, x: Tensor, mu: float, ramp: CompiledMap) -> tuple[Tensor, Tensor]:
@@ -63,7 +71,8 @@ class CompiledMap(NamedTuple):
         out = torch.empty_like(x)
         marks = torch.empty(-(-x.numel() // 16), dtype=torch.int16, device="cpu")
         sizes = pointer(x), x.numel()
-        run(native.quantize_and_mark, *sizes, self._map(mu), ramp.height(mu), pointer(out), pointer(marks))
+        map, _kept = self.at(mu)
+        run(native.quantize_and_mark, *sizes, map, ramp.height(mu), pointer(out), pointer(marks))
         return out, marks
 
     @property
@@ -75,8 +84,39 @@ class CompiledMap(NamedTuple):
         """Return the slope of a ramp where it is not 0."""
         return max(float(mu), self.a)
 
-    def _map(self, mu: float) -> tuple[MapKind, float, float, float]:
-        return self.kind, float(mu), self.a, self.b
+    def at(self, mu: float) -> tuple[_Map, Tensor | None]:
+        """Return the map as compiled code takes it, and a tensor to keep until that has run."""
+        return (self.kind, float(mu), self.a, self.b, 0), None
+
+
+class TabulatedFunction(NamedTuple):
+    """The function ``a T(s w) + b``, with ``T`` the function of a table's cells.
+
+    Args:
+        cells: float32 of shape (n, 4), contiguous, laid out as ``FloatTable`` of ``csrc/interface/maps.h``.
+        inner: ``s``.
+        factor: ``a``.
+        shift: ``b``.
+    """
+
+    cells: Tensor
+    inner: float
+    factor: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class TabulatedMap(CompiledMap):
+    """The compiled form of a function that has a table: its values as ``F``, and as ``B`` too."""
+
+    kind: MapKind = MapKind.table
+    table: Callable[[float], TabulatedFunction] = field(kw_only=True)
+
+    def at(self, mu: float) -> tuple[_Map, Tensor | None]:
+        """Return the map as compiled code takes it, and the cells, to keep until that has run."""
+        table = self.table(float(mu))
+        address = pointer(table.cells)
+        return (self.kind, table.inner, table.factor, table.shift, address), table.cells
 
 
 def marked_gradient(marks: Tensor, height: float, g: Tensor) -> Tensor:

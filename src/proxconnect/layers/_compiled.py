@@ -8,9 +8,9 @@ of magnitudes, agree within a few units in the last place.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from proxconnect.kernels import CompiledMap, MapKind
+from proxconnect.kernels import CompiledMap, MapKind, TabulatedFunction, TabulatedMap
 from proxconnect.quantizers import (
     ForwardBackward,
     binary_relax,
@@ -50,8 +50,27 @@ class CompiledPair(NamedTuple):
     slope: CompiledMap | None
 
 
+@runtime_checkable
+class Tabulated(Protocol):
+    """A forward quantizer with a table of itself and one of a backward quantizer, as of a repaired pair."""
+
+    @property
+    def integrates(self) -> Elementwise:
+        """The backward quantizer."""
+
+    def value_table(self, mu: float) -> TabulatedFunction:
+        """Return the forward quantizer at one sharpness."""
+
+    def slope_table(self, mu: float) -> TabulatedFunction:
+        """Return the backward quantizer at one sharpness."""
+
+
 def compiled_pair(pair: ForwardBackward) -> CompiledPair:
     """Find the compiled forms of a pair's maps."""
+    forward: object = pair.forward
+    if isinstance(forward, Tabulated) and forward.integrates == pair.backward:
+        tables = (forward.value_table, forward.slope_table)
+        return CompiledPair(pair, *(TabulatedMap(table=table) for table in tables))
     slope = pair.backward.map if isinstance(pair.backward, Slope) else None
     return CompiledPair(pair, _compiled(pair.forward), _compiled(slope))
 

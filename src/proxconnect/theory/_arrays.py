@@ -1,4 +1,4 @@
-"""Types of the numeric code: float64 arrays, flags, and functions of arrays."""
+"""Types of the numeric code: float64 arrays, flags, integers, and functions of arrays."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 Function = Callable[[Array], Array]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxconnect.trainer.config import TrainConfig
 
 _LEARNING_RATES = {"sgd": 0.1, "adam": ADAM_LR, "adamw": 1e-3}
+SGD_BATCH = 128  # the batch of that learning rate of sgd, which is proportional to the batch
 _STEPS_PER_EPOCH = 32
 _WEIGHT_DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 # Behind a ReLU no activation is negative, and every sign is +1.
@@ -31,18 +32,36 @@ def with_defaults(config: TrainConfig) -> TrainConfig:
     optimizer = _given(config.optimizer, "sgd" if config.setting == "fp" and convolutional else "adam")
     config = replace(config, optimizer=optimizer)
     check_names(config)
-    lr = _LEARNING_RATES[optimizer] if config.lr is None else config.lr
-    return replace(
+    config = replace(
         config,
         # Absolute paths, so that a run can be resumed from another folder.
         data=absolute_data(str(config.data)),
         teacher=None if config.teacher is None else os.path.realpath(os.path.expanduser(config.teacher)),
-        lr=lr,
-        latent_lr=_latent_lr(config, lr) if config.latent_lr is None else config.latent_lr,
         weight_decay=_WEIGHT_DECAYS[optimizer] if config.weight_decay is None else config.weight_decay,
         **_schedule(config),
         **_model_options(config),
     )
+    return with_learning_rates(config)
+
+
+def with_learning_rates(config: TrainConfig) -> TrainConfig:
+    """Fill in the learning rates, but not that of sgd until the batch size is known."""
+    lr = config.lr
+    if lr is None and config.optimizer == "sgd":
+        lr = None if config.batch_size is None else sgd_learning_rate(config.batch_size)
+    elif lr is None:
+        lr = _LEARNING_RATES.get(str(config.optimizer))
+    latent_lr = config.latent_lr if config.latent_lr is not None or lr is None else _latent_lr(config, lr)
+    return replace(config, lr=lr, latent_lr=latent_lr)
+
+
+def sgd_learning_rate(batch_size: int) -> float:
+    """Return the default learning rate of sgd.
+
+    >>> sgd_learning_rate(128), sgd_learning_rate(32)
+    (0.1, 0.025)
+    """
+    return _LEARNING_RATES["sgd"] * batch_size / SGD_BATCH
 
 
 def default_batch_size(images: int) -> int:

@@ -16,6 +16,7 @@ from proxconnect.trainer._defaults import (
     binarize_config,
     default_batch_size,
     with_defaults,
+    with_learning_rates,
 )
 from proxconnect.trainer._validate import (
     check_binarization,
@@ -156,7 +157,8 @@ class TrainConfig:
     lr: float | None = _option(
         None,
         "Optimization",
-        "Peak learning rate (5 % linear warm-up, cosine to 0); default: sgd 0.1, adam 2e-3, adamw 1e-3.",
+        "Peak learning rate (5 % linear warm-up, cosine to 0); default: sgd 0.1 for a batch of "
+        "128 and in proportion for others, adam 2e-3, adamw 1e-3.",
     )
     latent_lr: float | None = _option(
         None,
@@ -280,16 +282,15 @@ class TrainConfig:
     def for_images(self, count: int) -> TrainConfig:
         """Return a copy with a batch size that suits ``count`` images to train on, unless it has one.
 
-        It is the largest power of two from 8 to 128 of which an epoch has at least 32 steps, or 8.
+        It is the largest power of two from 8 to 128 of which an epoch has at least 32 steps, or 8. The
+        learning rate of sgd, unless given, is in proportion to it.
 
         >>> [TrainConfig().for_images(count).batch_size for count in (123, 1257, 45_000)]
         [8, 32, 128]
         """
-        return (
-            self
-            if self.batch_size is not None
-            else replace(self, batch_size=max(default_batch_size(count), self.devices))
-        )
+        if self.batch_size is not None:
+            return self
+        return with_learning_rates(replace(self, batch_size=max(default_batch_size(count), self.devices)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, as a checkpoint holds them."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from proxconnect.data import ImageData
+from proxconnect.trainer._defaults import SGD_BATCH, sgd_learning_rate
 from proxconnect.trainer.config import TrainConfig
 
 # Runs with fewer steps than this stay far below what the network can reach.
@@ -50,6 +51,9 @@ def _parts(config: TrainConfig, data: ImageData, per_epoch: int, total: int) -> 
         return
     yield f"batch {config.batch_size}, {per_epoch:,} steps an epoch, {total:,} in all"
     rates = f"{config.optimizer}, learning rate {config.lr:g}"
+    batch = config.images_per_step
+    if config.optimizer == "sgd" and batch != SGD_BATCH and config.lr == sgd_learning_rate(batch):
+        rates += f" ({sgd_learning_rate(SGD_BATCH):g} for a batch of {SGD_BATCH})"
     if config.setting == "fp":
         yield rates
         return

@@ -71,7 +71,7 @@ using ThresholdsTuple = std::tuple<Address, Address>;                // threshol
 // Floats, signs; steps, their number, constants, residual.
 using ChainTuple = std::tuple<Address, Address, Address, Size, Address, Address>;
 using LatentsTuple = std::tuple<Address, Size, Size, Address, Address, Size>;  // rows, columns; s, alpha, step
-using MapTuple = std::tuple<MapKind, float, float, float>;                     // kind; mu, a, b
+using MapTuple = std::tuple<MapKind, float, float, float, Address>;            // kind; mu, a, b; cells
 
 SignRows signs_at(const RowsTuple& rows) {
   const auto [bits, stride, m] = rows;
@@ -244,8 +244,8 @@ Latents latents_at(const LatentsTuple& latents) {
 }
 
 ElementwiseMap map_of(const MapTuple& map) {
-  const auto [kind, mu, a, b] = map;
-  return {kind, mu, a, b};
+  const auto [kind, mu, a, b, cells] = map;
+  return {kind, mu, a, b, pointer<const float>(cells)};
 }
 
 void mean_magnitudes(Address values, Size rows, Size columns, Address mean, Size threads) {
@@ -316,6 +316,8 @@ NB_MODULE(_native, module) {
   module.attr("PANEL_WIDTH") = proxconnect::panel_width;
   module.attr("WORD_BITS") = proxconnect::word_bits;
   module.attr("W1A8_MOST_INPUTS") = proxconnect::w1a8_most_inputs;
+  module.attr("TABLE_ROOT_SHIFT") = proxconnect::table_root_shift;
+  module.attr("TABLE_SPLIT_BITS") = proxconnect::table_split_bits;
   nb::enum_<MapKind>(module, "MapKind")
       .value("identity", MapKind::identity)
       .value("sign", MapKind::sign)
@@ -325,7 +327,8 @@ NB_MODULE(_native, module) {
       .value("tanh", MapKind::tanh)
       .value("sign_swish", MapKind::sign_swish)
       .value("monotone_sign_swish", MapKind::monotone_sign_swish)
-      .value("reste", MapKind::reste);
+      .value("reste", MapKind::reste)
+      .value("table", MapKind::table);
   nb::enum_<StepKind>(module, "StepKind")
       .value("multiply", StepKind::multiply)
       .value("add", StepKind::add)

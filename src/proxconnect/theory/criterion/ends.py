@@ -117,7 +117,17 @@ def _end(probe: Probe, end: float, sign: float) -> float:
     values = probe.unguarded(sign * _FAR)
     if np.isfinite(values).sum() < 2:
         values = probe.unguarded(sign * _NEARER / probe.mu)
-    values = values[np.isfinite(values)].tolist()
+    return settled(values[np.isfinite(values)].tolist())
+
+
+def settled(values: list[float]) -> float:
+    """Return the outermost value that the next one inwards confirms.
+
+    ``values`` begin far out. If none is confirmed, the limit is infinite where they grow, else NaN.
+
+    >>> settled([1.0, 1.0, 0.5]), settled([1e9, 1e6, 1e3]), settled([3.0, -1.0])
+    (1.0, inf, nan)
+    """
     for outer, inner in pairwise(values):
         if abs(outer - inner) <= _SETTLED * max(abs(outer), abs(inner)):
             return float(outer)

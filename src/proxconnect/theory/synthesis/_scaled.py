@@ -10,8 +10,7 @@ from torch import Tensor
 
 from proxconnect.quantizers.maps import Elementwise, Sharpness
 from proxconnect.quantizers.pair import safe_argument
-from proxconnect.theory.criterion.ends import LINE, ends_at
-from proxconnect.theory.synthesis._integral import Integral
+from proxconnect.theory.criterion.ends import LINE, Pair, ends_at
 
 
 @dataclass(frozen=True)
@@ -26,29 +25,32 @@ class Scaled:
     """
 
     forward: Elementwise
-    levels: tuple[float, float]
+    levels: Pair
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
         """Evaluate ``a + c F(w)``, of the shape and dtype of ``w``."""
         mu = float(mu)
-        a, c = self.line(mu)
-        if isinstance(self.forward, Integral):
-            return self.forward.on_line(w, mu, a, c)
+        a, c = _line(self.forward, self.levels, mu)
         return self.forward(safe_argument(w, self.forward), mu) * c + a
 
-    def ends(self, mu: float) -> tuple[float, float]:
+    def ends(self, mu: float) -> Pair:
         """Return the limits far out on either side."""
         low, high = ends_at(self.forward, mu, LINE)
         return self.levels if low < high and math.isfinite(high - low) else (low, high)
 
-    def line(self, mu: float) -> tuple[float, float]:
-        """Return ``a`` and ``c``."""
-        return _line(self.forward, self.levels, mu)
-
 
 @lru_cache(maxsize=1024)
-def _line(forward: Elementwise, levels: tuple[float, float], mu: float) -> tuple[float, float]:
-    low, high = ends_at(forward, mu, LINE)
+def _line(forward: Elementwise, levels: Pair, mu: float) -> tuple[float, float]:
+    return line_to(levels, ends_at(forward, mu, LINE))
+
+
+def line_to(levels: Pair, ends: Pair) -> tuple[float, float]:
+    """Return ``a`` and ``c`` such that ``a + c F`` ends at the levels, 0 and 1 where ``F`` has no two ends.
+
+    >>> line_to((0.0, 1.0), (-2.0, 2.0))
+    (0.5, 0.25)
+    """
+    low, high = ends
     if not (low < high and math.isfinite(high - low)):
         return 0.0, 1.0
     c = (levels[1] - levels[0]) / (high - low)

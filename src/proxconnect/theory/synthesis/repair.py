@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import torch
 
@@ -12,7 +13,7 @@ from proxconnect.quantizers import ForwardBackward, method, methods, pair_of
 from proxconnect.quantizers.maps import Elementwise, ElementwiseMap, Slope
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.criterion.check import check
-from proxconnect.theory.criterion.ends import Ends, ends_of, levels_of
+from proxconnect.theory.criterion.ends import Ends, Pair, ends_of, levels_of
 from proxconnect.theory.interval import in_digits
 from proxconnect.theory.synthesis._integral import Integral
 from proxconnect.theory.synthesis._scaled import Scaled
@@ -35,9 +36,9 @@ def repair(pair: ForwardBackward | str, mu: float = 1.0, normalise: bool = True)
     they do not depend on ``mu``, else -1 and 1. A warning says where ``F`` ended, if it was scaled, or if it
     does not end at the levels.
 
-    In training, on float32 and narrower types, the integral is read from a table. Where ``B`` is a factor
-    that depends on ``mu`` times a function of ``mu w``, ``w`` or ``w/mu``, one table serves every ``mu``;
-    elsewhere each ``mu`` needs its own.
+    In training, on float32 and narrower types, the integral is read from a table, and so is ``B`` where
+    layers run compiled code. Where ``B`` is a factor that depends on ``mu`` times a function of ``mu w``,
+    ``w`` or ``w/mu``, one table serves every ``mu``; elsewhere each ``mu`` needs its own.
 
     Args:
         pair: any pair, or the name of a method. Its forward quantizer decides only whether to repair, and the
@@ -69,7 +70,7 @@ def repair(pair: ForwardBackward | str, mu: float = 1.0, normalise: bool = True)
     forward = pair.forward if verdict.exact else _integral_of(pair, mu)
     ends, levels = ends_of(forward, mu), levels_of(verdict.ends)
     off = not ends.approach(levels)
-    repaired = Scaled(forward, levels) if off and normalise and ends.bounded else forward
+    repaired = _scaled(forward, levels) if off and normalise and ends.bounded else forward
     if repaired == pair.forward:
         return pair
     if off:
@@ -94,10 +95,13 @@ def _integral_of(pair: ForwardBackward, mu: float) -> Elementwise:
     """Find the map whose slope ``B`` is, if the map is its slope's integral from 0; else use quadrature."""
     if isinstance(pair.backward, Slope) and _integrates_its_slope(pair.backward.map, mu):
         return pair.backward.map
-    own = pair.forward.forward if isinstance(pair.forward, Scaled) else pair.forward
-    if isinstance(own, Integral) and own.backward == pair.backward:
-        return own
+    if isinstance(pair.forward, Integral) and pair.forward.backward == pair.backward:
+        return pair.forward
     return Integral(pair.backward, pair.forward)
+
+
+def _scaled(forward: Elementwise, levels: Pair) -> Elementwise:
+    return replace(forward, levels=levels) if isinstance(forward, Integral) else Scaled(forward, levels)
 
 
 def _integrates_its_slope(candidate: ElementwiseMap, mu: float) -> bool:

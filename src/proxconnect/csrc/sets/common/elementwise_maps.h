@@ -3,6 +3,7 @@
 #pragma once
 
 #include "interface/maps.h"
+#include "sets/common/float_table.h"
 #include "sets/common/vector_math.h"
 
 namespace proxconnect {
@@ -101,6 +102,24 @@ struct Reste {
   }
 };
 
+struct Table {
+  float inner;
+  float factor;
+  float shift;
+  const float* cells;
+  Floats value(Floats w) const { return factor * look_up(cells, w) + shift; }
+  Floats slope(Floats w) const { return value(w); }
+};
+
+// The argument w / s of a map. That of a table is scaled too, in one multiplication.
+template <typename Map>
+inline Floats argument(const Map&, const Floats& w, float s) {
+  return w / s;
+}
+inline Floats argument(const Table& map, const Floats& w, float s) {
+  return w * own::min(map.inner / s, 3.402823466e38f);
+}
+
 // Calls use(map) with the map of that kind.
 template <typename Use>
 void with_map(const ElementwiseMap& map, const Use& use) {
@@ -114,6 +133,7 @@ void with_map(const ElementwiseMap& map, const Use& use) {
     case MapKind::sign_swish: return use(SignSwish{map.mu});
     case MapKind::monotone_sign_swish: return use(MonotoneSignSwish{map.mu});
     case MapKind::reste: return use(Reste{map.mu, map.a, map.b});
+    case MapKind::table: return use(Table{map.mu, map.a, map.b, map.cells});
   }
 }
 

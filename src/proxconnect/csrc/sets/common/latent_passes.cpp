@@ -83,7 +83,7 @@ void quantize(const Latents& w, const ElementwiseMap& chosen, float* out, float*
       const float s = w.s_of(row), alpha = w.alpha_of(row);
       for (std::int64_t i = begin; i < end; i += panel_width) {
         const int width = lanes_from(i, end);
-        const Floats code = map.value(load<Floats>(w.values + i, width) / s);
+        const Floats code = map.value(argument(map, load<Floats>(w.values + i, width), s));
         store(alpha * code, out + i, width);
         if (codes) store(code, codes + i, width);
       }
@@ -98,7 +98,7 @@ void scale_gradient(const Latents& w, const ElementwiseMap& chosen, const float*
       const float s = w.s_of(row), factor = w.alpha_of(row) / s;
       for (std::int64_t i = begin; i < end; i += panel_width) {
         const int width = lanes_from(i, end);
-        const Floats slope = map.slope(load<Floats>(w.values + i, width) / s);
+        const Floats slope = map.slope(argument(map, load<Floats>(w.values + i, width), s));
         stream(slope * load<Floats>(g + i, width) * factor, i, width);
       }
     });
@@ -112,7 +112,7 @@ void quantize_and_mark(const float* x, const ElementwiseMap& chosen, float mu, f
     for (std::int64_t i = elements.begin; i < elements.end; i += panel_width) {
       const int width = lanes_from(i, elements.end);
       const Floats values = load<Floats>(x + i, width);
-      stream(map.value(values), i, width);
+      stream(map.value(argument(map, values, 1.0f)), i, width);
       const Floats size = magnitude(mu * values);
       inside[i / panel_width] = static_cast<std::uint16_t>(bits_at_least(Integers{} - 1, size <= 1.0f));
     }
