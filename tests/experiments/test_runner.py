@@ -153,11 +153,15 @@ def test_a_run_of_another_configuration_is_refused(recipe: Path, tmp_path: Path,
     same = config | {"data": "elsewhere", "accelerator": "gpu", "mu_end": 7.0}
     (tmp_path / cells[0].name / "config.json").write_text(json.dumps(same))
     assert state_of(cells[0], tmp_path / cells[0].name) == "done"
-    (tmp_path / cells[0].name / "config.json").write_text(json.dumps(config | {"epochs": 3, "lr": 0.5}))
-    with pytest.raises(
-        TrainingError, match=r"epochs is 3, planned 1; lr is 0.5, planned 0.1. Change the grid"
-    ):
+    # The plan leaves the batch to the number of images, and so the learning rate of sgd.
+    same = config | {"batch_size": 64, "lr": 0.05}
+    (tmp_path / cells[0].name / "config.json").write_text(json.dumps(same))
+    assert state_of(cells[0], tmp_path / cells[0].name) == "done"
+    other = config | {"epochs": 3, "optimizer": "adam"}
+    (tmp_path / cells[0].name / "config.json").write_text(json.dumps(other))
+    with pytest.raises(TrainingError, match=r"epochs is 3, planned 1; .*Change the grid") as refusal:
         run_cells(cells, tmp_path, "digits", on_done=lambda cell: None)
+    assert "optimizer is 'adam', planned 'sgd'" in str(refusal.value)
 
 
 def test_records_of_folders(recipe: Path, tmp_path: Path, finish: Finish) -> None:

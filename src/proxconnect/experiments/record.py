@@ -29,6 +29,8 @@ _HISTORY = (
 _ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile", "precision", "channels_last")
 # The largest number of histograms of the latents in a record.
 _HISTOGRAMS = 6
+# A plan without these leaves the batch to the number of images, and learning rates to the batch.
+_LEFT_TO_THE_IMAGES = ("batch_size", "lr", "latent_lr")
 _OF_LATENTS = ("latent_lr", "mu_schedule", "mu_start", "mu_end", "mu_fraction")
 
 
@@ -57,8 +59,7 @@ def refuse_difference(what: str, recorded: Mapping[str, Any], cell: Cell) -> Non
     differences = [
         f"{key} is {theirs[key]!r}, planned {ours[key]!r}"
         for key in ours
-        # A plan without a batch size leaves it to the number of images.
-        if theirs[key] != ours[key] and not (key == "batch_size" and ours[key] is None)
+        if theirs[key] != ours[key] and not (key in _LEFT_TO_THE_IMAGES and ours[key] is None)
     ]
     if differences:
         raise TrainingError(

@@ -50,7 +50,7 @@ def folded(source: Source) -> Source:
 
 def _signs(weight: LevelWeight) -> LevelWeight:
     signs = weight.rows.turned(weight.weight().sign()).to(torch.int8)
-    ones = torch.ones(len(signs), *(1,) * (signs.ndim - 1))
+    ones = signs.new_ones(len(signs), *(1,) * (signs.ndim - 1), dtype=torch.float32)
     return LevelWeight(signs, ones, Rows(weight.rows.shape, transposed=weight.rows.transposed))
 
 

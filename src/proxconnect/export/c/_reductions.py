@@ -29,7 +29,7 @@ def _reduced(program: Program, node: Node, result: Tensor) -> Array:
     over = (over,) if isinstance(over, int) else over
     dimensions = {dimension % len(x.shape) for dimension in over}
     kept = tuple(1 if i in dimensions else size for i, size in enumerate(x.shape))
-    written = torch.empty(kept, device="meta").expand(x.shape).stride()
+    written = torch.empty(kept, dtype=torch.float32, device="meta").expand(x.shape).stride()
     count, total = result.numel(), x.size // max(1, result.numel())
     start = {"amax": "-INFINITY", "amin": "INFINITY"}.get(name, "0.0f")
     places = {"y": (written, 0), "x0": (contiguous(x.shape), 0)}

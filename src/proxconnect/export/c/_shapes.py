@@ -85,7 +85,7 @@ def _cat(program: Program, node: Node, result: Tensor) -> Array:
     start = 0
     for i, array in enumerate(arrays):
         size = array.shape[dimension]
-        part = torch.empty(result.shape, device="meta").narrow(dimension, start, size)
+        part = torch.empty(result.shape, dtype=torch.float32, device="meta").narrow(dimension, start, size)
         places = {"y": (part.stride(), int(part.storage_offset())), f"x{i}": (contiguous(array.shape), 0)}
         lines += loops(array.shape, places, f"{{y}} = {{x{i}}};")
         start += size
@@ -96,7 +96,7 @@ def _pad(program: Program, node: Node, result: Tensor) -> Array:
     given = arguments(node)
     pads, mode, value = given["pad"], given.get("mode", "constant"), given["value"]
     x = program.array(given["self"])
-    inner = torch.empty(result.shape, device="meta")
+    inner = torch.empty(result.shape, dtype=torch.float32, device="meta")
     if mode != "constant" or any(pad < 0 for pad in pads):
         raise ExportError(f"padding {mode!r}")
     for i in range(len(pads) // 2):
