@@ -188,3 +188,61 @@ def test_encoders_of_torch_call_their_layers(setting: str, form: Callable[[nn.Mo
     if form is pc.pack_:
         kernel = "w1a32" if setting == "bw" else "w1a1"
         assert kernels(model)["encoder.layers.0.linear1"] == kernel
+
+
+def one_sided(between: nn.Module) -> nn.Module:
+    layers = nn.Linear(8, 8), between, nn.Linear(8, 8), nn.Hardtanh(), nn.Linear(8, 2)
+    return pc.binarize_(nn.Sequential(*layers), pc.BinarizeConfig.from_setting("bwa"))
+
+
+def test_inputs_of_one_sign_are_named_once() -> None:
+    model = one_sided(nn.ReLU())
+    x = torch.randn(4, 8)
+    with pytest.warns(
+        UserWarning, match="all inputs of '2' are at least 0, as behind a ReLU, so they all become"
+    ):
+        model(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(x)
+        pc.harden_(model)(x)
+
+
+@pytest.mark.parametrize(
+    "between", [nn.PReLU(), nn.Hardtanh(), nn.Sequential(nn.ReLU(), nn.LayerNorm(8))], ids=str
+)
+def test_inputs_of_both_signs_are_silent(between: nn.Module) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one_sided(between)(torch.randn(4, 8))
+
+
+def test_a_trial_with_equal_values_is_silent() -> None:
+    layers = nn.ReLU(), nn.Linear(8, 8), nn.Hardtanh(), nn.Linear(8, 2)
+    config = pc.BinarizeConfig.from_setting("bwa")
+    model = pc.binarize_(nn.Sequential(*layers), config, lambda module, name: name == "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(torch.zeros(4, 8))
+
+
+def test_learned_thresholds_count() -> None:
+    config = pc.BinarizeConfig.from_setting("bwa", learn_thresholds=True)
+    layers = nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Hardtanh(), nn.Linear(8, 2)
+    model = pc.binarize_(nn.Sequential(*layers), config)
+    nn.init.constant_(model[2].input_quantizer.thresholds, 0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(torch.randn(4, 8))
+
+
+def test_no_model_of_the_library_has_inputs_of_one_sign() -> None:
+    from proxconnect.trainer.checkpoint import DataFacts, build_model
+    from proxconnect.trainer.config import TrainConfig
+
+    facts = DataFacts(("a", "b"), {"mode": "RGB", "size": [32, 32], "mean": [0.0] * 3, "std": [1.0] * 3}, "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("resnet8", "resnet18", "vit-stem", "vit-mini"):
+            config = TrainConfig(model=name, data="digits", setting="bwa").resolved()
+            build_model(config, facts)(torch.randn(2, 3, 32, 32))

@@ -167,6 +167,8 @@ def test_refuses_options(name: str, options: dict[str, object], words: str) -> N
     ("options", "words"),
     [
         ({"stem": "convolution"}, "unknown stem 'convolution'; did you mean 'convolutions'"),
+        ({"nonlinearity": "prelu"}, "a stem of patches has no nonlinearity: leave 'prelu' out"),
+        ({"stem": "convolutions", "nonlinearity": "rrelu"}, "unknown nonlinearity 'rrelu'; did you mean"),
         ({"stem": "convolutions", "patch": 8}, "a stem of convolutions makes patches of 4 x 4 pixels, not 8"),
     ],
 )

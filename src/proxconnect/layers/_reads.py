@@ -1,21 +1,27 @@
-"""Layers whose weight a model reads without calling them: their input quantizer or kernel never runs.
+"""Layers that the first forward shows to be in vain: read and never called, or with inputs of one sign.
+
+If a model reads a layer's weight without calling the layer, its input quantizer or kernel never runs. If all
+inputs of a layer with binary input are at least 0, as behind a ReLU, all its inputs become +1.
 
 What is seen is kept in plain attributes, on which no output and no ``state_dict`` depends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from proxconnect.base.eager import traced
+from proxconnect.base.eager import traced, transformed
 from proxconnect.base.notice import notice
 
 # Attributes of a watched layer: its name, the id of the outermost module around it whose forward runs, and
 # whether it was called or only read.
 _NAME, _WITHIN, _USE = "watched_as", "watched_within", "use_seen"
+# Attribute of a layer whose inputs are all at least 0 in its first forward.
+_ONE_SIGN = "inputs_of_one_sign"
 # Attribute of a module around watched layers: whether its first forward is still to come.
 _WATCHING = "watches_reads"
 # Attribute of whatever gives a layer's weight: the layer itself or the module that computes the weight.
@@ -53,6 +59,20 @@ def note_call(layer: nn.Module) -> None:
         layer.__dict__[_USE] = "called"
 
 
+def note_input(layer: nn.Module, input: Tensor, shifted: Callable[[Tensor], Tensor]) -> None:
+    """Note that the layer's own forward runs, and whether ``shifted(input)`` is at least 0 everywhere.
+
+    Equal values, as in a trial with zeros, show nothing.
+    """
+    if not _observed():
+        return
+    first = _USE not in layer.__dict__ and _NAME in layer.__dict__
+    layer.__dict__[_USE] = "called"
+    if first and type(input) is Tensor and not input.is_meta and input.numel() and not transformed():
+        low, high = shifted(input).detach().aminmax()
+        layer.__dict__[_ONE_SIGN] = bool(0 <= low < high)
+
+
 def note_read(giver: nn.Module) -> None:
     """Note that a layer, or the module that computes a layer's weight, was asked for the weight."""
     if _observed():
@@ -66,7 +86,7 @@ def is_only_read(layer: nn.Module) -> bool:
 
 def forget_reads(layer: nn.Module) -> None:
     """Forget what was seen of a layer."""
-    for name in (_NAME, _WITHIN, _USE, _READ):
+    for name in (_NAME, _WITHIN, _USE, _READ, _ONE_SIGN):
         layer.__dict__.pop(name, None)
 
 
@@ -91,11 +111,13 @@ def _after(module: nn.Module, args: Any, output: Any) -> None:
     if not _observed() or not module.__dict__[_WATCHING]:
         return
     module.__dict__[_WATCHING] = False  # the hooks stay: without them, torch.compile would compile again
-    unquantized = []
+    unquantized, one_sign = [], []
     for layer in _watched(module):
         if layer.__dict__.get(_WITHIN) != id(module):
             continue  # a forward around this one goes on, and may still call the layer
         del layer.__dict__[_WITHIN]
+        if layer.__dict__.pop(_ONE_SIGN, False):
+            one_sign.append(repr(layer.__dict__[_NAME]))
         if _USE not in layer.__dict__ and any(_READ in part.__dict__ for part in layer.modules()):
             layer.__dict__[_USE] = "read"
             if hasattr(layer, "input_quantizer"):
@@ -105,4 +127,10 @@ def _after(module: nn.Module, args: Any, output: Any) -> None:
             f"the model reads the weight of {', '.join(unquantized)} without calling the layer, so the input "
             "is not binarized: call the layer, or binarize its weight alone, with an entry of its own in a "
             "map of configurations"
+        )
+    if one_sign:
+        notice(
+            f"all inputs of {', '.join(one_sign)} are at least 0, as behind a ReLU, so they all become +1 "
+            "and the layer sees nothing: put a function with negative values there (nn.PReLU, nn.Hardtanh), "
+            "move the normalisation behind the ReLU, or leave the layer out"
         )

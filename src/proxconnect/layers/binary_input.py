@@ -11,7 +11,7 @@ from torch.nn import functional
 from proxconnect.base.eager import differentiated_forwards, transformed
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._parametrization import BinaryWeight, binary_weight, latent_weight
-from proxconnect.layers._reads import forget_reads, note_call, note_read
+from proxconnect.layers._reads import forget_reads, note_input, note_read
 from proxconnect.layers._scaled_product import Convolution, LinearMap, MatrixProduct, scaled_product
 from proxconnect.layers.accumulator import Accumulator
 from proxconnect.layers.activations import BinaryActivation, SignActivation
@@ -246,8 +246,8 @@ def _plain_input_(module: nn.Module) -> nn.Parameter | None:
 def _quantize_input(
     layer: BinaryInput, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    note_call(layer)
     input, *output_size = (*args, *kwargs.values())
+    note_input(layer, input, layer.input_quantizer.shifted)
     return (layer.input_quantizer(input), *output_size), {}
 
 

@@ -50,9 +50,10 @@ def _vit(patch: int, depth: int, class_token: bool, heads: int = 3) -> Callable[
     return build
 
 
-def _vit_stem(classes: int, channels: int, image_size: int) -> nn.Module:
+def _vit_stem(classes: int, channels: int, image_size: int, nonlinearity: str = "relu") -> nn.Module:
+    shape: dict[str, Any] = {"width": 128, "depth": 6, "heads": 4, "mlp_ratio": 2}
     return VisionTransformer(
-        classes, channels, image_size, width=128, depth=6, heads=4, mlp_ratio=2, stem="convolutions"
+        classes, channels, image_size, **shape, stem="convolutions", nonlinearity=nonlinearity
     )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.models.nonlinearity import create_nonlinearity
 
 
 class Attention(nn.Module):
@@ -46,21 +47,22 @@ class EncoderBlock(nn.Module):
 
 
 class ConvolutionalStem(nn.Sequential):
-    """Two 3x3 convolutions, each with BatchNorm, ReLU and pooling by 2: a token for every 4 x 4 pixels.
+    """Two 3x3 convolutions, each with BatchNorm, a ReLU and pooling by 2: a token for every 4 x 4 pixels.
 
     The stem maps (N, channels, H, W) to (N, width, H / 4, W / 4). On small images and from scratch, a
-    transformer with this stem trains better than one with a linear map of patches.
+    transformer with this stem trains better than one with a linear map of patches. With 1-bit activations,
+    the second convolution needs another nonlinearity before it: behind a ReLU every sign is +1.
 
     Source: Hassani et al. 2021, arXiv 2104.05704.
     """
 
-    def __init__(self, channels: int, width: int, hidden: int = 64) -> None:
+    def __init__(self, channels: int, width: int, hidden: int = 64, nonlinearity: str = "relu") -> None:
         layers: list[nn.Module] = []
         for inputs, outputs in ((channels, hidden), (hidden, width)):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
-                nn.ReLU(),
+                create_nonlinearity(nonlinearity, outputs),
                 nn.MaxPool2d(2),
             ]
         super().__init__(*layers)
@@ -81,10 +83,11 @@ class VisionTransformer(nn.Module):
         mlp_ratio: width of the perceptrons' hidden layer, in units of ``width``.
         stem: ``"patches"``, one linear map of each patch, or ``"convolutions"``, a
             :class:`ConvolutionalStem`, whose patches have 4 x 4 pixels.
+        nonlinearity: that of a stem of convolutions, see :func:`create_nonlinearity`.
 
     Raises:
         ProxConnectError: ``image_size`` is not a multiple of ``patch``, ``width`` not of ``heads``, or the
-            stem is unknown or not made for ``patch``.
+            stem is unknown or not made for ``patch`` or ``nonlinearity``.
 
     >>> import torch
     >>> VisionTransformer(classes=10, depth=1)(torch.zeros(2, 3, 32, 32)).shape
@@ -103,12 +106,15 @@ class VisionTransformer(nn.Module):
         class_token: bool = False,
         mlp_ratio: int = 4,
         stem: str = "patches",
+        nonlinearity: str = "relu",
     ) -> None:
         super().__init__()
         if stem not in ("patches", "convolutions"):
             raise ProxConnectError(unknown_name("stem", stem, ("patches", "convolutions")))
         if stem == "convolutions" and patch != 4:
             raise ProxConnectError(f"a stem of convolutions makes patches of 4 x 4 pixels, not {patch}")
+        if stem == "patches" and nonlinearity != "relu":
+            raise ProxConnectError(f"a stem of patches has no nonlinearity: leave {nonlinearity!r} out")
         if image_size % patch or width % heads:
             raise ProxConnectError(
                 f"image_size ({image_size}) must be a multiple of patch ({patch}), "
@@ -116,7 +122,7 @@ class VisionTransformer(nn.Module):
             )
         self.patches: nn.Module
         if stem == "convolutions":
-            self.patches = ConvolutionalStem(channels, width)
+            self.patches = ConvolutionalStem(channels, width, nonlinearity=nonlinearity)
         else:
             self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         tokens = (image_size // patch) ** 2 + class_token
