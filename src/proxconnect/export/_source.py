@@ -79,13 +79,7 @@ def source_of(model: Exportable, example_inputs: Examples | None, dynamic: Dynam
         FormatError: the file is damaged or has no graph.
         ProxConnectError: the model cannot be hardened.
     """
-    needs_examples = isinstance(model, nn.Module) and not isinstance(model, Network)
-    if needs_examples and example_inputs is None:
-        raise ExportError(
-            "a model needs example_inputs, such as torch.zeros(1, 3, 32, 32): a packed file has its own"
-        )
-    if not needs_examples and (example_inputs is not None or dynamic is not None):
-        raise ExportError("example_inputs and dynamic are for models: a packed file has its own")
+    check_examples(model, example_inputs, dynamic)
     if isinstance(model, Network):
         return _of_network(model, {})
     if isinstance(model, nn.Module):
@@ -96,6 +90,17 @@ def source_of(model: Exportable, example_inputs: Examples | None, dynamic: Dynam
         return _of_network(Network(packed, kernels="reference"), packed.tensors)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
+
+
+def check_examples(model: Exportable, example_inputs: Examples | None, dynamic: Dynamic | None) -> None:
+    """Refuse a model without ``example_inputs``, and a packed file or a loaded network with them."""
+    needs_examples = isinstance(model, nn.Module) and not isinstance(model, Network)
+    if needs_examples and example_inputs is None:
+        raise ExportError(
+            "a model needs example_inputs, such as torch.zeros(1, 3, 32, 32): a packed file has its own"
+        )
+    if not needs_examples and (example_inputs is not None or dynamic is not None):
+        raise ExportError("example_inputs and dynamic are for models: a packed file has its own")
 
 
 def _of_network(network: Network, stored: Mapping[str, Tensor]) -> Source:

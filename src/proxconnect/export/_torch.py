@@ -17,7 +17,7 @@ from proxconnect.errors import ExportError, ProxConnectError, unknown_name
 from proxconnect.export._example import example_inputs as examples_of
 from proxconnect.export._float_network import FloatNetwork
 from proxconnect.export._fold import folded
-from proxconnect.export._source import Exportable, source_of
+from proxconnect.export._source import Exportable, check_examples, source_of
 from proxconnect.graph import Dynamic, Examples
 from proxconnect.packing import load, save
 
@@ -61,10 +61,13 @@ def torch(
         raise ProxConnectError(unknown_name("form", form, FORMS))
     if path.suffix != ".pt2":
         raise ProxConnectError(f"path is {str(path)!r}; expected a name that ends in '.pt2'")
-    source = source_of(model, example_inputs, dynamic)
-    module = (
-        _network(model, example_inputs, dynamic) if form == "packed" else FloatNetwork(folded(source), None)
-    )
+    module: nn.Module
+    if form == "packed":
+        module = _network(model, example_inputs, dynamic)
+        source = source_of(module, None, None)
+    else:
+        source = source_of(model, example_inputs, dynamic)
+        module = FloatNetwork(folded(source), None)
     varying: Any = tuple(
         {dimension: Dim.AUTO for dimension, size in enumerate(spec.shape) if isinstance(size, str)}
         for spec in source.graph.inputs
@@ -81,6 +84,7 @@ def torch(
 
 def _network(model: Exportable, example_inputs: Examples | None, dynamic: Dynamic | None) -> Network:
     """Return the network itself, which computes with kernels."""
+    check_examples(model, example_inputs, dynamic)
     if isinstance(model, Network):
         return model
     if not isinstance(model, nn.Module):

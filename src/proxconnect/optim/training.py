@@ -208,10 +208,8 @@ class TrainingRun:
         Raises:
             ProxConnectError: the run has fewer steps.
         """
-        for schedule in self._schedules.values():
-            schedule.load_state_dict({"count": step})
-        self._signs, self._looked_at = signs_of(self.model), self.count
-        self._set_rates()
+        schedules = {name: {"count": step} for name in self._schedules}
+        self.load_state_dict({**self.state_dict(), "schedules": schedules})
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the states of the model and the optimizer."""
