@@ -53,41 +53,113 @@ def test_methods_may_have_options_of_their_own(recipe: Path) -> None:
     assert last.name == "resnet20-bw-ft-bnn++-s1"
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        'method = ["bc", "pairs_of_a_grid:soft"]',
-        'pair = "pairs_of_a_grid:soft"',
-        'options = { pair = "pairs_of_a_grid:soft" }',
-    ],
-)
-def test_a_pair_of_ones_own_stands_in_a_grid(
-    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a grid whose last table lacks its methods, in a folder with a module of pairs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "pairs_of_a_grid", raising=False)
     (tmp_path / "pairs_of_a_grid.py").write_text(
         "import torch, proxconnect as pc\n"
         "soft = pc.ForwardBackward(lambda w, mu: torch.tanh(mu * w), name='soft sign')\n"
+        "again = pc.ForwardBackward(lambda w, mu: torch.tanh(2 * mu * w), name='soft sign')\n"
+        "plain = pc.ForwardBackward(lambda w, mu: torch.tanh(mu * w))\n"
+        "other = pc.ForwardBackward(lambda w, mu: torch.sign(w), lambda w, mu: torch.ones_like(w))\n"
+        "known = pc.method('bnn++')\n"
+        "proximal = pc.method('pc')\n"
     )
     file = tmp_path / "own.toml"
     file.write_text(
         'title = "own"\n[[table]]\ntitle = "fp"\nregime = "fp"\nmodel = "resnet20"\n'
         '[[table]]\ntitle = "mine"\nregime = "e2e"\nfull_precision = "resnet20-fp-s0"\n'
-        f'model = "resnet20"\nsetting = "bw"\n{given}\n'
+        'model = "resnet20"\nsetting = "bw"\n'
     )
-    cell = read_grid(file).cells[-1]
-    assert cell.name == "resnet20-bw-e2e-soft-sign-s0"
-    assert cell.options["method"] == "soft sign"
-    assert cell.config.pair == "pairs_of_a_grid:soft"
-    file.write_text(file.read_text().replace("pairs_of_a_grid:soft", "pairs_of_a_grid:hard"))
-    with pytest.raises(TrainingError, match="defines no 'hard'"):
-        read_grid(file)
+    return file
+
+
+SOFT, PLAIN, OTHER, KNOWN, PROXIMAL = (
+    f'"pairs_of_a_grid:{name}"' for name in ("soft", "plain", "other", "known", "proximal")
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        (f'method = ["bc", {SOFT}]', ["bc", "soft sign"]),
+        (f"pair = {SOFT}", ["soft sign"]),
+        (f"pair = [{SOFT}, {PLAIN}]", ["soft sign", "pairs_of_a_grid:plain"]),
+        (
+            f'method = "bc"\npair = [{PLAIN}, {OTHER}]',
+            ["bc", "pairs_of_a_grid:plain", "pairs_of_a_grid:other"],
+        ),
+        (f'method = ["bnn++", {KNOWN}]', ["bnn++", "pairs_of_a_grid:known"]),
+        (f"method = {PLAIN}\noptions = {{ pair = {SOFT} }}", ["pairs_of_a_grid:plain", "soft sign"]),
+        (f'method = ["bc", {{ rule = "rpc", pair = {PROXIMAL} }}]', ["bc", "pairs_of_a_grid:proximal rpc"]),
+    ],
+)
+def test_pairs_of_ones_own_stand_beside_methods(given: str, labels: list[str], own: Path) -> None:
+    own.write_text(own.read_text() + given + "\n")
+    grid = read_grid(own)
+    cells = grid.cells[1:]
+    assert [cell.label for cell in cells] == labels
+    places = [cell.config.pair for cell in cells]
+    assert [place is None for place in places] == [label in ("bc", "bnn++") for label in labels]
+    names = [label.replace(" ", "-").replace(":", "-") for label in labels]
+    assert [cell.name for cell in cells] == [f"resnet20-bw-e2e-{name}-s0" for name in names]
+
+
+def test_pairs_of_ones_own_are_compared(own: Path) -> None:
+    text = own.read_text() + f'method = ["bc", {SOFT}, {PLAIN}]\n'
+    pairs = f'pairs = [["bc", {SOFT}], [{PLAIN}, "soft sign"]]\n'
+    own.write_text(pairs + text)
+    assert read_grid(own).pairs == (("bc", "soft sign"), ("pairs_of_a_grid:plain", "soft sign"))
+    own.write_text(pairs.replace('"bc"', OTHER) + text)
+    with pytest.raises(TrainingError, match=r"unknown method 'pairs_of_a_grid:other'.* Known: bc, soft sign"):
+        read_grid(own)
+
+
+def test_methods_that_share_no_table_are_not_compared(own: Path) -> None:
+    text = own.read_text()
+    mine = text[text.rindex("[[table]]") :]
+    own.write_text(f'pairs = [["bc", "pc"]]\n{text}method = "bc"\n{mine}method = "pc"\n')
+    with pytest.raises(TrainingError, match=r"\['bc', 'pc'\]: no table has both methods"):
+        read_grid(own)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ('pair = "pairs_of_a_grid:hard"', "defines no 'hard'"),
+        ("pair = 1", "pair is 1; expected 'module:object'"),
+        ('pair = "bnn++"', "given as module:object, not 'bnn[+][+]'"),
+        ("pair = []", "pair is an empty list"),
+        (f'method = {{ method = "bc", pair = {SOFT} }}', "names a method and a pair"),
+        (
+            f'method = [{SOFT}, "pairs_of_a_grid:again"]',
+            "pairs_of_a_grid:soft and .*:again are both named 'soft",
+        ),
+        (f'method = {{ rule = "rpc", pair = {SOFT} }}', "cell .*soft-sign-rpc-s0: rule 'rpc' takes a method"),
+        ("", "'mine' has no method"),
+    ],
+)
+def test_refuses_pairs_of_ones_own(given: str, words: str, own: Path) -> None:
+    own.write_text(f"{own.read_text()}{given}\n")
+    with pytest.raises(TrainingError, match=words):
+        read_grid(own)
+
+
+def test_full_precision_takes_no_pair_but_shares_its_options(own: Path) -> None:
+    text = own.read_text()
+    own.write_text(text.replace("[[table]]", f"[options]\npair = {SOFT}\n[[table]]", 1))
+    assert [cell.label for cell in read_grid(own).cells] == ["fp", "soft sign"]
+    own.write_text(text.replace('regime = "fp"\n', f'regime = "fp"\npair = {SOFT}\n'))
+    with pytest.raises(TrainingError, match="full precision takes no pair"):
+        read_grid(own)
 
 
 def test_a_step_rule_stands_among_the_methods(recipe: Path) -> None:
     rules = '{ rule = "pq" }, { rule = "rpc", method = "bc" }'
     text = recipe.read_text().replace('"bnn+", "bnn++"]\nseed', f"{rules}]\nseed")
+    text = text.replace("pairs = ", "# pairs = ")
     recipe.write_text(text + "[table.method_options]\npq = { lr = 0.5 }\n")
     plain, proxquant, reverse = read_grid(recipe).cells[2:5]
     assert [cell.label for cell in (plain, proxquant, reverse)] == ["bc", "pq", "bc rpc"]
@@ -95,12 +167,6 @@ def test_a_step_rule_stands_among_the_methods(recipe: Path) -> None:
     assert {cell.config.method for cell in (plain, proxquant, reverse)} == {"bc"}
     assert [cell.config.lr for cell in (plain, proxquant, reverse)] == [0.002, 0.5, 0.002]
     assert (proxquant.name, reverse.name) == ("resnet20-bw-ft-pq-s0", "resnet20-bw-ft-bc-rpc-s0")
-
-
-def test_method_and_pair_exclude_each_other(recipe: Path) -> None:
-    recipe.write_text(recipe.read_text() + 'pair = "pairs_of_a_grid:soft"\n')
-    with pytest.raises(TrainingError, match="give one of method and pair"):
-        read_grid(recipe)
 
 
 def test_regimes_say_where_a_cell_starts(recipe: Path) -> None:
@@ -119,6 +185,7 @@ def test_regimes_say_where_a_cell_starts(recipe: Path) -> None:
         ("title = \"A small grid\"", "", "title is None; expected a text"),
         ("pairs = ", "pair = ", "unknown key 'pair'; did you mean 'pairs'"),
         ("pairs = [[\"bnn+\", \"bnn++\"]]", "pairs = [\"bnn+\"]", "lists of two methods"),
+        ("pairs = [[\"bnn+\"", "pairs = [[\"bnn+++\"", "unknown method 'bnn[+]{3}'; did you mean"),
         ("setting = \"bw\"", "settings = \"bw\"", "'1-bit weights': unknown key 'settings'; did you"),
         ("setting = \"bw\"", "", "has no setting"),
         ("setting = \"bw\"", "setting = \"bww\"", "cell resnet20-bww-ft-bc-s0: unknown setting 'bww'"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxconnect.quantizers.catalogue import METHOD_OF_RULE
+from proxconnect.quantizers.catalogue import METHOD_OF_RULE, PAIRS
 from proxconnect.trainer import TrainConfig
 
 REGIMES = {
@@ -17,15 +17,27 @@ REGIMES = {
 }
 
 
+# Names that a pair of one's own has if it was given none; a repair adds ", repaired" to them.
+_UNNAMED = ("custom", "synthesized")
+
+
 def label_of(options: Mapping[str, Any]) -> str:
     """Name a training in tables: by its method, or by its step rule where that is not ``pc``.
+
+    A pair of one's own that has no name, or that of a method of the catalogue, is named ``module:object``.
 
     >>> label_of({"method": "bnn++"}), label_of({"method": "bc", "rule": "pq"})
     ('bnn++', 'pq')
     >>> label_of({"method": "bc", "rule": "rpc"})
     'bc rpc'
+    >>> label_of({"method": "soft sign", "pair": "pairs:soft"})
+    'soft sign'
+    >>> label_of({"method": "custom", "pair": "pairs:soft"})
+    'pairs:soft'
     """
     method, rule = str(options["method"]), options.get("rule", "pc")
+    if "pair" in options and (method in PAIRS or method.partition(",")[0] in _UNNAMED):
+        method = str(options["pair"])
     if rule == "pc":
         return method
     return str(rule) if METHOD_OF_RULE.get(rule) == method else f"{method} {rule}"
@@ -85,7 +97,7 @@ class Grid:
         title: headline of the results.
         data: description of the data in the results.
         protocol: one paragraph that describes the training of the cells.
-        pairs: pairs (method, its repair) to compare, seed by seed.
+        pairs: pairs (method, its repair) to compare, seed by seed, named as in tables.
         tables: the cells.
     """
 

@@ -6,18 +6,24 @@ import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxconnect.base.files import content_of
 from proxconnect.errors import ProxConnectError, TrainingError, unknown_name
+from proxconnect.experiments._methods import (
+    Training,
+    key_of,
+    method_options,
+    read_pairs,
+    read_trainings,
+)
+from proxconnect.experiments._values import FACTORS, check_keys, listed, options_of, text_of
 from proxconnect.experiments.grid import REGIMES, Cell, Grid, Table, label_of
-from proxconnect.optim import RULES, default_method
-from proxconnect.quantizers import own_pair
 from proxconnect.trainer.config import check_options
 
-_FACTORS = ("model", "method", "setting", "seed")
-_TABLE_KEYS = ("title", "regime", "full_precision", "options", "method_options", "pair", *_FACTORS)
+_TABLE_KEYS = ("title", "regime", "full_precision", "options", "method_options", "pair", *FACTORS)
 _GRID_KEYS = ("title", "data", "protocol", "pairs", "options", "table")
 _NAME = re.compile(r"[A-Za-z0-9+_.-]+")
 
@@ -59,30 +65,30 @@ def read_grid(path: Path, changes: Mapping[str, Any] | None = None) -> Grid:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"grid {path} is not TOML: {error}") from error
     where = f"grid {path}"
-    _check_keys(values, _GRID_KEYS, where)
-    shared = _mapping(values, "options", where)
+    check_keys(values, _GRID_KEYS, where)
+    shared = options_of(values, "options", where)
     tables = values.get("table")
     if not isinstance(tables, list) or not tables:
         raise TrainingError(f"{where} has no cells; expected at least one [[table]]")
     grid = Grid(
         name=path.stem,
-        title=_text(values, "title", where),
-        data=_text(values, "data", where, ""),
-        protocol=_text(values, "protocol", where, ""),
-        pairs=_pairs(values.get("pairs", []), where),
+        title=text_of(values, "title", where),
+        data=text_of(values, "data", where, ""),
+        protocol=text_of(values, "protocol", where, ""),
+        pairs=(),
         tables=tuple(_table(table, shared, changes or {}, where) for table in tables),
     )
     _check_order(grid, where)
-    return grid
+    return replace(grid, pairs=read_pairs(values.get("pairs", []), grid.tables, where))
 
 
 def _table(
     values: Mapping[str, Any], shared: Mapping[str, Any], changes: Mapping[str, Any], where: str
 ) -> Table:
-    title = _text(values, "title", where)
+    title = text_of(values, "title", where)
     where = f"{where}, table {title!r}"
-    _check_keys(values, _TABLE_KEYS, where)
-    regime = _text(values, "regime", where)
+    check_keys(values, _TABLE_KEYS, where)
+    regime = text_of(values, "regime", where)
     if regime not in REGIMES:
         raise TrainingError(f"{where}: {unknown_name('regime', regime, REGIMES)}")
     if (regime == "fp") == ("full_precision" in values):
@@ -90,30 +96,29 @@ def _table(
             f"{where}: full_precision names the full-precision cell to start from or compare with, "
             "in every regime but fp"
         )
-    options = {**shared, **_mapping(values, "options", where), **changes}
-    own_pairs = [value for value in (values.get("pair"), options.pop("pair", None)) if value is not None]
-    if own_pairs and regime != "fp":
-        if "method" in values or len(own_pairs) > 1:
-            raise TrainingError(
-                f"{where}: give one of method and pair; a pair of your own may stand among methods too, "
-                'as in method = ["bnn++", "module:object"]'
-            )
-        values = {**values, "method": own_pairs[0]}
-    return Table(title, regime, tuple(_cells(values, regime, options, where)))
+    options = {**shared, **options_of(values, "options", where), **changes}
+    own_pair = options.pop("pair", None)
+    trainings = read_trainings(values, regime, own_pair, where)
+    return Table(title, regime, tuple(_cells(values, regime, options, trainings, where)))
 
 
-def _cells(values: Mapping[str, Any], regime: str, options: Mapping[str, Any], where: str) -> Iterator[Cell]:
+def _cells(
+    values: Mapping[str, Any],
+    regime: str,
+    options: Mapping[str, Any],
+    trainings: list[Training],
+    where: str,
+) -> Iterator[Cell]:
     if regime == "fp":
-        values = {"setting": "fp", "method": "fp", **values}
-    factors = {key: _listed(values, key, where) for key in _FACTORS}
-    factors["method"] = [_training(entry, where) for entry in factors["method"]]
-    own = _method_options(values, factors["method"], where)
+        values = {"setting": "fp", **values}
+    factors = {key: trainings if key == "method" else listed(values, key, where) for key in FACTORS}
+    own = method_options(values, trainings, where)
     # Options that are lists are factors too; their values then stand in the cell's name.
     varied = {key: value for key, value in options.items() if isinstance(value, list)}
     for chosen in itertools.product(*factors.values(), *varied.values()):
         cell = dict(zip([*factors, *varied], chosen, strict=True))
         training = cell.pop("method")
-        given = {**options, **cell, **own.get(_key(training), {}), **training}
+        given = {**options, **cell, **own.get(key_of(training), {}), **training}
         check_options(given, where)
         start = values.get("full_precision")
         if start is not None:
@@ -126,45 +131,9 @@ def _cells(values: Mapping[str, Any], regime: str, options: Mapping[str, Any], w
         made = Cell(_name(regime, given, own_values), regime, start, given, own_values)
         try:
             _ = made.config
-        except TrainingError as error:
+        except ProxConnectError as error:
             raise TrainingError(f"{where}, cell {made.name}: {error}") from error
         yield made
-
-
-def _training(entry: Any, where: str) -> dict[str, Any]:
-    """Read a method, a pair of one's own as ``module:object``, or a step rule as ``{ rule = "pq" }``."""
-    if isinstance(entry, dict):
-        _check_keys(entry, ("method", "rule"), where)
-        rule = _text(entry, "rule", where)
-        if rule not in RULES:
-            raise TrainingError(f"{where}: {unknown_name('rule', rule, RULES)}")
-        return {"method": default_method(rule), **entry}
-    if not isinstance(entry, str) or ":" not in entry:
-        return {"method": entry}
-    try:
-        return {"method": own_pair(entry).name, "pair": entry}
-    except ProxConnectError as error:
-        raise TrainingError(f"{where}: {error}") from error
-
-
-def _key(training: Mapping[str, Any]) -> str:
-    """Name a training in ``method_options``: by ``module:object`` for a pair, else as the tables do."""
-    return str(training.get("pair", label_of(training)))
-
-
-def _method_options(
-    values: Mapping[str, Any], trainings: list[dict[str, Any]], where: str
-) -> dict[str, dict[str, Any]]:
-    own = values.get("method_options", {})
-    if not isinstance(own, dict):
-        raise TrainingError(
-            f"{where}: method_options is {own!r}; expected a table of options for each method"
-        )
-    methods = [_key(training) for training in trainings]
-    for method in own:
-        if method not in methods:
-            raise TrainingError(f"{where}: method_options of {unknown_name('method', method, methods)}")
-    return {method: _mapping(own, method, where) for method in own}
 
 
 def _name(regime: str, options: Mapping[str, Any], varied: Mapping[str, Any]) -> str:
@@ -189,6 +158,7 @@ def _check_order(grid: Grid, where: str) -> None:
         if not _NAME.fullmatch(cell.name):
             raise TrainingError(f"{where}: {cell.name!r} cannot name a folder")
         if cell.name in known:
+            _refuse_pairs_of_one_name(grid, cell, where)
             raise TrainingError(
                 f"{where} plans cell {cell.name} twice; give one of them another seed or option"
             )
@@ -200,43 +170,12 @@ def _check_order(grid: Grid, where: str) -> None:
         known.append(cell.name)
 
 
-def _pairs(values: Any, where: str) -> tuple[tuple[str, str], ...]:
-    if not isinstance(values, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
-        for pair in values
-    ):
-        raise TrainingError(f"{where}: pairs are lists of two methods, a pair and its repair, not {values!r}")
-    return tuple((before, after) for before, after in values)
-
-
-def _listed(values: Mapping[str, Any], key: str, where: str) -> list[Any]:
-    if key not in values and key != "seed":
-        raise TrainingError(f"{where} has no {key}")
-    value = values.get(key, 0)
-    listed = value if isinstance(value, list) else [value]
-    if not listed:
-        raise TrainingError(f"{where}: {key} is an empty list")
-    return listed
-
-
-def _text(values: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
-    value = values.get(key, default)
-    if not isinstance(value, str):
-        raise TrainingError(f"{where}: {key} is {value!r}; expected a text")
-    return value
-
-
-def _mapping(values: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    value = values.get(key, {})
-    if not isinstance(value, dict):
-        raise TrainingError(f"{where}: {key} is {value!r}; expected a table of options")
-    for owned in ("data", "init", *_FACTORS):
-        if owned in value:
-            raise TrainingError(f"{where}: {owned} is no option here; the grid itself says what it is")
-    return value
-
-
-def _check_keys(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in values:
-        if key not in known:
-            raise TrainingError(f"{where}: {unknown_name('key', key, known)}")
+def _refuse_pairs_of_one_name(grid: Grid, cell: Cell, where: str) -> None:
+    """Refuse ``cell`` and an earlier one of its name whose pairs of one's own are different objects."""
+    twins = (other.options.get("pair") for other in grid.cells if other.name == cell.name)
+    places = [place for place in dict.fromkeys(twins) if place is not None]
+    if len(places) > 1:
+        raise TrainingError(
+            f"{where}: the pairs {' and '.join(places)} are both named {cell.label!r}; give them different "
+            "names, as in ForwardBackward(..., name='wide')"
+        )
