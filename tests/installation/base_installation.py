@@ -166,7 +166,7 @@ def report(folder: Path) -> dict[str, Any]:
         ("--help",),
         *(
             (name, "--help")
-            for name in ("methods", "check", "train", "grid", "pack", "export", "eval", "predict")
+            for name in ("methods", "check", "train", "grid", "report", "pack", "export", "eval", "predict")
         ),
         ("methods", "--json"),
         ("--version",),

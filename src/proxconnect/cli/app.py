@@ -25,6 +25,7 @@ from proxconnect.cli import grid as grid_command
 from proxconnect.cli import methods as methods_command
 from proxconnect.cli import pack as pack_command
 from proxconnect.cli import predict as predict_command
+from proxconnect.cli import report as report_command
 from proxconnect.cli import train as train_command
 from proxconnect.errors import ProxConnectError
 
@@ -53,6 +54,7 @@ app.command("methods")(_stoppable(methods_command.methods))
 app.command("check")(_stoppable(check_command.check))
 app.command("train")(_stoppable(train_command.train))
 app.command("grid")(_stoppable(grid_command.grid))
+app.command("report")(_stoppable(report_command.report))
 app.command("pack")(_stoppable(pack_command.pack))
 app.command("eval")(_stoppable(eval_command.evaluate_file))
 app.command("bench")(_stoppable(bench_command.bench_file))

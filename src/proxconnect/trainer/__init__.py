@@ -7,7 +7,14 @@ from proxconnect.trainer._process import is_main_process
 from proxconnect.trainer.checkpoint import Checkpoint, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.evaluate import Evaluation, class_scores, evaluate, evaluate_split
+from proxconnect.trainer.evaluate import (
+    Evaluation,
+    class_scores,
+    evaluate,
+    evaluate_images,
+    evaluate_split,
+    split_for,
+)
 from proxconnect.trainer.origin import origin
 from proxconnect.trainer.recipe import read_recipe
 from proxconnect.trainer.run import TrainedRun, resume, train
@@ -25,6 +32,7 @@ __all__ = [
     "TrainedRun",
     "class_scores",
     "evaluate",
+    "evaluate_images",
     "evaluate_split",
     "is_main_process",
     "latent_histogram",
@@ -34,6 +42,7 @@ __all__ = [
     "read_recipe",
     "resume",
     "sensitivity",
+    "split_for",
     "train",
     "weight_gradients",
 ]

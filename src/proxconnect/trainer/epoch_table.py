@@ -96,9 +96,23 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
     """
     if not path.is_file():
         return []
-    return [
-        {key: float(value) for key, value in row.items() if key != "weight" and value} for row in _read(path)
-    ]
+    return [_numbers(row) for row in _read(path)]
+
+
+def read_layers(path: Path) -> dict[str, list[dict[str, float]]]:
+    """Read ``layers.csv``: the rows of :func:`read_epochs` by the name of the weight.
+
+    Raises:
+        TrainingError: the file is no table of epochs.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    for row in _read(path) if path.is_file() else []:
+        found.setdefault(row["weight"], []).append(_numbers(row))
+    return found
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    return {key: float(value) for key, value in row.items() if key != "weight" and value}
 
 
 def _read(path: Path) -> list[dict[str, str]]:

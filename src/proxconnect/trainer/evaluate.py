@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxconnect.data import Batches, check_preprocessing, load_split
+from proxconnect.data import Batches, ImageSet, check_preprocessing, load_split
 from proxconnect.engine import Network
 from proxconnect.errors import DataError, ProxConnectError
 
@@ -125,11 +125,27 @@ def evaluate_split(
         ProxConnectError: the file does not say how to prepare images, or is not of a classifier of images.
         DataError: the data cannot be read, or has classes that the network does not know.
     """
+    return evaluate_images(network, split_for(network, data, split, val_share), batch_size=batch_size)[0]
+
+
+def split_for(network: Network, data: str, split: str, val_share: float | None = None) -> ImageSet:
+    """Load one split of a data set in the size, mode and classes of a packed network.
+
+    Args:
+        network: a network from ``proxconnect.load``.
+        data: a folder, or the name of a data set.
+        split: "train", "val" or "test".
+        val_share: as for :func:`evaluate_split`.
+
+    Raises:
+        ProxConnectError: the file does not say how to prepare images.
+        DataError: the data cannot be read, or has classes that the network does not know.
+    """
     expected = network.preprocessing
     if expected is None:
         raise ProxConnectError("the file does not say how to prepare images; save it with preprocessing=")
     check_preprocessing(expected)
-    images = load_split(
+    return load_split(
         data,
         split,
         image_size=tuple(expected["size"]),
@@ -137,13 +153,36 @@ def evaluate_split(
         val_share=val_share,
         classes=network.classes,
     )
-    highest = int(images.labels.max())
+
+
+def evaluate_images(
+    network: Network, images: ImageSet, *, batch_size: int = 256
+) -> tuple[Evaluation, Tensor]:
+    """Measure accuracy and loss on the images of :func:`split_for`, and keep the scores.
+
+    Args:
+        network: the network.
+        images: N images.
+        batch_size: images per step.
+
+    Returns:
+        The evaluation, and the scores (N, classes).
+
+    Raises:
+        ProxConnectError: the network is no classifier of such images.
+        DataError: the images have a class that the network does not know.
+    """
+    expected = network.preprocessing
+    assert expected is not None, "split_for refuses such a network"
+    highest, kept = int(images.labels.max()), []
 
     def scores_of_known_classes(inputs: Tensor) -> Tensor:
         scores = class_scores(network, inputs)
         if highest >= scores.shape[1]:
-            raise DataError(f"{data} has label {highest}, but the network knows {scores.shape[1]} classes")
+            raise DataError(f"the data have label {highest}, but the network knows {scores.shape[1]} classes")
+        kept.append(scores)
         return scores
 
     batches = Batches(images, batch_size, mean=expected["mean"], std=expected["std"])
-    return evaluate(scores_of_known_classes, batches)
+    found = evaluate(scores_of_known_classes, batches)
+    return found, torch.cat(kept)
