@@ -134,7 +134,7 @@ def unpacked_marks(marks: Tensor, shape: Sequence[int], stride: Sequence[int]) -
 
 
 def mean_magnitudes(rows: Tensor) -> Tensor:
-    """Return the mean of ``|rows|`` over all dimensions but the first; these stay, of size 1.
+    """Return the mean of ``abs(rows)`` over all dimensions but the first; these stay, of size 1.
 
     Where all magnitudes of a row are equal, their mean is exactly that.
     """

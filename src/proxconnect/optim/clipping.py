@@ -13,7 +13,7 @@ from proxconnect.layers import binarized_weights
 
 
 def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
-    """Clamp latents to ``|w*/s| <= latent_clip`` after each ``optimizer.step()``.
+    """Clamp latents to ``abs(w*/s) <= latent_clip`` after each ``optimizer.step()``.
 
     The bound is the ``latent_clip`` of the latent's parameter group (see :func:`param_groups`). A group
     without that entry, or with None, is left alone. Clipping usually goes with ``bnn``, whose latents freeze

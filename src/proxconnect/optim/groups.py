@@ -10,8 +10,10 @@ from torch import nn
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import binarized_weights
 
-ADAM_LR, ADAM_LATENT_LR = 2e-3, 5e-2
-"""Peak learning rates for Adam; that of the latents is in units of each layer's mean ``s``."""
+ADAM_LR = 2e-3
+"""The peak learning rate for Adam."""
+ADAM_LATENT_LR = 5e-2
+"""The peak learning rate of the latents for Adam, in units of each layer's mean ``s``."""
 _CLIPS = {"bnn": 1.0}
 
 
