@@ -43,3 +43,12 @@ def check_symbols(folder: Path) -> None:
             if symbol not in SHARED and not (kind in "TDRB" and of_any_set(symbol))
         }
         assert not foreign, f"the linker may share these functions of {name} with other sets"
+
+
+def check_tables(folder: Path) -> None:
+    """Check that the table of a set comes without code: what asks the processor may use no set's instructions."""
+    tables = sorted(folder.glob("CMakeFiles/kernels_*.dir/**/set.cpp.o"))
+    assert len(tables) >= 3  # amx has its table beside that of avx512
+    printed = output_of(tool("nm", "binutils"), "--demangle", "--defined-only", *tables)
+    assert not re.findall(r"^[0-9a-f]+ [tTwW] .*$", printed, re.MULTILINE)
+    assert "D proxconnect::avx512::kernels" in printed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from building import build, check_kernels, check_parallel, find_compiler, newest_compiler, output_of, tool
-from set_symbols import X86_SETS, check_symbols, on_x86
+from set_symbols import X86_SETS, check_symbols, check_tables, on_x86
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,11 @@ def test_an_unoptimized_build_passes_the_tests(built: Path, cases: Path) -> None
 @on_x86
 def test_sets_share_no_function_with_each_other(built: Path) -> None:
     check_symbols(built)
+
+
+@on_x86
+def test_the_question_whether_a_set_runs_is_asked_without_its_instructions(built: Path) -> None:
+    check_tables(built)
 
 
 @on_x86

@@ -19,6 +19,7 @@
 #include "drivers/packing.h"
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
+#include "sets/processor.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "sets/kernel_set.h"
@@ -17,8 +16,5 @@ const KernelSet& active_kernels();
 
 // Uses the named set from now on. Returns false, and changes nothing, if no set of that name runs here.
 bool use_kernels(std::string_view name);
-
-// Returns the instruction sets that kernels may ask for, and whether this processor has them; empty where unknown.
-std::vector<std::pair<const char*, bool>> cpu_features();
 
 }  // namespace proxconnect

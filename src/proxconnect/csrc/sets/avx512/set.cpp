@@ -4,24 +4,14 @@
 // tiles.
 
 #include "sets/common/kernels.h"
+#include "sets/processor.h"
 
 #ifdef PROXCONNECT_AMX
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "sets/amx/w1a8.h"
 #endif
 
 namespace proxconnect::avx512 {
 namespace {
-
-bool runs_here() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
-}
 
 constexpr KernelSet table() {
   KernelSet set = table_of_kernels("avx512", runs_here);
@@ -38,22 +28,6 @@ constinit const KernelSet kernels = table();
 #ifdef PROXCONNECT_AMX
 
 namespace proxconnect::amx {
-namespace {
-
-// Asks Linux for the tiles' registers, which a process gets on request only.
-bool may_use_tiles() {
-  constexpr int request_permission = 0x1023, tile_data = 18;
-  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-}
-
-bool runs_here() {
-  constexpr unsigned tiles_of_bytes = 1u << 24 | 1u << 25;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool known = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0;
-  return known && (d & tiles_of_bytes) == tiles_of_bytes && avx512::runs_here() && may_use_tiles();
-}
-
-}  // namespace
 
 constinit const KernelSet kernels = [] {
   KernelSet set = avx512::table();

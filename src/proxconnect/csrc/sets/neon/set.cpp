@@ -3,20 +3,13 @@
 // declared, and of sets/neon_dot/ only the kernels themselves are compiled for the extension.
 
 #include "sets/common/kernels.h"
+#include "sets/processor.h"
 
 #ifdef PROXCONNECT_ARM_LINUX
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-
 #include "sets/neon_dot/w1a8.h"
 #endif
 
 namespace proxconnect::neon {
-namespace {
-
-bool runs_here() { return true; }
-
-}  // namespace
 
 constinit const KernelSet kernels = table_of_kernels("neon", runs_here);
 
@@ -25,11 +18,6 @@ constinit const KernelSet kernels = table_of_kernels("neon", runs_here);
 #ifdef PROXCONNECT_ARM_LINUX
 
 namespace proxconnect::neon_dot {
-namespace {
-
-bool runs_here() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
-
-}  // namespace
 
 constinit const KernelSet kernels = [] {
   KernelSet set = neon::table_of_kernels("neon_dot", runs_here);
