@@ -18,7 +18,7 @@ import torch
 from hypothesis import example as tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import same_tensors
+from looking import every, same_tensors
 
 from proxconnect import format as packed_format
 from proxconnect.errors import FormatError
@@ -140,6 +140,12 @@ def test_what_is_written_is_read_back() -> None:
     assert read.graph_json() == GRAPH
     assert read.header.classes == ("cat", 'dog"sha256":"')
     assert read.header.binary["b.weight"].shape == (1, 2, 2, 2)
+
+
+def test_tensors_lie_where_pytorch_would_put_them() -> None:
+    tensors = decode(DATA).tensors
+    assert every(tensor.data_ptr() % 64 == 0 for tensor in tensors.values())
+    assert len({tensor.data_ptr() for tensor in tensors.values()}) == len(tensors)
 
 
 def test_equal_contents_give_equal_bytes() -> None:
