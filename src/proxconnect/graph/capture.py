@@ -49,8 +49,8 @@ class Capture:
 def capture(model: nn.Module, example_inputs: Examples, dynamic: Dynamic | None = None) -> Capture:
     """Capture the graph of ``model`` in eval mode; the batch, dimension 0 of every input, may have any size.
 
-    The graph is run beside the model at batches 1, 2 and 3, and at other sizes if sizes vary, and must give
-    the same bits. If the model runs without some of up to three inputs that have a default, the graph has a
+    The graph is run beside the model at batches 1 and 3, and at other sizes if sizes vary, and must give the
+    same bits. If the model runs without some of up to three inputs that have a default, the graph has a
     variant for each choice of them.
 
     Args:
@@ -134,7 +134,7 @@ def _traced(model: nn.Module, examples: Sequence[Example], named: NamedSizes, fa
             return "its graph and the model disagree: the forward depends on more than shapes"
         return None
 
-    for batch in (1, 2, 3):
+    for batch in (1, 3):  # a graph that holds for the traced batch alone fails at one of them
         reason = trial(at, batch)
         if reason is not None:
             raise ExportError(f"at batch {batch}, {reason}")
