@@ -68,6 +68,9 @@ def test_the_reference_equals_the_hardened_model(
         for recorded in (True, False):
             with torch.set_grad_enabled(recorded):
                 torch.backends.mha.set_fastpath_enabled(False)
-                assert torch.equal(net(x), hardened(x))
+                if trained:  # PyTorch folds the batch of such a product in another way
+                    torch.testing.assert_close(net(x), hardened(x), rtol=1e-6, atol=1e-6)
+                else:
+                    assert torch.equal(net(x), hardened(x))
                 torch.backends.mha.set_fastpath_enabled(True)
                 torch.testing.assert_close(net(x), hardened(x), rtol=1e-5, atol=1e-6)

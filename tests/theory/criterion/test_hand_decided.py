@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -248,7 +249,9 @@ def test_a_report_says_beyond_which_latent_it_is_undetermined() -> None:
     assert "exact, as far as samples show on" in first
     assert "; undetermined beyond " in first
     tanh = str(check(pair_of(CASES["tanh, arctan's slope"])))
-    assert "; undetermined beyond |w| = 19.0616\n" in tanh
+    end = re.search(r"; undetermined beyond \|w\| = ([0-9.]+)\n", tanh)  # tanh is 1 from there on, in floats
+    assert end is not None
+    assert float(end[1]) == pytest.approx(19.0615, abs=1e-3)
     assert "undetermined" not in str(check(pair_of(CASES["sign, 1"])))
 
 
