@@ -46,7 +46,7 @@ def check_symbols(folder: Path) -> None:
 
 
 def check_tables(folder: Path) -> None:
-    """Check that the table of a set comes without code: what asks the processor may use no set's instructions."""
+    """Check that the table of a set comes without code, which would be compiled for the set."""
     tables = sorted(folder.glob("CMakeFiles/kernels_*.dir/**/set.cpp.o"))
     assert len(tables) >= 3  # amx has its table beside that of avx512
     printed = output_of(tool("nm", "binutils"), "--demangle", "--defined-only", *tables)
