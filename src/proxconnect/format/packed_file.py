@@ -93,8 +93,8 @@ def decode(data: bytes) -> PackedFile:
         )
     tensors = safetensors.torch.load(data)
     _check_values(header, tensors)
-    # PyTorch aligns its own memory to 64 bytes, a reader of bytes does not; on some processors the last bit of
-    # a matrix product depends on that.
+    # PyTorch aligns its own memory to 64 bytes, a reader of bytes does not; on some processors the last bit
+    # of a matrix product depends on that.
     return PackedFile(header, {name: tensor.clone() for name, tensor in tensors.items()})
 
 
