@@ -15,8 +15,9 @@ from looking import every
 import proxconnect as pc
 from proxconnect.base.metrics import ALARMS, METRICS
 from proxconnect.experiments import read_grid
+from proxconnect.experiments.downloads import table_files
 from proxconnect.experiments.findings import with_rendered_parts
-from proxconnect.experiments.tables import page as page_of_grid
+from proxconnect.experiments.page import page as page_of_grid
 from proxconnect.trainer.epoch_table import METRICS_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,8 @@ def test_the_pages_of_grids_are_what_the_json_says(grid: str) -> None:
         return
     results = json.loads(data.read_text())
     assert page_of_grid(results) == page.read_text()
+    tables = RESULTS / "tables" / grid
+    assert {path.name: path.read_text() for path in tables.iterdir()} == table_files(results)
     assert list(results["cells"]) == list(planned)
 
 

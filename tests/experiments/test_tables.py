@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from looking import every
+from matplotlib.figure import Figure
 
+from proxconnect.base.figures import figure_to
+from proxconnect.base.table import Table
 from proxconnect.errors import TrainingError
-from proxconnect.experiments import Results, read_grid, record_of
+from proxconnect.experiments import Results, figures, read_grid, record_of
+from proxconnect.experiments.differences import row_differences
+from proxconnect.experiments.downloads import table_files
+from proxconnect.experiments.figures import FIGURES
 from proxconnect.experiments.findings import PARTS, with_rendered_parts
+from proxconnect.experiments.page import page
 from proxconnect.experiments.render import render
-from proxconnect.experiments.tables import method_table, page, pair_table
+from proxconnect.experiments.tables import method_table, pair_table
 
 Finish = Callable[..., None]
 
@@ -46,7 +60,7 @@ def test_networks_of_one_table_have_rows_of_their_own(recipe: Path, tmp_path: Pa
     text = recipe.read_text().replace('model = "resnet20"', 'model = ["resnet20", "resnet56"]')
     recipe.write_text(text.replace('setting = "bw"', 'setting = ["bw", "bwa"]').replace("pairs = ", "#"))
     results = Results(read_grid(recipe), tmp_path / "none.json").to_dict()
-    made = "\n".join(method_table(results, table["cells"]) for table in results["tables"])
+    made = "\n".join(method_table(results, table["cells"]).markdown() for table in results["tables"])
     assert "| resnet56 `fp` | 0 of 2 | pending |" in made
     assert "| resnet20 bwa `bnn++` | 0 of 2 | pending |" in made
 
@@ -62,7 +76,7 @@ def test_a_table_of_which_more_than_half_is_pending_is_only_named(
     assert "1 of 8 cells are done" in text
     assert "## Full precision" in text
     assert "## Not run, or less than half of it\n\n- 1-bit weights\n" in text
-    assert "Pairs and their repairs" not in text
+    assert "Paired differences" not in text
 
 
 def test_a_grid_of_which_nothing_is_done_has_no_page(recipe: Path, tmp_path: Path) -> None:
@@ -70,17 +84,19 @@ def test_a_grid_of_which_nothing_is_done_has_no_page(recipe: Path, tmp_path: Pat
 
 
 def test_pairs_are_compared_seed_by_seed(results: Results) -> None:
-    row = pair_table(results.to_dict(), [("bnn+", "bnn++")]).splitlines()[-1]
+    row = pair_table(results.to_dict(), [("bnn+", "bnn++")]).markdown().splitlines()[-1]
     # Differences 6.0 and 6.4 points: mean 6.2, half of the interval 12.71 * 0.2828 / sqrt(2).
-    assert row == "| 1-bit weights | `bnn+` | `bnn++` | 2 of 2 | +6.20 | +3.66 to +8.74 | `bnn++` is better |"
+    start = "| 1-bit weights | `bnn+` | `bnn++` | 2 of 2 | +6.20 | +3.66 to +8.74 | `bnn++` is better |"
+    assert row == f"{start} 2 |"
     one = results.to_dict()
     for seed_one in ("resnet20-bw-ft-bnn+-s1", "resnet20-bw-ft-bnn++-s1"):
         del one["cells"][seed_one]["record"]
     # One seed: 1.96 sqrt(2 * 0.8 * 0.2 / 400) = 5.54 points, of the validation images alone.
     assert (
         pair_table(one, [("bnn+", "bnn++")])
+        .markdown()
         .splitlines()[-1]
-        .endswith("| 1 of 2 | +6.00 | +0.46 to +11.54 | `bnn++` is better |")
+        .endswith("| 1 of 2 | +6.00 | +0.46 to +11.54 | `bnn++` is better |  |")
     )
 
 
@@ -131,3 +147,119 @@ def test_accumulators_stand_beside_wide_ones() -> None:
         "| resnet20 | ft | `bc` | 0 | 80.00 % | 79.00 % | +1.00 | 0.25 |",
         "| resnet20 | e2e | `bc` | 0 | pending |  |  |  |",
     ]
+
+
+def test_rows_are_compared_with_the_first_of_their_network_over_their_seeds() -> None:
+    def cells(model: str, *accuracies: float | None) -> list[dict[str, object]]:
+        return [
+            {
+                "model": model,
+                "setting": "bw",
+                "seed": seed,
+                **({"record": {"packed": share}} if share else {}),
+            }
+            for seed, share in enumerate(accuracies)
+        ]
+
+    groups = {
+        "first": cells("a", 0.80, 0.82, 0.81),
+        "second": cells("a", 0.86, 0.884, None),
+        "one seed": cells("a", 0.9, None, None),
+        "another network": cells("b", 0.5, 0.5, 0.5),
+        "beside it": cells("b", 0.5, 0.6, 0.4),
+    }
+    second, beside = row_differences(groups)
+    assert (second.row, second.first, second.seeds, second.needed) == ("second", "first", 2, 2)
+    # Differences 6.0 and 6.4 points: half of the interval is 12.71 * 0.2828 / sqrt(2).
+    assert (second.mean, second.half) == pytest.approx((6.2, 2.541), abs=1e-3)
+    assert (beside.row, beside.first, beside.seeds, beside.needed) == (
+        "beside it", "another network", 3, None,
+    )  # fmt: skip
+
+
+def test_every_table_of_a_page_has_files(results: Results, tmp_path: Path) -> None:
+    values = results.to_dict()
+    for name in ("resnet20-bw-ft-bc-s0", "resnet20-bw-ft-bc-s1"):
+        values["cells"][name] = {
+            **values["cells"]["resnet20-bw-ft-bnn+-s0"],
+            "method": "bc",
+            "seed": int(name[-1]),
+        }
+    folder = tmp_path / "tables" / "small"
+    folder.mkdir(parents=True)
+    for old in ("gone.csv", "gone.tex", "mine.txt"):
+        (folder / old).touch()
+    written = render(values, tmp_path)
+    names = ["1-bit-weights", "1-bit-weights-differences", "full-precision", "paired-differences"]
+    made = sorted(path.name for path in folder.iterdir())
+    assert made == sorted([*(f"{name}.{end}" for name in names for end in ("csv", "tex")), "mine.txt"])
+    assert {folder / name for name in made if name != "mine.txt"} < set(written)
+    links = re.findall(r"\]\((tables/[^)]*)\)", (tmp_path / "small.md").read_text())
+    assert sorted(links) == sorted(f"tables/small/{name}" for name in made if name != "mine.txt")
+    rows = list(csv.DictReader(io.StringIO((folder / "1-bit-weights.csv").read_text())))
+    assert [row["method"] for row in rows] == ["bc", "bnn+", "bnn++"]
+    assert (rows[2]["seeds"], rows[2]["planned"], rows[2]["bytes"]) == ("2", "2", "1000")
+    assert [float(rows[2][key]) for key in ("packed", "packed_sd", "below_full_precision")] == pytest.approx(
+        [87.2, 1.69706, 3.8]
+    )
+    (pair,) = csv.DictReader(io.StringIO((folder / "paired-differences.csv").read_text()))
+    assert (pair["first"], pair["second"], pair["seeds_needed"]) == ("bnn+", "bnn++", "2")
+    assert [float(pair[key]) for key in ("difference", "low", "high")] == pytest.approx(
+        [6.2, 3.65876, 8.74124], abs=1e-4
+    )
+    latex = (folder / "1-bit-weights.tex").read_text()
+    assert (
+        r"\texttt{bnn++} & 2 & 87.20 $\pm$ 1.70 \% & 87.20 $\pm$ 1.70 \% & +3.80 &  & 1,000 & 300 & 0 \\"
+        in latex
+    )
+    assert r"\caption{1-bit weights. Fine-tuned from the full-precision network.}" in latex
+
+
+def test_tables_of_one_title_have_files_of_their_own(results: Results) -> None:
+    values = results.to_dict()
+    values["tables"] = [*values["tables"], {**values["tables"][1], "title": "1-bit weights!"}]
+    names = {name.partition(".")[0] for name in table_files(values)}
+    assert names == {"full-precision", "1-bit-weights", "1-bit-weights-2", "paired-differences"}
+
+
+@given(st.text(max_size=30))
+def test_no_text_breaks_latex(text: str) -> None:
+    plain = text.replace("\n", " ").replace("\r", " ").replace("`", "'")
+    table = Table(("column", "number"), [(plain, "-1.5")], numbers=["number"])
+    latex = table.latex(plain, "tab:a")
+    row = latex.split("\\midrule\n")[1].split("\\bottomrule")[0]
+    assert row.endswith(" & $-$1.5 \\\\\n")
+    bare = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater)\{\}", "", row)
+    bare = (
+        re.sub(r"\\[&%$#_{}]", "", bare.removesuffix(" & $-$1.5 \\\\\n"))
+        .replace("$-$", "")
+        .replace("$\\pm$", "")
+    )
+    assert not re.findall(r"[&%$#_{}~^\\<>]", bare)
+
+
+def test_curves_have_a_line_for_every_run(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = results.to_dict()
+    done = [cell for cell in values["cells"].values() if cell["status"] == "done"]
+    assert not FIGURES["curves"].can_be_drawn(values)  # these runs have no such history
+    for cell in done:
+        cell["record"]["history"] = {"train_loss": [2.0, 1.0], "val_accuracy": [0.5, 0.75]}
+    assert FIGURES["curves"].can_be_drawn(values)
+    drawn: list[Figure] = []
+
+    @contextmanager
+    def remembered(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+        with figure_to(path, size) as figure:
+            drawn.append(figure)
+            yield figure
+
+    monkeypatch.setattr(figures, "figure_to", remembered)
+    for name in ("first.svg", "second.svg"):
+        FIGURES["curves"].draw(values, tmp_path / name)
+    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
+    losses, accuracies, legend = drawn[0].axes[3:6]
+    assert len(losses.lines) == len(accuracies.lines) == 5  # of bc one seed
+    assert every(list(line.get_ydata()) == [50.0, 75.0] for line in accuracies.lines)
+    assert [text.get_text() for text in legend.get_legend().get_texts()] == ["bc", "bnn+", "bnn++"]

@@ -24,6 +24,7 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         MissingPackageError: matplotlib is not installed.
     """
     with needed_for("Drawing a figure"):
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -33,5 +34,7 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     if kind not in known:
         raise ProxConnectError(f"cannot draw to {path}: unknown ending, expected {', '.join(known)}")
     yield figure
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=150)
+    # Equal figures are equal files: an SVG has no date, and names its parts by their content.
+    metadata = {"Date": None} if kind == "svg" else None
+    with written_whole(path) as temporary, rc_context({"svg.hashsalt": "proxconnect"}):
+        figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)

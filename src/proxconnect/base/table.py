@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from io import StringIO
 
 _UNWRAPPED = 10_000
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+}
 
 
 class Table:
@@ -72,3 +82,55 @@ class Table:
         """Write the table in Markdown."""
         lines = [self.columns, ["---"] * len(self.columns), *self.rows, *self.totals]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+    def latex(self, caption: str, label: str) -> str:
+        r"""Write the table for LaTeX with the package booktabs; text between backticks is in ``\texttt``.
+
+        Args:
+            caption: stands above the table.
+            label: the table's name in references.
+
+        >>> table = Table(("method", "%"), [("`bnn_x`", "-1.5 ± 0.2")], numbers=["%"])
+        >>> print(table.latex("A table", "tab:a"))
+        % needs \usepackage{booktabs}
+        \begin{table}
+        \centering
+        \caption{A table}
+        \label{tab:a}
+        \begin{tabular}{lr}
+        \toprule
+        method & \% \\
+        \midrule
+        \texttt{bnn\_x} & $-$1.5 $\pm$ 0.2 \\
+        \bottomrule
+        \end{tabular}
+        \end{table}
+        """
+        columns = "".join("r" if column in self.numbers else "l" for column in self.columns)
+        lines = [
+            "% needs \\usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            f"\\caption{{{_latex(caption)}}}",
+            f"\\label{{{label}}}",
+            f"\\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _latex_row(self.columns),
+            r"\midrule",
+            *map(_latex_row, self.rows),
+            *([r"\midrule", *map(_latex_row, self.totals)] if self.totals else []),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return f"{' & '.join(map(_latex, cells))} \\\\"
+
+
+def _latex(text: str) -> str:
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    escaped = re.sub(r"(?<![\w.)}])-(?=\d)", "$-$", escaped)  # a minus sign, not a hyphen
+    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", escaped)

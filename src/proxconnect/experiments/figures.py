@@ -24,11 +24,18 @@ class Figure(NamedTuple):
         caption: describes the figure.
         draw: draws the results to a file.
         can_be_drawn: tells whether the results hold enough to draw.
+        ending: the ending of its file. SVG suits lines, and stays small.
     """
 
     caption: str
     draw: Callable[[Mapping[str, Any], Path], None]
     can_be_drawn: Callable[[Mapping[str, Any]], bool]
+    ending: str = "png"
+
+
+def file_of(results: Mapping[str, Any], name: str) -> str:
+    """Name the file of the figure ``name`` of a grid."""
+    return f"{results['grid']}-{name}.{FIGURES[name].ending}"
 
 
 def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
@@ -101,6 +108,34 @@ def draw_flips(results: Mapping[str, Any], path: Path) -> None:
             )
 
 
+def draw_curves(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the loss and the accuracy of every run by epoch: a row for each table, its seeds in one colour."""
+    tables = _tables(results, "history", "val_accuracy", every_seed=True)
+    with figure_to(path, (11, 2.8 * len(tables))) as figure:
+        rows = figure.subplots(len(tables), 3, squeeze=False, width_ratios=(4, 4, 2))
+        for (losses, accuracies, legend), (title, cells) in zip(rows, tables.items(), strict=True):
+            places = {label: place for place, label in enumerate(dict.fromkeys(map(_label, cells)))}
+            for cell in cells:
+                place = places[_label(cell)]
+                look = {"color": f"C{place % 10}", "linestyle": _STYLES[place // 10 % len(_STYLES)]}
+                history = cell["record"]["history"]
+                loss = history.get("train_loss", [])
+                losses.plot(range(1, len(loss) + 1), loss, linewidth=1, **look)
+                shares = [100 * share for share in history["val_accuracy"]]
+                accuracies.plot(range(1, len(shares) + 1), shares, linewidth=1, **look)
+            losses.set(ylabel="training loss")
+            losses.set_title(title, fontsize=9, loc="left")
+            accuracies.set(ylabel="validation accuracy, %")
+            for axes in (losses, accuracies):
+                axes.set_xlabel("epoch")
+                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.grid(alpha=0.3)
+            legend.set_axis_off()
+            lines = [accuracies.lines[list(map(_label, cells)).index(label)] for label in places]
+            columns = math.ceil(len(places) / 12)
+            legend.legend(lines, list(places), loc="center left", fontsize=7, ncols=columns, frameon=False)
+
+
 def draw_latents(results: Mapping[str, Any], path: Path) -> None:
     """Draw histograms of the latents, later epochs darker: a panel for each cell, seed 0 alone."""
     cells = {id(cell): cell for table in _tables(results, "latents").values() for cell in table}.values()
@@ -137,14 +172,16 @@ def _label(cell: Mapping[str, Any]) -> str:
     return " ".join([cell["method"], *(f"{key} {value}" for key, value in cell["varied"].items())])
 
 
-def _tables(results: Mapping[str, Any], *keys: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Find the finished cells of seed 0 whose records have something at ``keys``, by table."""
+def _tables(
+    results: Mapping[str, Any], *keys: str, every_seed: bool = False
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Find the finished cells whose records have something at ``keys``, by table; of seed 0, or all."""
 
     def has(cell: Mapping[str, Any]) -> bool:
         value = cell.get("record", {})
         for key in keys:
             value = value.get(key, {})
-        return bool(value) and cell["seed"] == 0
+        return bool(value) and (every_seed or cell["seed"] == 0)
 
     found = {}
     for table in results["tables"]:
@@ -163,6 +200,12 @@ FIGURES: dict[str, Figure] = {
         "Validation accuracy of the packed network against the bytes of its file",
         draw_pareto,
         lambda results: bool(_done(results)),
+    ),
+    "curves": Figure(
+        "Training loss and validation accuracy of every run by epoch",
+        draw_curves,
+        lambda results: bool(_tables(results, "history", "val_accuracy", every_seed=True)),
+        "svg",
     ),
     "flips": Figure(
         "Share of the binary weights that flip in an epoch, and of latents outside the exact interval",

@@ -50,11 +50,13 @@ def with_rendered_parts(text: str, data: Path) -> str:
 
 
 def _methods(results: Mapping[str, Any], selection: str) -> str:
-    return method_table(results, _table(results, selection) if selection else list(results["cells"]))
+    names = _table(results, selection) if selection else list(results["cells"])
+    return method_table(results, names).markdown()
 
 
 def _pairs(results: Mapping[str, Any], selection: str) -> str:
-    return pair_table(results, [selection.split(" and ")] if selection else results["pairs"])
+    table = pair_table(results, [selection.split(" and ")] if selection else results["pairs"])
+    return table.markdown() if table.rows else ""
 
 
 def _latents(results: Mapping[str, Any], selection: str) -> str:

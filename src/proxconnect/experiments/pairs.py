@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from proxconnect.comparison import half_interval
+from proxconnect.comparison import half_interval, seeds_needed
 
 
 class ComparedPair(NamedTuple):
@@ -21,6 +21,8 @@ class ComparedPair(NamedTuple):
         planned: the number of seeds.
         mean: mean of ``second - first`` in points.
         half: half the width of its 95 % interval.
+        needed: the seeds with which the interval would exclude 0, if mean and spread stayed; None for one
+            seed, and for more than 10,000.
     """
 
     table: str
@@ -30,6 +32,7 @@ class ComparedPair(NamedTuple):
     planned: int
     mean: float
     half: float
+    needed: int | None
 
 
 def compared_pairs(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> Iterator[ComparedPair]:
@@ -46,7 +49,10 @@ def compared_pairs(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -
                 differences = [100 * (second[twin]["packed"] - first[twin]["packed"]) for twin in twins]
                 half = _half_interval(differences, first[twins[0]])
                 mean = statistics.mean(differences)
-                yield ComparedPair(table["title"], pair[0], pair[1], len(twins), len(first), mean, half)
+                needed = seeds_needed(differences) if len(twins) > 1 else None
+                yield ComparedPair(
+                    table["title"], pair[0], pair[1], len(twins), len(first), mean, half, needed
+                )
 
 
 def _twin(cell: Mapping[str, Any]) -> tuple[Any, ...]:

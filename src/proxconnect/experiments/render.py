@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from proxconnect.base.files import make_folder, written_whole
-from proxconnect.experiments.figures import FIGURES
+from proxconnect.experiments.downloads import TABLES_FOLDER, table_files
+from proxconnect.experiments.figures import FIGURES, file_of
 from proxconnect.experiments.findings import with_rendered_parts
-from proxconnect.experiments.tables import page
+from proxconnect.experiments.page import page
 
 
 def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write ``<grid>.md`` with its figures, and the rendered parts of ``findings.md``, to ``folder``.
+    """Write ``<grid>.md`` with its figures and the rendered parts of ``findings.md`` to ``folder``.
+
+    The tables are files in ``folder/tables/<grid>`` too, as CSV and LaTeX. Files of tables that are gone are
+    removed.
 
     A grid without a finished cell gets no page.
 
@@ -29,9 +33,10 @@ def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
         written.append(folder / f"{results['grid']}.md")
         with written_whole(written[-1]) as file:
             file.write_text(page(results), encoding="utf-8")
+        written += _write_tables(results, folder / TABLES_FOLDER / str(results["grid"]))
     for name, figure in FIGURES.items():
         if figure.can_be_drawn(results):
-            written.append(folder / f"{results['grid']}-{name}.png")
+            written.append(folder / file_of(results, name))
             figure.draw(results, written[-1])
     findings = folder / "findings.md"
     if findings.is_file():
@@ -40,3 +45,15 @@ def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
             file.write_text(text, encoding="utf-8")
         written.append(findings)
     return written
+
+
+def _write_tables(results: Mapping[str, Any], folder: Path) -> list[Path]:
+    make_folder(folder)
+    files = table_files(results)
+    for old in (path for ending in ("csv", "tex") for path in folder.glob(f"*.{ending}")):
+        if old.name not in files:
+            old.unlink()
+    for name, text in files.items():
+        with written_whole(folder / name) as file:
+            file.write_text(text, encoding="utf-8")
+    return [folder / name for name in files]

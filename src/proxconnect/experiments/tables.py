@@ -1,4 +1,4 @@
-"""Pages in Markdown of the results of a grid, made from these results alone."""
+"""The tables of the results of a grid, as texts and as numbers, made from these results alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proxconnect.base.table import Table
-from proxconnect.experiments.figures import FIGURES
+from proxconnect.experiments.differences import RowDifference, row_differences
 from proxconnect.experiments.pairs import ComparedPair, compared_pairs
 
 PENDING = "pending"
@@ -22,32 +22,13 @@ _COLUMNS = (
     "mu at the end",
     "minutes",
 )
-_PAIR_COLUMNS = ("table", "first", "second", "seeds", "second - first, points", "95 % interval", "reading")
+_OF_DIFFERENCES = ("95 % interval", "reading", "seeds needed")
+_PAIR_COLUMNS = ("table", "first", "second", "seeds", "second - first, points", *_OF_DIFFERENCES)
 
 
-def page(results: Mapping[str, Any]) -> str:
-    """Write the whole page of a grid.
-
-    Tables of which more than half is pending are left out and named as such.
-    """
-    cells = results["cells"]
-    done = [cell for cell in cells.values() if cell["status"] == "done"]
-    lines = [f"# {results['title']}", "", f"{len(done)} of {len(cells)} cells are done.", ""]
-    lines += [part for text in (results["data"], results["protocol"]) if text for part in (text, "")]
-    begun = [table for table in results["tables"] if mostly_done(results, table["cells"])]
-    for table in begun:
-        shared = _in_words(_shared([cells[name] for name in table["cells"]]))
-        lines += [f"## {table['title']}", "", f"{table['regime']}{f'; {shared}' if shared else ''}.", ""]
-        lines += [method_table(results, table["cells"]), ""]
-    if waiting := [table["title"] for table in results["tables"] if table not in begun]:
-        lines += ["## Not run, or less than half of it", "", *(f"- {title}" for title in waiting), ""]
-    if pairs := pair_table(results, results["pairs"]):
-        lines += ["## Pairs and their repairs", "", pairs, ""]
-    figures = {name: figure for name, figure in FIGURES.items() if figure.can_be_drawn(results)}
-    lines += ["## Figures", ""] if figures else []
-    for name, figure in figures.items():
-        lines += [f"{figure.caption}:", "", f"![{figure.caption}]({results['grid']}-{name}.png)", ""]
-    return "\n".join([*lines, *_sources(results)]) + "\n"
+def begun_tables(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the tables of which at least half is done, which a page shows."""
+    return [table for table in results["tables"] if mostly_done(results, table["cells"])]
 
 
 def mostly_done(results: Mapping[str, Any], names: Sequence[str]) -> bool:
@@ -56,49 +37,84 @@ def mostly_done(results: Mapping[str, Any], names: Sequence[str]) -> bool:
     return 2 * len(done) >= len(names)
 
 
-def method_table(results: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Write a table with a row for every method of the cells ``names``, its seeds together."""
-    cells = [results["cells"][name] for name in names]
-    shared = _shared(cells)
+def method_table(results: Mapping[str, Any], names: Sequence[str]) -> Table:
+    """Make a table with a row for every method of the cells ``names``, its seeds together."""
+    groups = _groups([results["cells"][name] for name in names])
+    rows = (_row(label, _numbers(results, label, cells)) for label, cells in groups.items())
+    return Table(_COLUMNS, rows, numbers=_COLUMNS[1:])
+
+
+def method_numbers(results: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """List the rows of :func:`method_table` as numbers; accuracies and distances are in points of 100."""
+    groups = _groups([results["cells"][name] for name in names])
+    return [_numbers(results, label, cells) for label, cells in groups.items()]
+
+
+def _groups(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Put the seeds of each row of a table together, by the row's label."""
+    shared = shared_options(cells)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells:
         network = [cell[key] for key in ("model", "setting") if len({other[key] for other in cells}) > 1]
-        own = _in_words({key: value for key, value in cell["options"].items() if key not in shared})
+        own = in_words({key: value for key, value in cell["options"].items() if key not in shared})
         label = ", ".join(filter(None, [" ".join([*network, f"`{cell['method']}`"]), own]))
         groups.setdefault(label, []).append(cell)
-    rows = (_row(results, label, cells) for label, cells in groups.items())
-    return Table(_COLUMNS, rows).markdown()
+    return groups
 
 
-def _shared(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def shared_options(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the options that all cells have in common."""
     first, *others = (cell["options"] for cell in cells)
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _in_words(options: Mapping[str, Any]) -> str:
+def in_words(options: Mapping[str, Any]) -> str:
+    """Write options in words: an option that is on by its name alone, others with their values."""
     words = {key.replace("_", " "): value for key, value in options.items()}
     return ", ".join(key if value is True else f"{key} {value}" for key, value in words.items())
 
 
-def _row(results: Mapping[str, Any], label: str, cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def _numbers(results: Mapping[str, Any], label: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     records = [cell["record"] for cell in cells if cell["status"] == "done"]
-    seeds = str(len(records)) if len(records) == len(cells) else f"{len(records)} of {len(cells)}"
-    if not records:
-        return [label, seeds, PENDING, *[""] * (len(_COLUMNS) - 3)]
     tests = [record["test"]["accuracy"] for record in records if record["test"]]
     sharpness = {record["mu"] for record in records}
-    mu = sharpness.pop() if len(sharpness) == 1 else None
+    gaps = _gaps(results, cells)
+    return {
+        "method": _plain(label),
+        "seeds": len(records),
+        "planned": len(cells),
+        **_of_seeds("trained", [100 * record["trained"] for record in records]),
+        **_of_seeds("packed", [100 * record["packed"] for record in records]),
+        "below_full_precision": statistics.mean(gaps) if gaps else None,
+        **_of_seeds("test", [100 * share for share in tests] if len(tests) == len(records) else []),
+        "bytes": records[0]["bytes"] if records else None,
+        "mu": sharpness.pop() if len(sharpness) == 1 else None,
+        "minutes": statistics.mean(record["seconds"] for record in records) / 60 if records else None,
+    }
+
+
+def _of_seeds(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    return {
+        name: statistics.mean(values) if values else None,
+        f"{name}_sd": statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def _row(label: str, numbers: Mapping[str, Any]) -> list[str]:
+    done, planned = numbers["seeds"], numbers["planned"]
+    start = [label, str(done) if done == planned else f"{done} of {planned}"]
+    if not done:
+        return [*start, PENDING, *[""] * (len(_COLUMNS) - 3)]
+    gap, mu = numbers["below_full_precision"], numbers["mu"]
     return [
-        label,
-        seeds,
-        _share([record["trained"] for record in records]),
-        _share([record["packed"] for record in records]),
-        _points(_gaps(results, cells)),
-        _share(tests) if len(tests) == len(records) else "",
-        f"{records[0]['bytes']:,}",
+        *start,
+        _share(numbers, "trained"),
+        _share(numbers, "packed"),
+        "" if gap is None else f"{gap:+.2f}",
+        _share(numbers, "test"),
+        f"{numbers['bytes']:,}",
         "" if mu is None else f"{mu:.4g}",
-        f"{statistics.mean(record['seconds'] for record in records) / 60:.0f}",
+        f"{numbers['minutes']:.0f}",
     ]
 
 
@@ -112,50 +128,67 @@ def _gaps(results: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> lis
     return found
 
 
-def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> str:
-    """Compare the two methods of each pair, seed by seed, wherever both are done; "" where none are."""
-    rows = [_pair_row(found) for found in compared_pairs(results, pairs)]
-    return Table(_PAIR_COLUMNS, rows).markdown() if rows else ""
+def difference_table(results: Mapping[str, Any], names: Sequence[str]) -> Table:
+    """Compare the rows of a table with the first row of their network, seed by seed.
 
-
-def _pair_row(found: ComparedPair) -> list[str]:
-    start = [found.table, f"`{found.first}`", f"`{found.second}`", f"{found.done} of {found.planned}"]
-    low, high = found.mean - found.half, found.mean + found.half
-    better = found.second if found.mean > 0 else found.first
-    reading = "within noise" if abs(found.mean) <= found.half else f"`{better}` is better"
-    return [*start, f"{found.mean:+.2f}", f"{low:+.2f} to {high:+.2f}", reading]
-
-
-def _sources(results: Mapping[str, Any]) -> list[str]:
-    records = [cell["record"] for cell in results["cells"].values() if cell["status"] == "done"]
-    prints = sorted({record["data_fingerprint"] for record in records})
-    origins = [record["origin"] for record in records if record["origin"]]
-    machines = sorted(
-        {f"{run['accelerator'] or run['processor']}, PyTorch {run['torch']}" for run in origins}
-    )
-    commits = sorted({run["commit"] or "unknown" for run in origins})
-    unknown = len(records) - len(origins)
-    lines = ["## Where the numbers are from", ""]
-    lines += [
-        f"- Data, by the SHA-256 of images and labels: {', '.join(f'`{digest}`' for digest in prints)}"
-    ] * bool(prints)
-    lines += [f"- Machines: {'; '.join(machines)}"] * bool(machines)
-    lines += [f"- Commits: {', '.join(f'`{commit}`' for commit in commits)}"] * bool(commits)
-    lines += [f"- {unknown} run{'s' * (unknown > 1)} recorded neither commit nor machine."] * bool(unknown)
-    lines += [
-        "- *Below full precision* is the distance in points between the packed network and the packed",
-        "  full-precision network of the same seed, on validation images. Several seeds have a mean and its",
-        "  standard deviation, ±.",
-        f"- `proxconnect grid recipes/{results['grid']}.toml --render` makes this page from"
-        f" [`data/{results['grid']}.json`](data/{results['grid']}.json).",
+    A table without several seeds has no rows.
+    """
+    columns = ("row", "seeds", "difference, points", *_OF_DIFFERENCES)
+    rows = [
+        [one.row, str(one.seeds), *_difference(one, better="better", worse="worse")]
+        for one in row_differences(_groups([results["cells"][name] for name in names]))
     ]
-    return lines
+    return Table(columns, rows, numbers=(*columns[1:4], columns[-1]))
 
 
-def _share(values: Sequence[float]) -> str:
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f}{spread} %"
+def difference_numbers(results: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """List the rows of :func:`difference_table` as numbers."""
+    found = row_differences(_groups([results["cells"][name] for name in names]))
+    return [
+        {"row": _plain(one.row), "beside": _plain(one.first), "seeds": one.seeds, **_ends(one)}
+        for one in found
+    ]
 
 
-def _points(values: Sequence[float]) -> str:
-    return f"{statistics.mean(values):+.2f}" if values else ""
+def pair_table(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> Table:
+    """Compare the two methods of each pair, seed by seed, wherever both are done."""
+    rows = [
+        [
+            one.table,
+            f"`{one.first}`",
+            f"`{one.second}`",
+            f"{one.done} of {one.planned}",
+            *_difference(one, better=f"`{one.second}` is better", worse=f"`{one.first}` is better"),
+        ]
+        for one in compared_pairs(results, pairs)
+    ]
+    return Table(_PAIR_COLUMNS, rows, numbers=(*_PAIR_COLUMNS[3:6], _PAIR_COLUMNS[-1]))
+
+
+def pair_numbers(results: Mapping[str, Any], pairs: Iterable[Sequence[str]]) -> list[dict[str, Any]]:
+    """List the rows of :func:`pair_table` as numbers."""
+    return [
+        {"table": one.table, "first": one.first, "second": one.second, "seeds": one.done, **_ends(one)}
+        for one in compared_pairs(results, pairs)
+    ]
+
+
+def _difference(found: ComparedPair | RowDifference, *, better: str, worse: str) -> list[str]:
+    low, high = found.mean - found.half, found.mean + found.half
+    reading = "within noise" if abs(found.mean) <= found.half else better if found.mean > 0 else worse
+    needed = "" if found.needed is None else f"{found.needed:,}"
+    return [f"{found.mean:+.2f}", f"{low:+.2f} to {high:+.2f}", reading, needed]
+
+
+def _ends(found: ComparedPair | RowDifference) -> dict[str, Any]:
+    low, high = found.mean - found.half, found.mean + found.half
+    return {"difference": found.mean, "low": low, "high": high, "seeds_needed": found.needed}
+
+
+def _plain(label: str) -> str:
+    return label.replace("`", "")
+
+
+def _share(numbers: Mapping[str, Any], name: str) -> str:
+    mean, spread = numbers[name], numbers[f"{name}_sd"]
+    return "" if mean is None else f"{mean:.2f}{'' if spread is None else f' ± {spread:.2f}'} %"
