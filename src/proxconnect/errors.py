@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_VALUE = 60  # characters of a message that show one value
+
 
 class ProxConnectError(ValueError):
     """Base of every error that ProxConnect raises on purpose.
@@ -54,3 +56,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=2)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"
+
+
+def shown(value: object) -> str:
+    """Write a value for a message: escaped, and shortened if it is long.
+
+    >>> shown("a" * 1000)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."

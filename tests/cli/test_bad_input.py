@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ import pytest
 import torch
 from refusing import error_of
 from torch import Tensor, nn
+from vectors import bad
 
 import proxconnect as pc
-from proxconnect import format as packed_format
 from proxconnect.base import files
 from proxconnect.cli.app import run
-from proxconnect.format import PackedFile
 from proxconnect.trainer import read_checkpoint
 
 NEW = ["train", "--model", "resnet8", "--data", "digits", "--epochs", "1", "--out", "{new}"]
@@ -323,12 +321,8 @@ def saved(model: nn.Module, *inputs: Tensor, **values: Any) -> Callable[[], Path
 
 
 def strange() -> Path:
-    """Write a file whose preprocessing this library would not have saved."""
-    path = saved(Gives("scores"), IMAGES)()
-    packed = packed_format.read(path)
-    header = replace(packed.header, preprocessing={"size": "x"})
-    packed_format.write(path, PackedFile(header, packed.tensors))
-    return path
+    """Copy a file whose preprocessing this library would not have saved."""
+    return Path(shutil.copy(bad("header-preprocessing-lacks-a-key"), "it"))
 
 
 UNFIT: dict[str, Callable[[], Path]] = {

@@ -256,7 +256,10 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 def check(packed: PackedFile, path: Path) -> str | None:
     """Read and run the file; return the fault, :data:`REFUSED`, or None if it answers well."""
-    path.write_bytes(encode(packed))
+    data = outcome(lambda: encode(packed))
+    if isinstance(data, FormatError):
+        return REFUSED
+    path.write_bytes(data)
     nets = [
         outcome(lambda k=kernels: pc.load(path, k, max_bytes=MAX_BYTES)) for kernels in ("reference", "fast")
     ]

@@ -13,25 +13,46 @@ from typing import Any
 
 import numpy as np
 import pytest
+import second_operators
 import torch
-from looking import same_tensors
+from looking import same_tensors, some
 from torch import nn
+from vectors import good
 
 import proxconnect as pc
-from proxconnect.format import BinaryTensor, Header, PackedFile, decode, encode, pack_weight
+from proxconnect.format import BinaryTensor, Header, PackedFile, decode, encode, pack_weight, read
+from proxconnect.format._json import LONGEST_NAME, MOST_DIMENSIONS, MOST_ELEMENTS, MOST_NESTED
+from proxconnect.format.container import HEADER_LIMIT
+from proxconnect.format.header import GRAPH_LIMIT
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
+def blocks(language: str) -> list[str]:
+    return some(re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+
+
+def graphs() -> list[Any]:
+    """Read the graphs that the page shows."""
+    return some(graph for graph in map(json.loads, blocks("json")) if "nodes" in graph)
+
+
+def dumped_file() -> bytes:
+    """Read the bytes of the page's hex dump, whose offsets and characters are those of the bytes."""
+    (dump,) = blocks("text")
+    data = b""
+    for line in some(dump.splitlines()):
+        row = bytes.fromhex(line[6:53])
+        assert int(line[:4], 16) == len(data)
+        assert line[55 : 55 + len(row)] == "".join(chr(c) if 32 <= c < 127 else "." for c in row)
+        data += row
+    return data
 
 
 def reader_of_the_page() -> Callable[[Path], dict[str, Any]]:
     namespace: dict[str, Any] = {}
-    exec(compile(block("python"), str(PAGE), "exec"), namespace)
+    (reader,) = blocks("python")
+    exec(compile(reader, str(PAGE), "exec"), namespace)
     return namespace["read_weights"]
 
 
@@ -76,9 +97,42 @@ def test_the_example_of_the_page_is_what_is_written() -> None:
     scale = torch.tensor([[0.5], [0.25]], dtype=torch.float16)
     header = Header("0.1.0", "bc", "bw", binary={"weight": BinaryTensor((2, 3))})
     written = decode(encode(PackedFile(header, {"weight.bits": bits, "weight.scale": scale})))
-    text = block("json").strip().encode() + b"  "
-    page = decode(len(text).to_bytes(8, "little") + text + bytes.fromhex(block("text")))
+    page = decode(dumped_file())
     assert same_tensors(page.tensors, written.tensors)
     assert replace(page.header, sha256="") == replace(written.header, sha256="")
+    length = int.from_bytes(dumped_file()[:8], "little")
+    text = dumped_file()[8 : 8 + length].decode()
+    assert text.rstrip() + "\n" in blocks("json")
     fields = json.loads(json.loads(text)["__metadata__"]["proxconnect"])["fields"]
     assert zlib.decompress(base64.b64decode(fields)).decode() in PAGE.read_text()
+
+
+def test_the_graphs_of_the_page_are_what_is_written(tmp_path: Path) -> None:
+    linear, binary = graphs()
+    assert read(good("linear")).graph_json() == json.dumps(linear, separators=(",", ":")).encode()
+    model = nn.Sequential()
+    model.add_module("fc", nn.Linear(9, 2))
+    config = pc.BinarizeConfig.from_setting("bwaa", accumulator_bits=4)
+    pc.binarize_(model, config, lambda module, name: True)
+    path = pc.save(model, tmp_path / "m.safetensors", torch.zeros(1, 9))
+    assert json.loads(read(path).graph_json() or b"") == binary
+
+
+def test_the_page_has_the_operators_of_the_second_reader() -> None:
+    section = PAGE.read_text().partition("## 6. Operators")[2].partition("\n## 7.")[0]
+    rows = "\n".join(re.findall(r"^\| (`.*?) \| ", section, re.MULTILINE))
+    found = re.findall(r"`([a-z_0-9]+(?:\.[A-Za-z_]+)?)\(", rows)
+    names = {name if name.startswith(("integer.", "getitem")) else f"aten.{name}" for name in found}
+    names = {name if "." in name[5:] or name[:5] != "aten." else f"{name}.default" for name in names}
+    assert names == second_operators.OPERATORS.keys()
+    assert len(found) == len(names)
+
+
+def test_the_limits_of_the_page_are_those_of_the_library() -> None:
+    section = PAGE.read_text().partition("## 8. Limits")[2].partition("\n## 9.")[0]
+    numbers = {
+        int(number.replace(",", "")) for number in re.findall(r"(?<![\d.+])[\d,]{2,}(?![\d.e])", section)
+    }
+    assert {HEADER_LIMIT, GRAPH_LIMIT, MOST_NESTED, MOST_DIMENSIONS, LONGEST_NAME} <= numbers
+    assert MOST_ELEMENTS == 2**60
+    assert "2^60 - 1" in section

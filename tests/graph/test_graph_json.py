@@ -161,10 +161,19 @@ def test_a_graph_that_breaks_a_rule_is_refused(fields: Any, message: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff", b"[" * 100_000, b'{"nodes":[],"nodes":[],"output":0}', b"NaN"]
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b"[" * 100_000,
+        b'{"nodes":[],"nodes":[]}',
+        b"NaN",
+    ],
 )
 def test_bytes_that_are_not_strict_json_are_refused(data: bytes) -> None:
-    with pytest.raises(FormatError, match="graph: not valid JSON"):
+    with pytest.raises(FormatError, match="graph: not (valid JSON|UTF-8)"):
         from_json(data, INPUTS, ())
 
 

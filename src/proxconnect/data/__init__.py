@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from proxconnect.base.preprocessing import LARGEST_SIDE
 from proxconnect.data._folder import find_pictures
 from proxconnect.data._preprocessing import (
-    LARGEST_SIDE,
     Preprocessing,
     check_preprocessing,
     preprocessing,

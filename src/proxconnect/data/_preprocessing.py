@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from proxconnect.base.preprocessing import preprocessing_fault
 from proxconnect.data.images import ImageData
 from proxconnect.errors import DataError
-
-_CHANNELS = {"RGB": 3, "L": 1}
-_KEYS = ("mode", "size", "mean", "std", "resize")
-LARGEST_SIDE = 1 << 14
-"""The largest height and width of an image, in pixels."""
-# Pixels lie in [0, 1]: a larger mean or a smaller deviation can only come from a corrupt file.
-_LARGEST_NUMBER = 1e6
-_SMALLEST_STD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -98,30 +90,6 @@ def check_preprocessing(value: object) -> None:
     >>> expected = {"mode": "L", "size": [8, 8], "mean": [0.5], "std": [0.25], "resize": "bilinear"}
     >>> check_preprocessing(expected)
     """
-    if not isinstance(value, Mapping) or set(value) != set(_KEYS):
-        keys = ", ".join(_KEYS)
-        raise DataError(f"preprocessing is {reprlib.repr(value)}; expected a mapping with the keys {keys}")
-    channels = _CHANNELS.get(value["mode"]) if isinstance(value["mode"], str) else None
-    if channels is None:
-        raise _refused("mode", value, " or ".join(map(repr, _CHANNELS)))
-    if value["resize"] != "bilinear":
-        raise _refused("resize", value, "'bilinear'")
-    size, mean, std = value["size"], value["mean"], value["std"]
-    if not (_is_list(size, 2) and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size)):
-        raise _refused("size", value, f"[height, width], each from 1 to {LARGEST_SIDE}")
-    if not (_is_list(mean, channels) and all(_is_finite(number) for number in mean)):
-        raise _refused("mean", value, f"a list of {channels} finite numbers")
-    if not (_is_list(std, channels) and all(_is_finite(one) and one >= _SMALLEST_STD for one in std)):
-        raise _refused("std", value, f"a list of {channels} numbers of at least {_SMALLEST_STD}")
-
-
-def _is_list(value: object, length: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == length
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < _LARGEST_NUMBER
-
-
-def _refused(key: str, value: Mapping[str, Any], expected: str) -> DataError:
-    return DataError(f"preprocessing {key} is {reprlib.repr(value[key])}; expected {expected}")
+    fault = preprocessing_fault(value)
+    if fault is not None:
+        raise DataError(fault)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from proxconnect.errors import FormatError
+from proxconnect.errors import FormatError, shown
+
+MOST_NESTED = 256
+MOST_DIMENSIONS = 64
+MOST_ELEMENTS = 2**60  # of 8 bytes each: sizes and strides in bytes then fit in 63 bits
+LONGEST_NAME = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def strict_json(text: str | bytes, where: str) -> Any:
-    """Parse JSON; refuse duplicate keys, NaN, infinities, lone surrogates and excessive nesting.
+    """Parse JSON in UTF-8; refuse duplicate keys, NaN, infinities, lone surrogates and excessive nesting.
 
     Raises:
         FormatError: the text is not such JSON; the message begins with ``where``.
@@ -20,12 +27,28 @@ def strict_json(text: str | bytes, where: str) -> Any:
     {'a': [1, 2.5]}
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        # json.loads would guess another encoding of bytes, and skip a byte-order mark.
+        value = json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=_unique)
+        if _is_nested_deeper(value, MOST_NESTED):
+            raise ValueError(f"nested more than {MOST_NESTED} deep")
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeDecodeError:
+        raise FormatError(f"{where}: not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason = f"nested more than {MOST_NESTED} deep" if isinstance(error, RecursionError) else str(error)
         raise FormatError(f"{where}: not valid JSON: {reason}") from None
     return value
+
+
+def _is_nested_deeper(value: Any, depth: int) -> bool:
+    """Tell whether there are more than ``depth`` lists and objects inside of each other."""
+    level = [value]
+    for _ in range(depth + 1):
+        inside = [item for item in level if isinstance(item, (list, dict))]
+        level = [item for one in inside for item in (one.values() if isinstance(one, dict) else one)]
+        if not inside:
+            return False
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -41,10 +64,7 @@ Check = Callable[[Any, str], Any]
 
 def refusal(where: str, expected: str, value: object) -> FormatError:
     """Make the error for a value at the place ``where`` that is not as ``expected``."""
-    shown = repr(value)
-    return FormatError(
-        f"{where}: expected {expected}, found {shown if len(shown) <= 60 else shown[:57] + '...'}"
-    )
+    return FormatError(f"{where}: expected {expected}, found {shown(value)}")
 
 
 def build(
@@ -54,7 +74,7 @@ def build(
     if not isinstance(fields, dict):
         raise refusal(where, "an object", fields)
     for key in fields.keys() - checks.keys():
-        raise FormatError(f"{where}: field {key!r} is unknown")
+        raise FormatError(f"{where}: field {shown(key)} is unknown")
     for key in checks.keys() - fields.keys() - set(options):
         raise FormatError(f"{where}: field {key!r} is missing")
     return kind(
@@ -67,6 +87,14 @@ def string(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise refusal(where, "a string", value)
     return value
+
+
+def name(value: Any, where: str) -> str:
+    """Check that a value can be a name: 1 to 1,000 characters, none of them a control character."""
+    text = string(value, where)
+    if not 0 < len(text) <= LONGEST_NAME or _CONTROL.search(text):
+        raise refusal(where, f"a name of 1 to {LONGEST_NAME} characters, no control characters", text)
+    return text
 
 
 def natural(value: Any, where: str) -> int:
@@ -99,12 +127,12 @@ def list_of(item: Check) -> Check:
 
 
 def table(item: Check) -> Check:
-    """Make a check that a value is an object with any keys whose values pass ``item``."""
+    """Make a check that a value is an object whose keys are names and whose values pass ``item``."""
 
     def check(value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise refusal(where, "an object", value)
-        return {key: item(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+        return {name(key, where): item(entry, f"{where}[{key!r}]") for key, entry in value.items()}
 
     return check
 
@@ -130,7 +158,25 @@ def positive(value: Any, where: str) -> int:
 
 
 def number(value: Any, where: str) -> float:
-    """Check that a value is a finite number."""
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise refusal(where, "a finite number", value)
+    """Check that a value is a number that a float64 holds: finite, if rounded."""
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        raise refusal(where, "a finite number of at most 1.8e308 in size", value)
     return value  # type: ignore[no-any-return]
+
+
+def shape(value: Any, where: str) -> tuple[int, ...]:
+    """Check that a value is a shape: at most 64 sizes whose product, zeros left out, is below 2^60."""
+    sizes: tuple[int, ...] = list_of(natural)(value, where)
+    check_size(sizes, where)
+    return sizes
+
+
+def check_size(sizes: Sequence[int], where: str) -> None:
+    """Refuse a shape that tensors cannot have: too many dimensions, or strides that overflow."""
+    if len(sizes) > MOST_DIMENSIONS:
+        raise FormatError(f"{where}: {len(sizes)} dimensions, more than the {MOST_DIMENSIONS} there may be")
+    elements = 1
+    for size in sizes:
+        elements *= size or 1
+        if elements >= MOST_ELEMENTS:
+            raise refusal(where, "sizes whose product is below 2^60, zeros left out", list(sizes))

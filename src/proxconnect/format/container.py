@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from proxconnect.base.table import Table
-from proxconnect.errors import FormatError
-from proxconnect.format._json import strict_json
+from proxconnect.errors import FormatError, shown
+from proxconnect.format._json import check_size, strict_json
+from proxconnect.format._json import name as checked_name
 from proxconnect.format.header import NO_HASH, Header
 from proxconnect.format.layout import StoredTensor, check_table, dtype_name
 
@@ -89,10 +90,7 @@ def parse_contents(text: bytes, file_bytes: int) -> Contents:
     """Parse and check the JSON header of a file of ``file_bytes`` bytes."""
     if not text.startswith(b"{"):
         raise FormatError("not a safetensors file: its header is not JSON")
-    try:
-        fields = strict_json(text.decode(), "safetensors header")
-    except UnicodeDecodeError:
-        raise FormatError("not a safetensors file: its header is not UTF-8") from None
+    fields = strict_json(text, "safetensors header")
     metadata = fields.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
         raise FormatError(
@@ -100,7 +98,7 @@ def parse_contents(text: bytes, file_bytes: int) -> Contents:
             "packed files are written by pc.save"
         )
     if len(metadata) > 1:
-        raise FormatError(f"safetensors header: unknown metadata {sorted(metadata.keys() - {KEY})}")
+        raise FormatError(f"safetensors header: unknown metadata {shown(sorted(metadata.keys() - {KEY}))}")
     header = Header.from_json(metadata[KEY])
     tensors = _tensor_table(fields, file_bytes - 8 - len(text))
     check_table(header, tensors)
@@ -112,14 +110,16 @@ def parse_contents(text: bytes, file_bytes: int) -> Contents:
 def _tensor_table(fields: dict[str, Any], data_bytes: int) -> dict[str, StoredTensor]:
     rows: list[tuple[int, int, str, StoredTensor]] = []
     for name, row in fields.items():
+        checked_name(name, "safetensors header")
         if not isinstance(row, dict) or row.keys() != {"dtype", "shape", "data_offsets"}:
             raise FormatError(f"tensor {name!r}: its entry must have dtype, shape and data_offsets")
         dtype = dtype_name(row["dtype"])
         if dtype is None:
-            raise FormatError(f"tensor {name!r}: a packed file holds no {row['dtype']!r}")
+            raise FormatError(f"tensor {name!r}: a packed file holds no {shown(row['dtype'])}")
         shape, offsets = row["shape"], row["data_offsets"]
         if not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2):
             raise FormatError(f"tensor {name!r}: shape and data_offsets must be lists of whole numbers")
+        check_size(shape, f"tensor {name!r}")
         tensor = StoredTensor(dtype, tuple(shape))
         if offsets[1] - offsets[0] != tensor.bytes:
             raise FormatError(f"tensor {name!r}: {tensor.bytes} bytes by its shape, but offsets {offsets}")

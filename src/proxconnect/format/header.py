@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from proxconnect.base.preprocessing import preprocessing_fault
 from proxconnect.base.rows import Rows
-from proxconnect.errors import FormatError
+from proxconnect.errors import FormatError, shown
 from proxconnect.format._compressed import compressed, inflated
 from proxconnect.format._json import (
     Check,
     build,
+    check_size,
     list_of,
+    name,
     natural,
     number,
     one_of,
@@ -24,6 +27,7 @@ from proxconnect.format._json import (
     positive,
     record,
     refusal,
+    shape,
     strict_json,
     string,
     table,
@@ -173,7 +177,7 @@ class Header:
         if type(version) is not int or version not in READ_VERSIONS:
             known = " and ".join(map(str, READ_VERSIONS))
             raise FormatError(
-                f"header: format version {version!r} is unknown; this release reads {known}: "
+                f"header: format version {shown(version)} is unknown; this release reads {known}: "
                 "update proxconnect, or pack the model again"
             )
         if version > 1:
@@ -197,10 +201,7 @@ def _unfolded(outer: Mapping[str, Any]) -> dict[str, Any]:
     except (ValueError, binascii.Error) as error:
         raise FormatError(f"header.fields: no base64: {error}") from None
     raw = inflated(data, folded.raw_bytes, "header.fields")
-    try:
-        fields = strict_json(raw.decode(), "header.fields")
-    except UnicodeDecodeError:
-        raise FormatError("header.fields: not UTF-8") from None
+    fields = strict_json(raw, "header.fields")
     if not isinstance(fields, dict) or not fields.keys().isdisjoint(_BESIDE):
         raise FormatError(f"header.fields: expected a JSON object without {' and '.join(_BESIDE)}")
     return {**fields, "sha256": folded.sha256, "version": folded.version}
@@ -216,14 +217,17 @@ def _drop(fields: dict[str, Any], options: Sequence[str], values: Sequence[Any])
 def _graph(value: Any, where: str) -> GraphInfo:
     info: GraphInfo = _GRAPH(value, where)
     names = [spec.name for spec in info.inputs]
+    for spec in info.inputs:
+        if spec.shape[:1] != ("batch",):
+            raise refusal(f"{where}.inputs", "'batch' as dimension 0 of every input", list(spec.shape))
     if len(set(names)) < len(names):
         raise refusal(f"{where}.inputs", "names that differ", names)
     named = {size for spec in info.inputs for size in spec.shape[1:] if isinstance(size, str)} - {"batch"}
-    for name, sizes in info.sizes.items():
-        if name not in named:
-            raise refusal(f"{where}.sizes", "sizes that inputs name, but not the batch", name)
+    for size, sizes in info.sizes.items():
+        if size not in named:
+            raise refusal(f"{where}.sizes", "sizes that inputs name, but not the batch", size)
         if sizes.most is not None and sizes.most < sizes.least:
-            raise refusal(f"{where}.sizes[{name!r}].most", f"at least {sizes.least}", sizes.most)
+            raise refusal(f"{where}.sizes[{size!r}].most", f"at least {sizes.least}", sizes.most)
     return info
 
 
@@ -235,17 +239,30 @@ def _binary(value: Any, where: str) -> BinaryTensor:
     return tensor
 
 
+def _input_shape(value: Any, where: str) -> tuple[int | str, ...]:
+    sizes: tuple[int | str, ...] = list_of(_size)(value, where)
+    check_size([size if isinstance(size, int) else 1 for size in sizes], where)
+    return sizes
+
+
 def _size(value: Any, where: str) -> int | str:
     if isinstance(value, str) and value.isidentifier():
-        return value
+        return name(value, where)
     return natural(value, where)
 
 
 def _binary_shape(value: Any, where: str) -> tuple[int, ...]:
-    shape: tuple[int, ...] = list_of(natural)(value, where)
-    if len(shape) < 2 or 0 in shape:
+    sizes = shape(value, where)
+    if len(sizes) < 2 or 0 in sizes:
         raise refusal(where, "two or more sizes, none of them 0", value)
-    return shape
+    return sizes
+
+
+def _preprocessing(value: Any, where: str) -> Mapping[str, Any]:
+    fault = preprocessing_fault(value)
+    if fault is not None:
+        raise FormatError(f"header: {fault}")
+    return value  # type: ignore[no-any-return]
 
 
 def _hash(value: Any, where: str) -> str:
@@ -274,9 +291,9 @@ _GRAPH_OPTIONS = ("sizes", "keyword")
 _INPUT = record(
     InputSpec,
     options=("keyword",),
-    name=string,
+    name=name,
     dtype=one_of(DTYPES),
-    shape=list_of(_size),
+    shape=_input_shape,
     keyword=one_of((True, False)),
 )
 _SIZES = record(SizeRange, least=positive, most=optional(positive), step=positive)
@@ -304,10 +321,10 @@ _HEADER: dict[str, Check] = {
     "setting": string,
     "rest": one_of(REST),
     "binary": table(_binary),
-    "dense": table(record(DenseTensor, shape=list_of(natural), dtype=one_of(DTYPES), role=one_of(ROLES))),
+    "dense": table(record(DenseTensor, shape=shape, dtype=one_of(DTYPES), role=one_of(ROLES))),
     "graph": optional(_graph),
     "classes": optional(list_of(string)),
-    "preprocessing": optional(table(lambda value, where: value)),
+    "preprocessing": optional(_preprocessing),
     "metrics": optional(table(number)),
     "sha256": _hash,
     "version": natural,

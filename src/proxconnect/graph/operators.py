@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from proxconnect.errors import FormatError
+from proxconnect.errors import FormatError, shown
 
 # An entry "name" stands for the overload "default"; "name.a.b" for the overloads a and b.
 _ATEN = """
@@ -111,7 +111,9 @@ def resolve(name: str) -> Callable[..., Any]:
     <OpOverload(op='aten.relu', overload='default')>
     """
     if name not in OPERATORS:
-        raise FormatError(f"operator {name!r} is not on the closed list of operators; see docs/format.md")
+        raise FormatError(
+            f"operator {shown(name)} is not on the closed list of operators; see docs/format.md"
+        )
     if name == GETITEM:
         return operator.getitem
     if name in _INTEGER:

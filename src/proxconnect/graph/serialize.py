@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxconnect.errors import FormatError
+from proxconnect.errors import FormatError, shown
 from proxconnect.format import InputSpec, SizeRange, strict_json
 from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value, named_tuple
 from proxconnect.graph.validate import validate
@@ -151,7 +151,7 @@ def _decode(fields: Any, where: str, depth: int) -> Any:
         if kind is not None and content_type is not None and type(content) is content_type:
             return kind(content)
     if isinstance(fields, (list, dict)) or (type(fields) is int and not -(2**63) <= fields < 2**63):
-        raise FormatError(f"{where}: unknown argument {str(fields)[:60]}")
+        raise FormatError(f"{where}: unknown argument {shown(fields)}")
     return fields
 
 

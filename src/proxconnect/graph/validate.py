@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from proxconnect.errors import FormatError
+from proxconnect.errors import FormatError, shown
 from proxconnect.format import torch_dtype
 from proxconnect.format.header import DTYPES
 from proxconnect.graph.graph import DType, Graph, MemoryFormat, Node, TensorName, Value, leaves
-from proxconnect.graph.operators import GETITEM, resolve
+from proxconnect.graph.operators import GETITEM, OPERATORS, resolve
 
 MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 # These arguments make an operator random or make it write, so they must be off.
@@ -39,7 +39,7 @@ def validate(graph: Graph, tensors: frozenset[str]) -> None:
     >>> validate(Graph((spec,), (Node("aten.save.default", (Value(0),)),), Value(1)), frozenset())
     Traceback (most recent call last):
     ...
-    proxconnect.errors.FormatError: graph node 0 (aten.save.default): operator 'aten.save.default' is ...
+    proxconnect.errors.FormatError: graph node 0 ('aten.save.default'): operator 'aten.save.default' is ...
     """
     if not graph.inputs:
         raise FormatError("graph: expected at least one input")
@@ -49,11 +49,13 @@ def validate(graph: Graph, tensors: frozenset[str]) -> None:
             _check_references(node, kinds, tensors)
             kinds.append(_kind_of_item(node, kinds) if node.op == GETITEM else _kind_of_call(node, kinds))
         except FormatError as error:
-            raise FormatError(f"graph node {i} ({node.op[:60]}): {error}") from None
+            raise FormatError(
+                f"graph node {i} ({node.op if node.op in OPERATORS else shown(node.op)}): {error}"
+            ) from None
     for leaf in leaves(graph.output):
         _check_reference(leaf, kinds, tensors)
         if isinstance(leaf, (str, DType, MemoryFormat)):
-            raise FormatError(f"graph output: {leaf!r} is neither a value nor a number")
+            raise FormatError(f"graph output: {shown(leaf)} is neither a value nor a number")
 
 
 def _check_references(node: Node, kinds: list[Kind], tensors: frozenset[str]) -> None:
@@ -63,16 +65,16 @@ def _check_references(node: Node, kinds: list[Kind], tensors: frozenset[str]) ->
 
 def _check_reference(leaf: Any, kinds: list[Kind], tensors: frozenset[str]) -> None:
     if isinstance(leaf, Value) and not 0 <= leaf.index < len(kinds):
-        raise FormatError(f"value {leaf.index} is not defined before it is used")
+        raise FormatError(f"value {shown(leaf.index)} is not defined before it is used")
     if isinstance(leaf, TensorName) and leaf.name not in tensors:
-        raise FormatError(f"the file has no tensor {leaf.name!r}")
+        raise FormatError(f"the file has no tensor {shown(leaf.name)}")
 
 
 def _kind_of_item(node: Node, kinds: list[Kind]) -> Kind:
     match node.args:
         case (Value(index), int(item)) if not node.kwargs and type(item) is int:
             kind = kinds[index]
-            if kind == "List[Tensor]":
+            if kind == "List[Tensor]" and item >= 0:
                 return "Tensor"
             if isinstance(kind, tuple) and 0 <= item < len(kind):
                 return kind[item]
@@ -94,16 +96,14 @@ def _kind_of_call(node: Node, kinds: list[Kind]) -> Kind:
     given = dict(zip(positional, node.args, strict=False))
     for name, argument in node.kwargs.items():
         if name not in arguments or name in given:
-            raise FormatError(f"argument {name[:60]!r} is unknown or given twice")
+            raise FormatError(f"argument {shown(name)} is unknown or given twice")
         given[name] = argument
     for name, declared in arguments.items():
         if name not in given:
             if not declared.has_default_value():
                 raise FormatError(f"argument {name!r} is missing")
         elif not _fits(str(declared.real_type), given[name], kinds):
-            raise FormatError(
-                f"argument {name!r}: expected {declared.real_type}, found {str(given[name])[:60]}"
-            )
+            raise FormatError(f"argument {name!r}: expected {declared.real_type}, found {shown(given[name])}")
         elif name in _OFF and given[name] and not _takes_no_statistics(given):
             raise FormatError(f"argument {name!r} must be off: graphs are for inference")
     results = tuple(str(result.type) for result in schema.returns)

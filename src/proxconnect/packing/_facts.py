@@ -56,8 +56,17 @@ def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
         )
     values: Mapping[Any, Any] = metrics
     for name, value in values.items():
-        number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
-        if not isinstance(name, str) or not number:
+        if not isinstance(name, str) or not _is_number(value):
             raise ProxConnectError(f"metric {name!r} is {reprlib.repr(value)}; expected a finite number")
     # NumPy's numbers are no JSON.
     return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number that a float64 holds."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
