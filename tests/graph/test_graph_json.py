@@ -173,7 +173,7 @@ def test_a_graph_that_breaks_a_rule_is_refused(fields: Any, message: str) -> Non
     ],
 )
 def test_bytes_that_are_not_strict_json_are_refused(data: bytes) -> None:
-    with pytest.raises(FormatError, match="graph: not (valid JSON|UTF-8)"):
+    with pytest.raises(FormatError, match=r"graph: not (valid JSON|UTF-8)"):
         from_json(data, INPUTS, ())
 
 
