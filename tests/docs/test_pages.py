@@ -24,7 +24,11 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 INDEX = (RESULTS / "README.md").read_text()
 NOT_RUN = INDEX.partition("## Grids that are not run")[2]
-PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "recipes" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(ROOT / folder / "README.md" for folder in ("examples", "recipes")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def test_the_page_of_cifar10_quotes_the_results_that_the_script_wrote() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import api
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 ADOPTED = {
     "CHANGELOG.md": "changelog.md",
+    "examples/README.md": "examples.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "recipes/README.md": "recipes.md",
@@ -59,7 +61,9 @@ def _expanded(nav: Any, docs: Path, named: set[str]) -> Any:
         return nav
     pages: list[Any] = []
     for part in nav:
-        if isinstance(part, str) and "*" in part:
+        if part == "api/*.md":
+            pages += [f"api/{name}" for name in api.pages()]
+        elif isinstance(part, str) and "*" in part:
             found = sorted(path.relative_to(docs).as_posix() for path in docs.glob(part))
             pages += [path for path in found if path not in named]
         else:
@@ -68,9 +72,11 @@ def _expanded(nav: Any, docs: Path, named: set[str]) -> Any:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie outside of ``docs/``."""
+    """Add the pages that lie outside of ``docs/``, and those of the API."""
     for source, place in ADOPTED.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    for name, text in api.pages().items():
+        files.append(File.generated(config, f"api/{name}", content=text))
     return files
 
 
@@ -92,6 +98,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]  # mkdocs complains of it
         return f"[{link['text']}]({config.repo_url}/blob/main/{meant})" if config.repo_url else link["text"]
 
+    if place == "api/README.md":
+        markdown += "\n" + api.entries("proxconnect", api.names_of_pages()["proxconnect"])
     parts = _FENCE.split(markdown)
     parts[::2] = [_LINK.sub(led, part) for part in parts[::2]]
     parts[1::2] = [re.sub(r"^```python\n(?=>>> )", "```pycon\n", part) for part in parts[1::2]]
