@@ -109,7 +109,6 @@ def test_resume_finishes_a_finished_run(runs: Path, capsys: pytest.CaptureFixtur
 REFUSALS = {
     "no command": (["trian"], "No such command 'trian'"),  # codespell:ignore
     "unknown option": (["train", "--epoch", "3"], "No such option: --epoch"),
-    "neither out nor resume": (["train", *SHORT], "give either --out FOLDER"),
     "model": (
         ["train", "--model", "resnet21", "--data", "digits", "--out", "{new}"],
         "unknown model 'resnet21'",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from looking import every
 
 import proxconnect as pc
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_import_is_light() -> None:
@@ -49,3 +54,12 @@ def test_everything_public_exists() -> None:
 
 def test_errors_are_value_errors() -> None:
     assert issubclass(pc.ProxConnectError, ValueError)
+
+
+def test_the_extra_all_brings_every_extra_of_users() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    (line,) = extras["all"]
+    named = re.fullmatch(r"proxconnect\[(.*)\]", line)
+    assert named is not None
+    assert set(named[1].split(",")) == extras.keys() - {"all", "dev"}

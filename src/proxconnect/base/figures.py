@@ -23,7 +23,7 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         ProxConnectError: the format is unknown.
         MissingPackageError: matplotlib is not installed.
     """
-    with needed_for("Drawing a figure"):
+    with needed_for("Drawing a figure", "plots"):
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

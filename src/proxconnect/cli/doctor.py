@@ -31,7 +31,7 @@ _NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "train",
         ("lightning", "tensorboard", "PIL", "pyarrow", "sklearn", "scipy", "matplotlib"),
     ),
-    "check --plot, bench --plot": ("train", ("matplotlib",)),
+    "check --plot, bench --plot": ("plots", ("matplotlib",)),
     "bench --vs onnxruntime,openvino": ("bench", ("onnx", "onnxscript", "onnxruntime", "openvino")),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,10 @@ from proxconnect.trainer import train as train_run
 from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE
 from proxconnect.trainer.interruption import interrupted, resume_command
 from proxconnect.trainer.resuming import finished_result
+from proxconnect.trainer.start import inherit, read_start
+
+# The model and the data of a run that names none.
+_STARTER = {"model": "resnet20", "data": "digits"}
 
 
 @with_config_options
@@ -32,7 +37,10 @@ def train(
     given: dict[str, Any],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for checkpoint, logs and packed model.", rich_help_panel="Essentials"),
+        typer.Option(
+            help="Folder for checkpoint, logs and packed model; default: runs/<model>-<setting>-<method>-s<seed>.",
+            rich_help_panel="Essentials",
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -65,6 +73,10 @@ def train(
         bool,
         typer.Option("--overwrite", help="Replace the run that --out holds.", rich_help_panel="Output"),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Print the result alone, no progress.", rich_help_panel="Output"),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the result as JSON, and nothing else.", rich_help_panel="Output"),
@@ -72,7 +84,7 @@ def train(
 ) -> None:
     """Train an image classifier, harden it and pack it.
 
-    The folder --out gets: config.json, after every epoch checkpoint, metrics.csv, layers.csv and
+    Without options it trains a ResNet-20 with 1-bit weights on the handwritten digits of the package. The folder --out gets: config.json, after every epoch checkpoint, metrics.csv, layers.csv and
     tensorboard/, and at the end curves.png, model.safetensors (hardened, packed) and result.json. Only
     'proxconnect eval' reads the test split.
     """
@@ -91,12 +103,16 @@ def train(
         return
     if plot:
         raise TrainingError("--plot goes with --sensitivity")
-    if (out is None) == (resume is None):
+    if out is not None and resume is not None:
         raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
     console = plain_console(stderr=as_json)
-    folder = out or resume
-    assert folder is not None
-    if resume is not None:
+    show = _show_nothing if quiet else console.print
+    if resume is None:
+        given = _with_defaults(given, show)
+        config = TrainConfig(**given)
+        folder = out or _default_folder(config, show)
+    else:
+        folder = resume
         if overwrite:
             raise TrainingError("--overwrite is for a new run; leave it out with --resume")
         if (result := finished_result(resume, given)) is not None:
@@ -106,15 +122,37 @@ def train(
             return
     try:
         if resume is not None:
-            run = resume_run(resume, given, show=console.print)
+            run = resume_run(resume, given, show=show)
         else:
-            run = train_run(TrainConfig(**given), folder, overwrite=overwrite, show=console.print)
+            run = train_run(config, folder, overwrite=overwrite, show=show)
         if not is_main_process():
             return
         result = _finish(run, folder)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(interrupted(folder, given.get("pair"))) from None
     _report(result, console, as_json=as_json)
+
+
+def _show_nothing(line: str) -> None:
+    pass
+
+
+def _with_defaults(given: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
+    """Fill in model and data of a run that starts from no other."""
+    missing = {} if "init" in given else {k: v for k, v in _STARTER.items() if k not in given}
+    if missing and is_main_process():
+        show(f"not given, so taken: {', '.join(f'--{name} {value}' for name, value in missing.items())}")
+    return {**missing, **given}
+
+
+def _default_folder(config: TrainConfig, show: Callable[[str], None]) -> Path:
+    """Name the folder of a run by what it trains: each process of a run finds the name by itself."""
+    run = inherit(config, read_start(config)).resolved()
+    method = "" if run.setting == "fp" else f"-{run.method}"
+    folder = Path("runs") / f"{run.model}-{run.setting}{method}-s{run.seed}"
+    if is_main_process():
+        show(f"the run goes to {folder}")
+    return folder
 
 
 def _say_finished(folder: Path, result: dict[str, Any], console: Console) -> None:

@@ -106,7 +106,7 @@ def _draw_flips(axes: Any, flips: Mapping[str, Sequence[float]]) -> None:
 
 def _drawn(draw: Callable[[Any], None], size: tuple[float, float] = _SIZE) -> str:
     """Draw to an SVG that has all its shapes in itself."""
-    with needed_for("Drawing a figure"):
+    with needed_for("Drawing a figure", "plots"):
         from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
