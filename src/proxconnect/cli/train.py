@@ -38,7 +38,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for checkpoint, logs and packed model; default: runs/<model>-<setting>-<method>-s<seed>.",
+            help="Folder for checkpoint, logs and packed model; default: "
+            "runs/<model>-<setting>-<method>-s<seed>.",
             rich_help_panel="Essentials",
         ),
     ] = None,
@@ -84,7 +85,9 @@ def train(
 ) -> None:
     """Train an image classifier, harden it and pack it.
 
-    Without options it trains a ResNet-20 with 1-bit weights on the handwritten digits of the package. The folder --out gets: config.json, after every epoch checkpoint, metrics.csv, layers.csv and
+    Without options it trains a ResNet-20 with 1-bit weights on the handwritten digits of the package.
+
+    The folder --out gets: config.json, after every epoch checkpoint, metrics.csv, layers.csv and
     tensorboard/, and at the end curves.png, model.safetensors (hardened, packed) and result.json. Only
     'proxconnect eval' reads the test split.
     """
