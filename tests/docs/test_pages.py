@@ -46,6 +46,22 @@ def test_the_page_of_exports_quotes_the_sizes_that_the_script_wrote(monkeypatch:
     assert every(row["largest_difference"] < 1e-4 for row in report["rows"])
 
 
+def test_the_page_of_exports_quotes_the_times_and_answers_that_the_script_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = runpy.run_path(str(ROOT / "benchmarks" / "exports.py"))
+    report = json.loads((ROOT / "docs" / "results" / "data" / "exports.json").read_text())
+    page = (ROOT / "docs" / "export.md").read_text()
+    assert script["FORMS"].keys() == pc.export.FORMS.keys()
+    assert script["forms_table"](report) in page
+    assert script["answers_table"](report) in page
+    facts = (report["machine"], report["kernels"], report["compiler"], *report["versions"])
+    assert every(
+        fact in page for fact in (*facts, f"{report['rounds']} rounds", f"{report['images']} images")
+    )
+
+
 @pytest.mark.parametrize("name", ["training_overhead", "repaired_pairs"])
 def test_the_page_of_a_benchmark_is_what_the_script_writes(
     name: str, monkeypatch: pytest.MonkeyPatch

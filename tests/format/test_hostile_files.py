@@ -173,6 +173,7 @@ def readers_agree(data: bytes) -> None:
 @example(("linear", ("preprocessing",)), {"size": "deep 900"})
 @example(("linear", ("dense", "fc.bias", "shape")), [1] * 64 + [2])
 @example(("linear", ("dense", "fc.bias", "shape")), [0, 2**62, 2**62])
+@example(("linear", ("graph", "inputs")), [])
 @example(("linear", ("graph", "inputs", 0, "shape")), [2, 3])
 @example(("linear", ("library",)), "deep 900")
 @given(every_place("header"), VALUES)

@@ -152,7 +152,11 @@ def test_named_tuples_keep_their_names() -> None:
         (variants([{"inputs": ["x"], "nodes": [], "output": Y}]), "value 1 is not defined"),
         (variants([{"inputs": ["x"], "nodes": [["os.system", [], {}]], "output": X}]), "closed list"),
         (variants([{"inputs": ["x"], "nodes": [], "output": X, "variants": []}]), "variant 0: expected"),
-        (node("aten.cat.default", json.loads("[" * 200 + "]" * 200)), "unknown argument"),
+        (node("aten.cat.default", json.loads("[" * 200 + "]" * 200)), "lists are nested more than 50 deep"),
+        (
+            {"nodes": [], "output": json.loads('{"list":[' * 51 + "1" + "]}" * 51)},
+            "output: it is nested more than 50 deep",
+        ),
     ],
 )
 def test_a_graph_that_breaks_a_rule_is_refused(fields: Any, message: str) -> None:

@@ -10,6 +10,7 @@ X = {"value": 0}
 
 NETWORKS: dict[str, Change] = {
     # the inputs in the header
+    "header-no-inputs": at("fields", "graph", "inputs", to=[]),
     "header-inputs-of-one-name": at(
         "fields", "graph", "inputs", to=[Network().fields["graph"]["inputs"][0]] * 2
     ),
@@ -41,7 +42,6 @@ NETWORKS: dict[str, Change] = {
     "graph-key-twice": lambda file: at(
         "graph_bytes", to=plain(file.graph).replace('"nodes"', '"output"').encode()
     )(file),
-    "graph-without-inputs": at("fields", "graph", "inputs", to=[]),
     "graph-without-an-output": gone("graph", "output"),
     "graph-node-of-two-parts": at("graph", "nodes", 1, to=["aten.relu.default", [{"value": 1}]]),
     "graph-unknown-operator": node("os.system", "ls"),

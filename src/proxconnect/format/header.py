@@ -217,6 +217,8 @@ def _drop(fields: dict[str, Any], options: Sequence[str], values: Sequence[Any])
 def _graph(value: Any, where: str) -> GraphInfo:
     info: GraphInfo = _GRAPH(value, where)
     names = [spec.name for spec in info.inputs]
+    if not names:
+        raise refusal(f"{where}.inputs", "at least one input", [])
     for spec in info.inputs:
         if spec.shape[:1] != ("batch",):
             raise refusal(f"{where}.inputs", "'batch' as dimension 0 of every input", list(spec.shape))

@@ -145,7 +145,7 @@ def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
 
 def _check_scale(name: str, scale: Tensor) -> None:
     if not _is_finite(scale) or torch.signbit(scale).any():
-        raise FormatError(f"tensor {name!r}: scales must be finite and not negative")
+        raise FormatError(f"tensor {name!r}: scales must be finite and not negative, nor -0")
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -21,6 +21,7 @@ _TAGS = {
     "dtype": (DType, str),
     "memory_format": (MemoryFormat, str),
 }
+_STRUCTURES = {"tuple", "named_tuple", "list", "dict"}
 _DEPTH = 50
 # Three inputs that may be left out have so many choices beside the whole.
 _VARIANTS = 7
@@ -141,7 +142,9 @@ def _decode_node(fields: Any, where: str) -> Node:
 
 
 def _decode(fields: Any, where: str, depth: int) -> Any:
-    if isinstance(fields, list) and depth:
+    if isinstance(fields, list):
+        if not depth:
+            raise FormatError(f"{where}: lists are nested more than {_DEPTH} deep")
         return tuple(_decode(item, where, depth - 1) for item in fields)
     if isinstance(fields, dict) and len(fields) == 1:
         tag, content = next(iter(fields.items()))
@@ -150,7 +153,7 @@ def _decode(fields: Any, where: str, depth: int) -> Any:
         kind, content_type = _TAGS.get(tag, (None, None))
         if kind is not None and content_type is not None and type(content) is content_type:
             return kind(content)
-    if isinstance(fields, (list, dict)) or (type(fields) is int and not -(2**63) <= fields < 2**63):
+    if isinstance(fields, dict) or (type(fields) is int and not -(2**63) <= fields < 2**63):
         raise FormatError(f"{where}: unknown argument {shown(fields)}")
     return fields
 
@@ -169,6 +172,8 @@ def _decode_output(fields: Any, where: str, depth: int) -> Any:
                 return [_decode_output(item, where, depth - 1) for item in items]
             case {"dict": list(items), **rest} if not rest:
                 return dict(_decode_entry(item, where, depth - 1) for item in items)
+    elif isinstance(fields, dict) and fields.keys() & _STRUCTURES:
+        raise FormatError(f"{where}: it is nested more than {_DEPTH} deep")
     if isinstance(fields, list):
         raise FormatError(f"{where}: expected a value, tuple, list or dict")
     return _decode(fields, where, 0)
