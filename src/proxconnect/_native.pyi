@@ -6,7 +6,7 @@ import enum
 _Rows = tuple[int, int, int]  # address of signs or floats; stride, rows
 _SignImages = tuple[int, int, int, int]  # address; count, height, width
 _Images = tuple[int, tuple[int, ...], tuple[int, ...]]  # address; sizes and strides of (N, C, H, W)
-_Panels = tuple[int, int, int]  # address of words; outputs, inputs
+_Panels = tuple[int, int, int, int]  # address of words; outputs, inputs, planes of signs
 _ConvPanels = tuple[int, int, int, int, int, int, int]  # addresses of words, tap sums; n, C, (kh, kw), groups
 _Geometry = tuple[int, int, int, int, int, int, int]  # stride, padding, dilation, each (y, x); fill
 _Affine = tuple[int, int, int, int]  # addresses of residual, scale, bias, slope
@@ -62,7 +62,7 @@ def chain_rows(x: _Rows, n: int, chain: _Chain, threads: int) -> None: ...
 def w1a8(
     x: _Rows, weight: _Panels, group: int, greatest: int, out: int, affine: _Affine, threads: int
 ) -> bool: ...
-def w1a32(x: _Rows, weight: _Panels, out: int, affine: _Affine, threads: int) -> None: ...
+def w1a32(x: _Rows, weight: _Panels, group: int, out: int, affine: _Affine, threads: int) -> None: ...
 def w1a1_conv_sums(
     a: _SignImages, weight: _ConvPanels, geometry: _Geometry, wrap: bool, out: int, threads: int
 ) -> None: ...

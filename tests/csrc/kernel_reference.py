@@ -74,18 +74,41 @@ def _step(kind: str, y: Array, *operands: Array | None) -> Array:
 
 
 def w1a8(x: Array, w: Array, scale: Array, group: int, greatest: int = 127) -> Array:
-    """Compute the product of inputs and (groups, n) scales."""
+    """Compute the product of inputs, weights of -1, 0 and 1, and (groups, n) scales."""
     step = np.abs(x).max(axis=1, initial=0, keepdims=True) / np.float32(greatest)
     step[step < np.finfo(np.float32).tiny] = 0
     inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
     q = np.rint(x * inverse)
     q, w = q.astype(np.int64), w.astype(np.int64)
-    groups = [slice(first, first + group) for first in range(0, group * len(scale), group)]
-    sums = [(q[:, part] @ w[:, part].T).astype(np.float32) for part in groups]
+    sums = [(q[:, part] @ w[:, part].T).astype(np.float32) for part in parts(scale, group)]
     return reduce(np.add, map(np.multiply, sums, scale)) * step
 
 
-def w1a32(x: Array, w: Array) -> Array:
+def w1a32(x: Array, w: Array, scale: Array, group: int) -> Array:
+    """Compute the product of inputs, weights of -1, 0 and 1, and (groups, n) scales."""
+    sums = [sums_of_floats(x[:, part], w[:, part]) for part in parts(scale, group)]
+    return reduce(np.add, map(np.multiply, sums, scale))
+
+
+def parts(scale: Array, group: int) -> list[slice]:
+    """Return the inputs of each group, which scales (groups, n) are of."""
+    return [slice(first, first + group) for first in range(0, group * len(scale), group)]
+
+
+def planes(w: Array) -> tuple[Array, Array]:
+    """Return the signs whose sum is twice a ternary weight."""
+    return np.where(w >= 0, np.float32(1), np.float32(-1)), np.where(w > 0, np.float32(1), np.float32(-1))
+
+
+def sums_of_floats(x: Array, w: Array) -> Array:
+    """Add inputs times weights: those of both planes of signs where weights are ternary."""
+    if (w == 0).any():
+        first, second = planes(w)
+        return (sums_of_signed(x, first) + sums_of_signed(x, second)) * np.float32(0.5)
+    return sums_of_signed(x, w)
+
+
+def sums_of_signed(x: Array, w: Array) -> Array:
     signed = x[:, None, :] * w
     signed = np.pad(signed, ((0, 0), (0, 0), (0, -x.shape[1] % 5)))
     s = signed.reshape(*signed.shape[:2], signed.shape[2] // 5, 5)
@@ -145,4 +168,4 @@ def w1a32_conv(x: Array, w: Array, groups: int, at: Geometry) -> Array:
         a = np.moveaxis(a, 1, -1)
         return flat(np.pad(a, ((0, 0),) * 3 + ((0, -a.shape[-1] % 5),)))
 
-    return convolved(lambda a, b: w1a32(by_fives(a), by_fives(b)), x, w, groups, at)
+    return convolved(lambda a, b: sums_of_signed(by_fives(a), by_fives(b)), x, w, groups, at)

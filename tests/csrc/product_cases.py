@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from case_parts import Cases, finish, numbers, or_empty
-from kernel_reference import Array, finished, pack, sign, w1a1, w1a8, w1a32
+from kernel_reference import Array, finished, pack, planes, sign, w1a1, w1a8, w1a32
 
 # Around the widths of words, bytes, panels, groups and blocks. The lengths of the lists share no divisor, so
 # that every number of rows meets every number of inputs.
@@ -79,11 +79,20 @@ def products(random: np.random.Generator, x: Array, w: Array) -> Cases:
     y = finished(sums.astype(np.float32) * scale, *rest)
     yield ["w1a1_affine", *size, int(wrap), pack(a), scale, *given, y]
 
-    y = finished(w1a32(x, w) * scale, *rest)
-    yield ["w1a32", *size, x, scale, *given, y]
+    yield from float_products(random, x, w, pack(w), np.empty(0, np.uint8))
+    w = w * (random.random(w.shape) < 0.6).astype(np.float32)
+    yield from float_products(random, x, w, *map(pack, planes(w)))
 
+
+def float_products(random: np.random.Generator, x: Array, w: Array, *signs: Array) -> Cases:
+    """Multiply floats by weights whose bits are ``signs``: a plane, and a second one or nothing."""
+    (m, k), n = x.shape, len(w)
+    size = [m, n, k, *signs]
+    _, rest = finish(random, n, k, m)
+    given = or_empty(rest)
     for group in (32, 96, max(-(-k // 32), 1) * 32):
         scales = numbers(random, max(-(-k // group), 1), n)
+        yield ["w1a32", *size, group, x, scales, *given, finished(w1a32(x, w, scales, group), *rest)]
         for greatest in (127, 31, 1):
             y = finished(w1a8(x, w, scales, group, greatest), *rest)
             yield ["w1a8", *size, group, greatest, x, scales, *given, 1, y]
@@ -92,7 +101,7 @@ def products(random: np.random.Generator, x: Array, w: Array) -> Cases:
         x = x.copy()
         x.flat[random.integers(x.size)] = random.choice([np.inf, -np.inf, np.nan])
         yield ["w1a8", *size, group, 127, x, scales, *given, 0, y]
-        yield ["w1a32", *size, x, scale, *given, finished(w1a32(x, w) * scale, *rest)]
+        yield ["w1a32", *size, group, x, scales, *given, finished(w1a32(x, w, scales, group), *rest)]
 
 
 def product_cases(random: np.random.Generator) -> Cases:

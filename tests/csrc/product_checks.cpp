@@ -47,11 +47,31 @@ struct Weight {
   }
 };
 
+// A weight whose second plane of signs makes it ternary, if there is one.
+struct PlanesOfWeight : Weight {
+  int64_t planes = 1;
+
+  explicit PlanesOfWeight(CaseFile& file) : Weight(file) {
+    const auto bits = file.array<std::uint8_t>();
+    if (bits.empty()) return;
+    planes = 2;
+    const std::vector<std::uint32_t> first = words;
+    std::vector<std::uint32_t> second(first.size());
+    make_panels({bits.data(), packed_width(k), n}, k, second.data());
+    words.clear();
+    const auto panel = words_of(k) * panel_width;
+    for (int64_t at = 0; at < static_cast<int64_t>(first.size()); at += panel) {
+      words.insert(words.end(), first.begin() + at, first.begin() + at + panel);
+      words.insert(words.end(), second.begin() + at, second.begin() + at + panel);
+    }
+  }
+};
+
 struct WeightPanels : Guarded<std::uint32_t> {
   Panels panels;
 
-  WeightPanels(const Weight& weight, Edge edge)
-      : Guarded(weight.words, edge), panels{get(), weight.n, weight.k} {}
+  WeightPanels(const Weight& weight, Edge edge, int64_t planes = 1)
+      : Guarded(weight.words, edge), panels{get(), weight.n, weight.k, planes} {}
 };
 
 struct SignOperand : Guarded<std::uint8_t> {
@@ -110,7 +130,7 @@ void check_w1a1_signs(CaseFile& file) {
 }
 
 void check_w1a8(CaseFile& file) {
-  const Weight weight(file);
+  const PlanesOfWeight weight(file);
   const int64_t group = file.number();
   const auto greatest = static_cast<int32_t>(file.number());
   const auto x = file.array<float>();
@@ -119,7 +139,7 @@ void check_w1a8(CaseFile& file) {
   const auto expected = file.array<float>();
   const std::string what = described("w1a8", weight.m, weight.n, weight.k);
   check(what, expected, [&](float* out, Run run) {
-    const WeightPanels b(weight, run.edge);
+    const WeightPanels b(weight, run.edge, weight.planes);
     const FloatOperand rows(x, weight, run.edge);
     const GuardedAffine finish(affine, run.edge);
     const bool found = gemm(W1A8{rows.rows, b.panels, group, finish.output(out), greatest}, run.threads);
@@ -129,14 +149,15 @@ void check_w1a8(CaseFile& file) {
 }
 
 void check_w1a32(CaseFile& file) {
-  const Weight weight(file);
+  const PlanesOfWeight weight(file);
+  const int64_t group = file.number();
   const auto x = file.array<float>();
   const Affine affine(file);
   check(described("w1a32", weight.m, weight.n, weight.k), file.array<float>(), [&](float* out, Run run) {
-    const WeightPanels b(weight, run.edge);
+    const WeightPanels b(weight, run.edge, weight.planes);
     const FloatOperand rows(x, weight, run.edge);
     const GuardedAffine finish(affine, run.edge);
-    gemm(W1A32{rows.rows, b.panels, finish.output(out)}, run.threads);
+    gemm(W1A32{rows.rows, b.panels, group, finish.output(out)}, run.threads);
   });
 }
 

@@ -25,7 +25,10 @@ def test_a_page_is_what_the_script_writes(name: str) -> None:
     assert subject.page(result) == (ROOT / "docs" / "results" / f"{name}.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["activation_bits", "calls", "file_sizes", "models", "recalibration"])
+SHORT = ["activation_bits", "calls", "file_sizes", "models", "recalibration"]
+
+
+@pytest.mark.parametrize("name", SHORT)
 def test_a_short_page_is_what_the_script_writes(name: str) -> None:
     page = runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))["page"]
     result = json.loads((ROOT / "docs" / "results" / "data" / f"{name}.json").read_text())

@@ -79,6 +79,9 @@ def test_autocast_leaves_them_in_float32(setting: str, activations: str | None, 
 N, K, SHAPE = 5, 18, (5, 2, 3, 3)
 BITS = pack_bits(torch.randn(N, K, generator=torch.Generator().manual_seed(0)))
 LINEAR = LinearOperand(Panels.lay_out(BITS, K)).arguments
+TERNARY = LinearOperand(Panels.lay_out(torch.stack([BITS | 1, BITS]), K)).arguments
+GROUPS = torch.randn(2, 90)
+WIDE = LinearOperand(Panels.lay_out(pack_bits(torch.randn(N, 90)), 90)).arguments
 CONV = ConvOperand(ConvPanels.lay_out(BITS, SHAPE), Geometry((2, 1), (1, 0), (1, 2))).arguments
 FOLD = Thresholds.of(torch.ones(N), torch.zeros(N), K)
 CHAIN = ([3, 4, 5], torch.rand(3, N))  # multiply_add, add_residual, prelu
@@ -96,6 +99,11 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("w1a32_linear", (ROWS, *LINEAR, *AFFINE, torch.randn(2, 3, N))),
     ("w1a8_linear", (ROWS, *LINEAR, *AFFINE, None)),
     ("w1a6_linear", (ROWS, *LINEAR, *AFFINE, torch.randn(2, 3, N))),
+    ("w1a8_linear", (GROUPS, *WIDE, torch.rand(2, N), *AFFINE[1:], None, 64)),
+    ("w1a32_linear", (GROUPS, *WIDE, torch.rand(3, N), *AFFINE[1:], None, 32)),
+    ("w2a32_linear", (ROWS, *TERNARY, *AFFINE, torch.randn(2, 3, N))),
+    ("w2a8_linear", (ROWS, *TERNARY, *AFFINE, None)),
+    ("w2a6_linear", (ROWS, *TERNARY, *AFFINE, None)),
     ("w1a1_linear", (PACKED_ROWS, *LINEAR, *AFFINE, None, True)),
     ("w1a1_linear_signs", (PACKED_ROWS, *LINEAR, FOLD.threshold, FOLD.flip, False)),
     ("w1a32_conv2d", (IMAGE, *CONV, *AFFINE, torch.randn(2, N, 3, 3))),
@@ -133,6 +141,8 @@ def test_no_operator_is_forgotten() -> None:
             r"expected \(5,\)",
         ),
         (lambda ops: ops.w1a32_linear(ROWS[..., :9], *LINEAR, *AFFINE, None), "rows of 9; expected k = 18"),
+        (lambda ops: ops.w1a8_linear(ROWS, *LINEAR, *AFFINE, None, 32), r"expected \(groups, n\)"),
+        (lambda ops: ops.w1a1_linear(PACKED_ROWS, *TERNARY, *AFFINE, None, True), "the weight is ternary"),
         (
             lambda ops: ops.w1a1_linear_signs(PACKED_ROWS, *LINEAR, FOLD.threshold, FOLD.flip[:, :0], False),
             "flip",

@@ -157,7 +157,8 @@ KERNEL_LAYERS: list[tuple[nn.Module, tuple[int, ...], str]] = [
     (nn.Conv2d(16, 6, 3, padding=1, padding_mode="circular"), (2, 16, 9, 9), "unpacked"),
     (nn.Conv3d(2, 3, 2), (2, 2, 4, 4, 4), "unpacked"),
     (nn.ConvTranspose2d(2, 3, 2), (2, 2, 4, 4), "unpacked"),
-    (nn.Embedding(5, 3), (), "unpacked"),
+    (nn.Embedding(5, 3), (), "rows"),
+    (nn.Embedding(5, 3, max_norm=1.0), (), "unpacked"),
     (nn.modules.linear.NonDynamicallyQuantizableLinear(6, 2), (2, 6), "unpacked"),
 ]
 
@@ -207,13 +208,6 @@ def unpacked_copy(model: nn.Module) -> nn.Module:
     twin = copy.deepcopy(model)
     unpack_layers_(twin)
     return twin
-
-
-def test_scales_of_groups_and_ternary_weights_are_unpacked() -> None:
-    for config in (pc.BinarizeConfig("bc", scale=4), pc.BinarizeConfig("pc", levels=(-1, 0, 1))):
-        layer = pc.pack_(pc.binarize_(nn.Linear(8, 4), config, lambda module, name: True))
-        assert layer.kernel == "unpacked"
-        assert layer(torch.randn(2, 8)).shape == (2, 4)
 
 
 def binary_input(layer: nn.Module, **values: object) -> nn.Module:

@@ -16,6 +16,7 @@ BITS = torch.zeros(2, 2, dtype=torch.uint8)
 SET = torch.full((2, 2), 255, dtype=torch.uint8)
 X = torch.zeros(2, 16)
 WEIGHT = Panels.lay_out(BITS, 16)
+TERNARY = Panels.lay_out(torch.stack([BITS, BITS]), 16)
 ONES = Affine.of(torch.ones(2))
 
 
@@ -38,7 +39,10 @@ ONES = Affine.of(torch.ones(2))
             lambda: kernels.w1a1_affine(BITS, WEIGHT, Affine.of(torch.ones(3))),
             "affine has 3 outputs; expected 2",
         ),
-        (lambda: kernels.w1a1_affine(BITS, WEIGHT, Affine.of(torch.ones(2, 2))), "2 groups.*expected 1"),
+        (
+            lambda: kernels.w1a1_affine(BITS, WEIGHT, Affine.of(torch.ones(2, 2), group=32)),
+            "scales for groups of inputs; this kernel takes none",
+        ),
         (lambda: kernels.w1a1_affine(BITS, WEIGHT, ONES, X), r"residual.*\(2, 16\); expected \(2, 2\)"),
         (
             lambda: kernels.w1a32(X, WEIGHT, ONES, torch.ones(2, 2).double()),
@@ -53,12 +57,19 @@ ONES = Affine.of(torch.ones(2))
         (lambda: kernels.w1a32(X[0], WEIGHT, ONES), "expected torch.float32 with 2 dimensions"),
         (lambda: kernels.w1a32(X[:, :9], WEIGHT, ONES), "x has rows of 9; expected k = 16"),
         (lambda: kernels.w1a32(X.T.expand(16, 2), WEIGHT, ONES), "x is not contiguous"),
-        (lambda: kernels.w1a8(X, WEIGHT, ONES, group=48), "group is 48.*multiple of 32"),
-        (lambda: kernels.w1a8(X, WEIGHT, ONES, group=0), "group is 0"),
-        (lambda: kernels.w1a8(X, WEIGHT, Affine.of(torch.ones(2, 2)), group=32), "2 groups.*expected 1"),
+        (lambda: kernels.w1a8(X, WEIGHT, Affine.of(torch.ones(2, 2), group=32)), "2 groups.*expected 1"),
+        (lambda: kernels.w1a32(X, WEIGHT, Affine.of(torch.ones(2, 2), group=32)), "2 groups.*expected 1"),
+        (lambda: kernels.w1a1_sums(BITS, TERNARY), "the weight is ternary; this kernel takes"),
+        (lambda: Panels.lay_out(torch.stack([BITS] * 3), 16), "bits has 3 planes; expected 2"),
+        (lambda: Panels.lay_out(torch.stack([SET, BITS]), 15), "padding bits set after the 15 signs"),
+        (lambda: Panels.over(TERNARY.words[:1].repeat(3, 1, 1), 2, 16), "words has shape"),
+        (lambda: Affine.of(torch.ones(2, 2), group=48), "group is 48.*multiple of 32"),
+        (lambda: Affine.of(torch.ones(2, 2), group=0), "group is 0"),
+        (lambda: Affine.of(torch.ones(2), group=32), r"\(2,\); expected \(groups, n\), with groups of 32"),
+        (lambda: Affine.over(torch.ones(2, 2), torch.ones(2)), r"\(2, 2\); expected \(n,\)"),
         (lambda: kernels.w1a8(X, WEIGHT, ONES, bits=9), "bits is 9; expected 2 to 8"),
         (lambda: kernels.w1a8(X, WEIGHT, ONES, bits=1), "bits is 1"),
-        (lambda: Affine.of(torch.ones(1, 2, 3)), r"expected \(n,\) or \(groups, n\)"),
+        (lambda: Affine.of(torch.ones(1, 2, 3)), r"expected \(n,\)"),
         (lambda: Affine.of(torch.ones(2), torch.ones(3)), r"bias has shape \(3,\); expected \(2,\)"),
         (lambda: Affine.of(torch.ones(2), slope=torch.ones(1)), r"slope has shape \(1,\); expected \(2,\)"),
         (lambda: Affine.of(torch.ones(2).int()), "scale is torch.int32; expected floating point"),

@@ -13,6 +13,7 @@ from looking import every
 from torch import Tensor
 
 from proxconnect import kernels
+from proxconnect.format import BinaryTensor, pack_weight
 from proxconnect.kernels import Affine, Panels, Thresholds, pack_signs
 
 pytestmark = pytest.mark.usefixtures("every_kernel_set")
@@ -27,7 +28,17 @@ drawn = settings(max_examples=40, deadline=None)
 class Case:
     """Random operands; ``plain`` leaves residual and PReLU away."""
 
-    def __init__(self, m: int, n: int, k: int, seed: int, *, plain: bool = False, groups: int = 0) -> None:
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        seed: int,
+        *,
+        plain: bool = False,
+        group: int | None = None,
+        ternary: bool = False,
+    ) -> None:
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int) -> Tensor:
@@ -40,7 +51,19 @@ class Case:
         self.scale, self.bias = normal(n), normal(n) * k**0.5
         self.residual = None if plain else normal(m, n)
         slope = None if plain else normal(n) * (torch.arange(n) % 3 > 0)  # a ReLU among them
-        self.affine = Affine.of(normal(groups, n) if groups else self.scale, self.bias, slope)
+        self.group = group
+        scales = self.scale if group is None else normal(max(-(-k // group), 1), n)
+        self.affine = Affine.of(scales, self.bias, slope, group)
+        if ternary:
+            weight *= torch.rand(n, k, generator=generator) < 0.6
+            self.w = np.sign(weight.numpy())
+            self.weight = Panels.lay_out(pack_weight(weight, BinaryTensor((n, k), bits=2)), k)
+
+    @property
+    def operands(self) -> tuple[Array, Array, Array, int]:
+        """Inputs, weights, (groups, n) scales and the inputs of a group, as the reference takes them."""
+        scale = self.affine.scale.numpy().reshape(-1, self.affine.n) if self.affine.n else np.ones((1, 0))
+        return self.x.numpy(), self.w, scale.astype(np.float32), self.group or max(self.weight.k, 1)
 
     def finished(self, y: Array) -> Array:
         return finished(y, self.affine.bias, self.residual, self.affine.slope)
@@ -84,32 +107,28 @@ def test_signs_of_w1a1_that_all_differ(m: int, k: int) -> None:
     assert torch.equal(kernels.w1a1_sums(pack_signs(torch.ones(m, k)), weight), -differing)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    rows,
-    outputs,
-    inputs,
-    st.sampled_from([0, 32, 64, 96]),
-    st.one_of(st.just(8), st.integers(2, 7)),
-    st.booleans(),
-    seeds,
-)
-def test_w1a8(m: int, n: int, k: int, group: int, bits: int, plain: bool, seed: int) -> None:
-    groups = max(-(-k // group), 1) if group else 0
-    case = Case(m, n, k, seed, plain=plain, groups=groups)
-    result = kernels.w1a8(case.x, case.weight, case.affine, case.residual, group=group or None, bits=bits)
-    scale = case.affine.scale.numpy().reshape(case.affine.groups, n)
-    y = kernel_reference.w1a8(case.x.numpy(), case.w, scale, group or max(k, 1), 2 ** (bits - 1) - 1)
+groups = st.sampled_from([None, 32, 64, 96, 128, 1056])
+activation_bits = st.one_of(st.just(8), st.integers(2, 7))
+of_floats = settings(max_examples=60, deadline=None)
+
+
+@of_floats
+@given(rows, outputs, inputs, groups, activation_bits, st.booleans(), st.booleans(), seeds)
+def test_w1a8(
+    m: int, n: int, k: int, group: int | None, bits: int, ternary: bool, plain: bool, seed: int
+) -> None:
+    case = Case(m, n, k, seed, plain=plain, group=group, ternary=ternary)
+    result = kernels.w1a8(case.x, case.weight, case.affine, case.residual, bits=bits)
+    y = kernel_reference.w1a8(*case.operands, 2 ** (bits - 1) - 1)
     assert same(result, case.finished(y))
 
 
-@drawn
-@given(rows, outputs, inputs, st.booleans(), seeds)
-def test_w1a32(m: int, n: int, k: int, plain: bool, seed: int) -> None:
-    case = Case(m, n, k, seed, plain=plain)
+@of_floats
+@given(rows, outputs, inputs, groups, st.booleans(), st.booleans(), seeds)
+def test_w1a32(m: int, n: int, k: int, group: int | None, ternary: bool, plain: bool, seed: int) -> None:
+    case = Case(m, n, k, seed, plain=plain, group=group, ternary=ternary)
     result = kernels.w1a32(case.x, case.weight, case.affine, case.residual)
-    y = kernel_reference.w1a32(case.x.numpy(), case.w) * case.scale.numpy()
-    assert same(result, case.finished(y))
+    assert same(result, case.finished(kernel_reference.w1a32(*case.operands)))
 
 
 @pytest.mark.parametrize("k", [768, 4096])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,8 @@ class KernelCall:
     """A call of a kernel but for its input: the sums of a layer, then ``epilogue``.
 
     Args:
-        kernel: ``"w1a1"``, whose input is packed, ``"w1a6"``, ``"w1a8"`` or ``"w1a32"``.
+        kernel: as :func:`proxconnect.engine._kernel_choice.kernel_of` names it; the input of ``"w1a1"`` is
+            packed.
         weight: the weight, laid out.
         flat: the layer has one dimension where its kernel has two.
         epilogue: an affine function to floats, or, for ``"w1a1"`` alone, thresholds to bits or a chain.
@@ -127,8 +129,16 @@ def lay_out(weight: PackedWeight, geometry: LayerGeometry) -> Operand:
     return ConvOperand(panels, Geometry(geometry.stride, geometry.padding, geometry.dilation))
 
 
+def affine_of(weight: PackedWeight, bias: Tensor | None = None) -> Affine:
+    """Return the epilogue that multiplies the sums of a weight by its scales and adds a bias."""
+    group = weight.form.group
+    if group is None or group >= math.prod(weight.form.rows.row_shape[1:]):
+        return Affine.of(scale_of(weight), bias)
+    return Affine.of(weight.scale.T, bias, group=group)
+
+
 def scale_of(weight: PackedWeight) -> Tensor:
-    """Return one scale for each output, in float32."""
+    """Return one scale for each output, in float32, of a weight without groups of inputs."""
     return (
         weight.scale.detach().to(torch.float32).reshape(-1).expand(weight.form.rows.row_shape[0]).contiguous()
     )

@@ -7,10 +7,12 @@ import math
 from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.errors import ProxConnectError, unknown_name
 from proxconnect.format import BinaryTensor
+from proxconnect.kernels._panels import WORD_BITS
 
 KERNELS = ("fast", "reference")
 ACTIVATIONS = ("int8", "int6")
 UNPACKED = "unpacked"
+ROWS = "rows"  # of embeddings: those that are asked for are unpacked
 _MOST_INPUTS = 2**24  # sums of as many signs are exact in float32, and of as many int8 in int32
 # Convolutions of fewer channels (a stem, depthwise ones) are faster unpacked, and in float32 those with fewer
 # inputs to a sum: measured for one image, see benchmarks/thin_convolutions.py.
@@ -26,13 +28,15 @@ def kernel_of(
 ) -> str:
     """Choose ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``.
 
-    These weights have no kernel and are unpacked on each call:
+    Ternary weights of linear layers have ``"w2a6"``, ``"w2a8"`` and ``"w2a32"``. These weights have no
+    kernel and are unpacked on each call:
 
-    - ternary weights, and weights with a scale for each group of inputs;
+    - ternary weights, and weights with a scale for each group of inputs, but those of linear layers whose
+      input is not binary, with groups of a multiple of 32;
     - convolutions of floats with fewer than 8 channels in a group;
     - convolutions of floats that are not quantized, with fewer than 128 inputs to a sum;
     - convolutions with another padding than zeros, of three dimensions, or transposed;
-    - embeddings, input projections of attention, recurrent layers;
+    - input projections of attention, recurrent layers;
     - classes derived from torch's, which may do something else with the weight.
 
     Args:
@@ -46,17 +50,23 @@ def kernel_of(
     >>> kernel_of(BinaryTensor((8, 4)), LayerGeometry("linear"), "int8")
     'w1a8'
     >>> kernel_of(BinaryTensor((8, 4), bits=2), LayerGeometry("linear"))
+    'w2a32'
+    >>> kernel_of(BinaryTensor((8, 40), group=10), LayerGeometry("linear"))
     'unpacked'
     """
     inputs = math.prod(form.rows.row_shape[1:])
-    fits = form.bits == 1 and form.group is None and inputs <= _MOST_INPUTS
-    if geometry is None or not fits or geometry.transposed != (form.transposed is not None):
+    if geometry is None or inputs > _MOST_INPUTS or geometry.transposed != (form.transposed is not None):
+        return UNPACKED
+    grouped = form.group is not None and form.group < inputs
+    if geometry.operation == "linear" and not geometry.binary_input:
+        known = not grouped or (form.group or 0) % WORD_BITS == 0
+        bits = {None: 32, "int6": 6}.get(activations, 8)
+        return f"w{form.bits}a{bits}" if known else UNPACKED
+    if form.bits > 1 or grouped:
         return UNPACKED
     if geometry.binary_input:
         return "w1a1"
     channels = form.shape[1]
-    if geometry.operation == "linear":
-        return {None: "w1a32", "int6": "w1a6"}.get(activations, "w1a8")
     if channels < _LEAST_CHANNELS:
         return UNPACKED
     if activations is not None and not (planes and inputs == channels):

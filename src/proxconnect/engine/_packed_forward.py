@@ -9,12 +9,37 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.base.eager import differentiated, memory_address, traced, watched
-from proxconnect.engine._kernel_call import KernelCall, lay_out, scale_of
+from proxconnect.engine._kernel_call import KernelCall, affine_of, lay_out
+from proxconnect.engine._kernel_choice import ROWS
 from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
 from proxconnect.kernels import Affine
 from proxconnect.layers import Accumulator, BinaryInput
+
+
+class PackedLookUp:
+    """The forward of a packed ``Embedding``: the rows that are asked for, unpacked.
+
+    Args:
+        weight: the packed weight.
+    """
+
+    kernel = ROWS
+
+    def __init__(self, weight: PackedWeight) -> None:
+        self.weight = weight
+
+    def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
+        """Compute the layer's output."""
+        return self.weight.rows(input)
+
+    def computes_for(self, input: Tensor, layer: nn.Module) -> bool:
+        """Tell that any input that fits is looked up: neither it nor the weight has a gradient."""
+        return True
+
+    def refuse_misfit(self, input: Tensor) -> None:
+        """Leave the check of the input to the look-up."""
 
 
 class PackedForward:
@@ -23,7 +48,7 @@ class PackedForward:
     Args:
         kernel: the name of the kernel.
         geometry: how the layer moves over its input.
-        weight: the packed weight, without groups of inputs.
+        weight: the packed weight.
         layer: the layer; its bias, and its accumulator if there is one, follow the product.
     """
 
@@ -32,14 +57,14 @@ class PackedForward:
         outputs, channels, *_ = weight.form.rows.row_shape
         self.channels = channels * geometry.groups
         self.dimensions = None if geometry.operation == "linear" else len(weight.form.shape)
-        self.scale = scale_of(weight)
         self.zeros = torch.zeros(outputs, dtype=torch.float32, device="cpu")
         accumulator = self._accumulator(layer)
         wrap = accumulator is not None and (accumulator.bits, accumulator.overflow) == (8, "wrap")
         operand, flat = lay_out(weight, geometry), geometry.operation == "conv1d"
-        epilogue = Affine.over(self.scale, self._bias(layer).detach())
+        epilogue = self._with_bias(affine_of(weight), self._bias(layer).detach())
         self.product = KernelCall(kernel, operand, flat, epilogue, wrap)
-        self.sums = replace(self.product, epilogue=Affine.of(torch.ones_like(self.scale)), wrap=False)
+        if kernel == "w1a1":
+            self.sums = replace(self.product, epilogue=Affine.of(torch.ones_like(self.zeros)), wrap=False)
 
     def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
         """Compute the layer's output."""
@@ -50,14 +75,14 @@ class PackedForward:
             if accumulator is not None and (not product.wrap or accumulator._forward_hooks):
                 sums = accumulator(self.sums(x))
                 shape = (-1, *(1,) * (sums.ndim - 2)) if self.dimensions else (-1,)
-                return _formatted(sums * self.scale.view(shape) + bias.view(shape), input)
+                return _formatted(sums * product.affine.scale.view(shape) + bias.view(shape), input)
         affine = product.affine
         if watched(x, bias):
-            affine = Affine(self.scale, bias)  # the operator will check them
+            affine = replace(affine, bias=bias)  # the operator will check it
         elif memory_address(bias) != memory_address(
             affine.bias
         ):  # another tensor has become the layer's bias
-            affine = Affine.over(self.scale, bias)
+            affine = self._with_bias(affine, bias)
         y = product.to_floats(x, affine)
         return _formatted(y, input) if self.dimensions else y
 
@@ -84,6 +109,10 @@ class PackedForward:
                 f"input is {input.dtype} on {input.device}, but the packed layer is torch.float32 on cpu; "
                 "move either with .to()"
             )
+
+    @staticmethod
+    def _with_bias(affine: Affine, bias: Tensor) -> Affine:
+        return Affine.over(affine.scale, bias, group=affine.group)
 
     def _bias(self, layer: nn.Module) -> Tensor:
         bias = layer._parameters.get("bias")

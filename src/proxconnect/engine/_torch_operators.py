@@ -55,9 +55,10 @@ def multiply(
 ) -> Tensor:
     """Compute the named product, then ``affine``; ``wrap`` is for w1a1 alone, whose ``x`` is packed."""
     operator = _PRODUCTS[kernel, type(weight)]
+    named = wrap if affine.group is None else {"group": affine.group}
     if needs_dispatcher(x, affine.bias) or (residual is not None and needs_dispatcher(residual)):
         steps = affine.scale, affine.bias, affine.slope, residual
-        return cast(Tensor, operator.overload(x, *weight.arguments, *steps, **wrap))
+        return cast(Tensor, operator.overload(x, *weight.arguments, *steps, **named))
     return cast(Tensor, operator.run(x, weight, affine, residual, **wrap))
 
 
@@ -94,17 +95,21 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
         return kind.result(product(kind.rows(x), *weight.operands, affine, residual, **wrap), x)
 
     def function(x: Tensor, *arguments: Any) -> Tensor:
-        scale, bias, slope, residual, *wrap = arguments[count:]
-        affine = Affine.over(scale, bias, slope)
-        named = {"wrap": wrap[0]} if packed else {}
+        scale, bias, slope, residual, *last = arguments[count:]
+        affine = Affine.over(scale, bias, slope, last[0] if last and not packed else None)
+        named = {"wrap": last[0]} if packed else {}
         return run(x, kind.of(affine.n, *arguments[:count]), affine, residual, **named)
 
     def fake(x: Tensor, *arguments: Any) -> Tensor:
         size = kind.size(x, packed, *arguments[:count])
-        y = x.new_empty((*size, arguments[count].shape[0]), dtype=torch.float32)
+        y = x.new_empty((*size, arguments[count].shape[-1]), dtype=torch.float32)
         return kind.result(y, x)
 
-    steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual" + ", bool wrap" * packed
+    steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual"
+    if packed:
+        steps += ", bool wrap"
+    elif kind is LinearOperand:
+        steps += ", int? group=None"
     name = f"{kernel}_{kind.name}"
     operator = define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
     register_vmap(LIBRARY, name, (0, count + 4), kind.fixed_rank)
@@ -158,7 +163,7 @@ _PACK: dict[type[Operand], Operator] = {
 }
 _UNPACK = define(
     "unpack_weights",
-    "Tensor bits, Tensor scale, int[] shape, int? group",
+    "Tensor bits, Tensor scale, SymInt[] shape, int? group",
     kernels.unpack_weights,
     lambda bits, scale, shape, group: bits.new_empty(shape, dtype=torch.float32),
     kernels.unpack_weights,
@@ -174,6 +179,9 @@ _PRODUCTS: dict[tuple[str, type[Operand]], Operator] = {
         ("w1a8", LinearOperand, kernels.w1a8),
         ("w1a8", ConvOperand, kernels.w1a8_conv),
         ("w1a32", LinearOperand, kernels.w1a32),
+        ("w2a6", LinearOperand, partial(kernels.w1a8, bits=6)),
+        ("w2a8", LinearOperand, kernels.w1a8),
+        ("w2a32", LinearOperand, kernels.w1a32),
         ("w1a32", ConvOperand, kernels.w1a32_conv),
     )
 }

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import geometry_of_layer
-from proxconnect.engine._packed_forward import PackedForward
+from proxconnect.engine._packed_forward import PackedForward, PackedLookUp
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.layers import note_call, read_weights_anew, scale_name
 
@@ -27,7 +27,7 @@ class PackedLayer(nn.Module):
     plain: ClassVar[type[nn.Module]]
     packed: nn.ModuleDict
     activations: str | None = None
-    packed_forward: PackedForward | None = None
+    packed_forward: PackedForward | PackedLookUp | None = None
     loading: RemovableHandle
 
     def packed_weights(self) -> dict[str, PackedWeight]:
@@ -36,7 +36,7 @@ class PackedLayer(nn.Module):
 
     @property
     def kernel(self) -> str:
-        """The kernel of this layer: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``, ``"w1a32"`` or ``"unpacked"``."""
+        """The kernel of this layer, such as ``"w1a8"``, ``"rows"`` of an embedding, or ``"unpacked"``."""
         return UNPACKED if self.packed_forward is None else self.packed_forward.kernel
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,6 +58,11 @@ class PackedLayer(nn.Module):
     def lay_out(self) -> None:
         """Lay the weight out for its kernel anew: bits, scales or bias have become others."""
         self.packed_forward = None
+        if self.plain is nn.Embedding and cast(nn.Embedding, self).max_norm is None:
+            (table,) = self.packed_weights().values()
+            if table.kernels == "fast":
+                self.packed_forward = PackedLookUp(table)
+            return
         bias = self._parameters.get("bias")
         weights = [weight for weight in self.packed_weights().values() if weight.on_kernels]
         if bias is not None and bias.dtype != torch.float32:

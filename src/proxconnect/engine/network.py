@@ -42,8 +42,7 @@ class Network(nn.Module):
 
     Attributes:
         graph: the network as data.
-        kernels: by name, the kernel of each binary weight: ``"w1a1"``, ``"w1a6"``, ``"w1a8"``,
-            ``"w1a32"`` or ``"unpacked"``.
+        kernels: by name, the kernel of each binary weight, such as ``"w1a8"``, or ``"unpacked"``.
 
     Raises:
         FormatError: there is no graph, or it breaks the rules of ``docs/format.md``, or its values take more

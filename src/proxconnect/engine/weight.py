@@ -63,12 +63,33 @@ class PackedWeight(nn.Module):
     def forward(self) -> Tensor:
         """Unpack the weight; nothing keeps it."""
         note_read(self)
-        form = self.form
-        if self.kernels == "fast" and self.bits.is_cpu:
-            weight = form.rows.turned(unpack(self.bits, self.scale, form.rows.row_shape, form.group))
-        else:
-            weight = unpack_weight(self.bits, self.scale, form)
-        return weight.to(self.dtype)
+        return self._unpacked(self.bits, self.scale, self.form).to(self.dtype)
+
+    def _unpacked(self, bits: Tensor, scale: Tensor, form: BinaryTensor) -> Tensor:
+        if self.kernels == "fast" and bits.is_cpu:
+            return form.rows.turned(unpack(bits, scale, form.rows.row_shape, form.group))
+        return unpack_weight(bits, scale, form)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Unpack the rows that ``index`` names, and no others: the weight indexed by it.
+
+        Args:
+            index: int32 or int64 of any shape, numbers of rows; on the device of the weight.
+
+        Raises:
+            IndexError: there is no such row.
+
+        >>> bits, scale = torch.tensor([[5], [2]], dtype=torch.uint8), torch.tensor([[0.5], [1.0]])
+        >>> PackedWeight(bits, scale, BinaryTensor((2, 3))).rows(torch.tensor([1, 1]))
+        tensor([[-1.,  1., -1.],
+                [-1.,  1., -1.]])
+        """
+        form, wanted = self.form, index.reshape(-1)
+        planes = [plane.index_select(0, wanted) for plane in self.bits.view(form.bits, *self.bits.shape[-2:])]
+        bits = planes[0] if form.bits == 1 else torch.stack(planes)
+        scale = self.scale if self.scale.shape[0] == 1 else self.scale.index_select(0, wanted)
+        part = BinaryTensor((wanted.shape[0], *form.shape[1:]), form.bits, form.group)
+        return self._unpacked(bits, scale, part).to(self.dtype).view(*index.shape, *form.shape[1:])
 
     def extra_repr(self) -> str:
         """Name shape and kernels, for ``print(model)``."""

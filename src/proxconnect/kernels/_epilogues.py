@@ -14,7 +14,7 @@ from proxconnect.format.bits import pack_bits, packed_width
 from proxconnect.kernels._checks import address_of_shape
 from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._gateway import pointer
-from proxconnect.kernels._panels import Panels
+from proxconnect.kernels._panels import WORD_BITS, Panels
 
 
 @dataclass(eq=False)
@@ -26,39 +26,48 @@ class Affine:
     Make one by :meth:`of` or :meth:`over`, which check their arguments.
 
     Attributes:
-        scale: float32 of shape (n,), or (groups, n) for :func:`w1a8` with groups of inputs.
+        scale: float32 of shape (n,), or (groups, n) with ``group``.
         bias: float32 of shape (n,).
         slope: float32 of shape (n,): the slope of the PReLU at y < 0; None for no PReLU. A slope of 0 makes
             it a ReLU, which is 0 at minus infinity too.
+        group: neighbouring inputs that share a scale, a multiple of 32 (the last group may have fewer); None
+            where all do.
         n: outputs.
-        groups: groups of inputs, each with a scale of its own.
     """
 
     scale: Tensor
     bias: Tensor
     slope: Tensor | None = None
+    group: int | None = None
 
     def __post_init__(self) -> None:
         self.n = self.scale.shape[-1]
-        self.groups = 1 if self.scale.ndim == 1 else self.scale.shape[0]
 
     @classmethod
-    def of(cls, scale: Tensor, bias: Tensor | None = None, slope: Tensor | None = None) -> Self:
+    def of(
+        cls,
+        scale: Tensor,
+        bias: Tensor | None = None,
+        slope: Tensor | None = None,
+        group: int | None = None,
+    ) -> Self:
         """Keep float32 copies, which nobody else can change.
 
         Args:
-            scale: floating point, of shape (n,) or (groups, n).
+            scale: floating point, of shape (n,), or with ``group`` (groups, n).
             bias: floating point, of shape (n,); zeros where absent.
             slope: floating point, of shape (n,); no PReLU where absent.
+            group: neighbouring inputs that share a scale; all where absent.
 
         Raises:
-            ProxConnectError: a shape is not as described, or a tensor is not floating point on the CPU.
+            ProxConnectError: a shape or ``group`` is not as described, or a tensor is not floating point on
+                the CPU.
 
-        >>> Affine.of(torch.ones(3))
-        Affine(n=3, groups=1)
+        >>> Affine.of(torch.ones(3)), Affine.of(torch.ones(2, 3), group=32)
+        (Affine(n=3), Affine(n=3, groups=2 of 32))
         """
-        if scale.ndim not in (1, 2):
-            raise ProxConnectError(f"scale has shape {tuple(scale.shape)}; expected (n,) or (groups, n)")
+        if scale.ndim != _dimensions(group):
+            raise _other_scale(scale, group)
         n = scale.shape[-1]
         return cls(
             _constant(scale, "scale", scale.shape),
@@ -66,22 +75,30 @@ class Affine:
             if bias is None
             else _constant(bias, "bias", (n,)),
             None if slope is None else _constant(slope, "slope", (n,)),
+            group,
         )
 
     @classmethod
-    def over(cls, scale: Tensor, bias: Tensor, slope: Tensor | None = None) -> Self:
+    def over(cls, scale: Tensor, bias: Tensor, slope: Tensor | None = None, group: int | None = None) -> Self:
         """Take these tensors themselves, without a copy.
 
         Raises:
-            ProxConnectError: they are not float32 of one shape (n,) on the CPU.
+            ProxConnectError: they are not float32 on the CPU, or a shape is not as for :meth:`of`.
         """
-        n = scale.shape[0]
-        for values in (scale, bias) if slope is None else (scale, bias, slope):
-            address_of_shape(values, "scale, bias or slope", torch.float32, (n,))
-        return cls(scale, bias, slope)
+        if scale.ndim != _dimensions(group):
+            raise _other_scale(scale, group)
+        address_of_shape(scale, "scale", torch.float32, tuple(scale.shape))
+        for values in (bias,) if slope is None else (bias, slope):
+            address_of_shape(values, "bias or slope", torch.float32, (scale.shape[-1],))
+        return cls(scale, bias, slope, group)
 
     def arguments(
-        self, weight: Panels | ConvPanels, rows: tuple[int, ...], residual: Tensor | None, groups: int = 1
+        self,
+        weight: Panels | ConvPanels,
+        rows: tuple[int, ...],
+        residual: Tensor | None,
+        *,
+        grouped: bool = False,
     ) -> tuple[int, int, int, int]:
         """Return the addresses of residual, scale, bias and slope, 0 for what is absent.
 
@@ -89,16 +106,23 @@ class Affine:
             weight: what the sums are of.
             rows: the shape of the output before the n outputs, which come last.
             residual: float32 of the output's shape, contiguous.
-            groups: groups of inputs, each with a scale of its own.
+            grouped: the kernel takes a scale for each group of inputs.
 
         Raises:
-            ProxConnectError: the outputs are not those of ``weight``, the groups are not ``groups``, or the
-                residual is not as described.
+            ProxConnectError: the outputs or groups are not those of ``weight``, the kernel takes no groups,
+                or the residual is not as described.
         """
         if self.n != weight.n:
             raise _other_outputs("affine", self.n, weight)
-        if self.groups != groups:
-            raise ProxConnectError(f"affine has scales for {self.groups} groups of inputs; expected {groups}")
+        if self.group is not None:
+            if not grouped:
+                raise ProxConnectError("affine has scales for groups of inputs; this kernel takes none")
+            groups = max(-(-weight.k // self.group), 1)
+            if self.scale.shape[0] != groups:
+                raise ProxConnectError(
+                    f"affine has scales for {self.scale.shape[0]} groups of inputs; expected {groups}, as "
+                    f"{weight.k} inputs have groups of {self.group}"
+                )
         residual_address = 0
         if residual is not None:
             shape = (*rows, self.n)
@@ -108,8 +132,13 @@ class Affine:
         slope = 0 if self.slope is None else pointer(self.slope)
         return residual_address, pointer(self.scale), pointer(self.bias), slope
 
+    def inputs_of_scale(self, weight: Panels) -> int:
+        """Return how many inputs share a scale, as compiled code takes it: a multiple of 32."""
+        return WORD_BITS * max(weight.words.shape[1], 1) if self.group is None else self.group
+
     def __repr__(self) -> str:
-        return f"Affine(n={self.n}, groups={self.groups})"
+        groups = "" if self.group is None else f", groups={self.scale.shape[0]} of {self.group}"
+        return f"Affine(n={self.n}{groups})"
 
 
 @dataclass(eq=False)
@@ -215,6 +244,20 @@ def _constant(values: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
     constant = values.detach().to(torch.float32, copy=True).contiguous()
     address_of_shape(constant, name, torch.float32, tuple(shape))
     return constant
+
+
+def _dimensions(group: int | None) -> int:
+    """Return the dimensions of scales for groups of so many inputs."""
+    if group is None:
+        return 1
+    if group <= 0 or group % WORD_BITS:
+        raise ProxConnectError(f"group is {group}; expected a positive multiple of {WORD_BITS}")
+    return 2
+
+
+def _other_scale(scale: Tensor, group: int | None) -> ProxConnectError:
+    wanted = "(n,)" if group is None else f"(groups, n), with groups of {group}"
+    return ProxConnectError(f"scale has shape {tuple(scale.shape)}; expected {wanted}")
 
 
 def _other_outputs(name: str, n: int, weight: Panels | ConvPanels) -> ProxConnectError:

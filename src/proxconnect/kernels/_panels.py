@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from proxconnect.errors import ProxConnectError
 from proxconnect.kernels._checks import address_of_shape, sign_rows
 from proxconnect.kernels._gateway import native, pointer
 
@@ -17,30 +18,38 @@ WORD_BITS = native.WORD_BITS
 
 @dataclass(eq=False)
 class Panels:
-    """A matrix of signs, laid out once so that every kernel reads it from front to back.
+    """A matrix of weights, laid out once so that every kernel reads it from front to back.
 
     Sixteen rows make a panel, in which their 32-bit words alternate: bit ``i`` of ``words[p, w, j]`` is the
     sign of row ``16 p + j`` at element ``32 w + i``. All other bits are zero.
 
+    Ternary weights are half the sum of two signs, which differ where the weight is 0. They have two planes of
+    signs, and each panel of the first plane is followed by the panel of the second.
+
     Make one by :meth:`lay_out` or :meth:`over`, which check their arguments.
 
     Attributes:
-        words: int32 of shape (panels, words of a row, 16).
+        words: int32 of shape (planes * panels, words of a row, 16).
         n: rows, the outputs of a layer.
-        k: signs in a row, the inputs of a layer.
+        k: weights in a row, the inputs of a layer.
+        planes: 1 for weights of -1 and 1; 2 for ternary weights, which only :func:`w1a8` and :func:`w1a32`
+            take.
     """
 
     words: Tensor
     n: int
     k: int
+    planes: int = 1
 
     @classmethod
     def lay_out(cls, bits: Tensor, k: int) -> Self:
-        """Lay out rows of ``k`` packed signs.
+        """Lay out rows of ``k`` packed weights.
 
         Args:
-            bits: uint8 of shape (n, packed_width(k)) on the CPU, each row contiguous, padding bits zero.
-            k: signs in a row.
+            bits: uint8 of shape (n, packed_width(k)) on the CPU, each row contiguous, padding bits zero: the
+                signs. Of shape (2, n, ...) for ternary weights: a plane that is set where they are not 0,
+                and the signs, which are zero where a weight is.
+            k: weights in a row.
 
         Raises:
             ProxConnectError: an argument is not as described.
@@ -48,27 +57,51 @@ class Panels:
         >>> Panels.lay_out(torch.tensor([[5], [3]], dtype=torch.uint8), 4).words[0, 0, :3]
         tensor([5, 3, 0], dtype=torch.int32)
         """
-        rows, n = sign_rows(bits, "bits", k), bits.shape[0]
-        words = torch.empty(_shape_of_words(n, k), dtype=torch.int32, device="cpu")
-        native.make_panels(rows, k, pointer(words))
-        return cls(words, n, k)
+        if bits.ndim != 3:
+            return cls(_laid_out(bits, k), bits.shape[0], k)
+        if len(bits) != 2:
+            raise ProxConnectError(
+                f"bits has {len(bits)} planes; expected 2, where weights are not 0 and signs"
+            )
+        nonzero, signs = bits
+        inputs = torch.full((1, bits.shape[-1]), 255, dtype=torch.uint8, device="cpu")
+        inputs[:, -1:] >>= -k % 8
+        not_negative = signs | (nonzero ^ inputs)
+        planes = torch.stack([_laid_out(not_negative, k), _laid_out(signs, k)], dim=1)
+        return cls(planes.flatten(0, 1), bits.shape[1], k, planes=2)
 
     @classmethod
     def over(cls, words: Tensor, n: int, k: int) -> Self:
-        """Take words that are laid out already, without a copy.
+        """Take words that are laid out already, without a copy; their number tells the planes.
 
         Raises:
-            ProxConnectError: ``words`` are not those of ``n`` rows of ``k`` signs.
+            ProxConnectError: ``words`` are not those of ``n`` rows of ``k`` weights.
         """
-        address_of_shape(words, "words", torch.int32, _shape_of_words(n, k))
-        return cls(words, n, k)
+        shape = _shape_of_words(n, k)
+        planes = 2 if n > 0 and words.shape[:1] == (2 * shape[0],) else 1
+        address_of_shape(words, "words", torch.int32, (planes * shape[0], *shape[1:]))
+        return cls(words, n, k, planes)
 
-    def arguments(self) -> tuple[int, int, int]:
-        """Return what compiled code takes for this weight."""
-        return pointer(self.words), self.n, self.k
+    def arguments(self, most_planes: int = 1) -> tuple[int, int, int, int]:
+        """Return what compiled code takes for this weight.
+
+        Raises:
+            ProxConnectError: there are more planes than the kernel takes.
+        """
+        if self.planes > most_planes:
+            raise ProxConnectError("the weight is ternary; this kernel takes weights of -1 and 1 alone")
+        return pointer(self.words), self.n, self.k, self.planes
 
     def __repr__(self) -> str:
-        return f"Panels(n={self.n}, k={self.k})"
+        return f"Panels(n={self.n}, k={self.k}{', planes=2' * (self.planes - 1)})"
+
+
+def _laid_out(bits: Tensor, k: int) -> Tensor:
+    """Lay out one plane of signs."""
+    rows, n = sign_rows(bits, "bits", k), bits.shape[0]
+    words = torch.empty(_shape_of_words(n, k), dtype=torch.int32, device="cpu")
+    native.make_panels(rows, k, pointer(words))
+    return words
 
 
 def _shape_of_words(n: int, k: int) -> tuple[int, int, int]:

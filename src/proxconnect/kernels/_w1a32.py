@@ -1,4 +1,4 @@
-"""Multiply weights of one bit by float32 activations."""
+"""Multiply weights of one bit, or ternary ones, by float32 activations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from proxconnect.kernels._panels import Panels
 
 
 def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = None) -> Tensor:
-    """Multiply float32 activations by signs.
+    """Multiply float32 activations by weights of -1 and 1, or of -1, 0 and 1.
 
-    ``y = prelu((sum_k x[i, k] w[j, k]) scale[j] + bias[j] + residual[i, j])``. The order of the additions
-    depends on k alone (``csrc/interface/products.h`` states it); the error is below that of a plain float32
+    With ``s_g`` the sum over the inputs k of group g of ``x[i, k] w[j, k]``,
+    ``y = prelu((sum_g s_g scale[g, j]) + bias[j] + residual[i, j])``. The order of the additions depends on k
+    and the groups alone (``csrc/interface/products.h`` states it); the error is below that of a plain float32
     product.
 
     Args:
         x: float32 of shape (m, k) on the CPU, each row contiguous.
-        weight: (n, k) signs.
-        affine: of n outputs and one group.
+        weight: (n, k), of one plane or two.
+        affine: of n outputs; it may have groups of inputs.
         residual: float32 of shape (m, n), contiguous.
 
     Returns:
@@ -36,7 +37,14 @@ def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = N
     tensor([[1.2500]])
     """
     rows, m = float_rows(x, "x", weight.k), x.shape[0]
-    steps = affine.arguments(weight, (m,), residual)
+    steps = affine.arguments(weight, (m,), residual, grouped=True)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
-    run(native.w1a32, rows, weight.arguments(), pointer(out), steps)
+    run(
+        native.w1a32,
+        rows,
+        weight.arguments(most_planes=2),
+        affine.inputs_of_scale(weight),
+        pointer(out),
+        steps,
+    )
     return out

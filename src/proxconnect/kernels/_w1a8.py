@@ -1,4 +1,4 @@
-"""Multiply weights of one bit by float32 activations, quantized to 8 bits on the way."""
+"""Multiply weights of one bit, or ternary ones, by float32 activations, quantized to 8 bits on the way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.kernels._checks import float_rows
 from proxconnect.kernels._epilogues import Affine
 from proxconnect.kernels._gateway import native, pointer, run
-from proxconnect.kernels._panels import WORD_BITS, Panels
+from proxconnect.kernels._panels import Panels
 
 MOST_INPUTS = native.W1A8_MOST_INPUTS
 
@@ -20,10 +20,9 @@ def w1a8(
     affine: Affine,
     residual: Tensor | None = None,
     *,
-    group: int | None = None,
     bits: int = 8,
 ) -> Tensor:
-    """Multiply activations, quantized row by row to 8 bits or fewer, by signs.
+    """Multiply activations, quantized row by row to 8 bits or fewer, by weights of 1 bit or ternary ones.
 
     ``step[i] = max_k |x[i, k]| / (2**(bits - 1) - 1)`` and ``q = x / step``, rounded to even; with ``s_g``
     the exact sum over the inputs of group g,
@@ -32,10 +31,9 @@ def w1a8(
     Args:
         x: float32 of shape (m, k) on the CPU, each row contiguous. A row that holds an infinity or a NaN
             gives a row of NaN.
-        weight: (n, k) signs, ``k <= 2**24``.
-        affine: of n outputs; one group, or as many as ``group`` makes.
+        weight: (n, k), ``k <= 2**24``, of one plane or two.
+        affine: of n outputs; it may have groups of inputs.
         residual: float32 of shape (m, n), contiguous.
-        group: inputs that share a scale, a multiple of 32 (the last group may be shorter); all where absent.
         bits: of a quantized activation, 2 to 8. Each bit less doubles the rounding error of x; from 7 down
             kernels may look sums of inputs up rather than multiply.
 
@@ -52,18 +50,14 @@ def w1a8(
     """
     rows, m = float_rows(x, "x", weight.k), x.shape[0]
     check_inputs(weight.k)
-    if group is None:
-        group = WORD_BITS * max(weight.words.shape[1], 1)
-    elif group <= 0 or group % WORD_BITS:
-        raise ProxConnectError(f"group is {group}; expected a positive multiple of {WORD_BITS}")
     greatest = _greatest(bits)
-    groups = max(-(-weight.k // group), 1)
-    steps = affine.arguments(weight, (m,), residual, groups)
+    steps = affine.arguments(weight, (m,), residual, grouped=True)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
-    finite = run(native.w1a8, rows, weight.arguments(), group, greatest, pointer(out), steps)
+    group = affine.inputs_of_scale(weight)
+    finite = run(native.w1a8, rows, weight.arguments(most_planes=2), group, greatest, pointer(out), steps)
     if not finite:
         bad = not_finite(x)
-        out = w1a8(x.masked_fill(bad, 0.0), weight, affine, residual, group=group, bits=bits)
+        out = w1a8(x.masked_fill(bad, 0.0), weight, affine, residual, bits=bits)
         out.masked_fill_(bad, torch.nan)
     return out
 

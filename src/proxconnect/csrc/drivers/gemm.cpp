@@ -35,6 +35,9 @@ void split(std::int64_t m, const Panels& b, std::int64_t threads, const Part& pa
   }
 }
 
+// Ternary weights have two planes of signs.
+constexpr std::int64_t most_planes = 2;
+
 // Returns the rows filled up to whole words with zeros: themselves where they are such, otherwise made in `copy`.
 SignRows whole_words(const SignRows& a, std::int64_t k, std::vector<std::uint8_t>& copy) {
   const std::int64_t width = packed_width(k);
@@ -50,7 +53,7 @@ void gemm_of_signs(const W1A1<Output>& product, std::int64_t threads,
                    void (*kernel)(const W1A1Part<Output>&, Range)) {
   constexpr std::int64_t block_rows = 64;  // meet a panel while it is in the first-level cache
   const Panels& b = product.b;
-  check_product(product.a.m, b.n, b.k);
+  check_product(product.a.m, b);
   split(product.a.m, b, threads, [&](Range rows, Range panels) {
     std::vector<std::uint8_t> copy;
     const SignRows& matrix = product.a;
@@ -85,7 +88,7 @@ void gemm(const W1A1<ChainOutput>& product, std::int64_t threads) {
 }
 
 bool gemm(const W1A8& product, std::int64_t threads) {
-  check_product(product.x.m, product.b.n, product.b.k);
+  check_product(product.x.m, product.b, most_planes);
   check_group(product.b.k, product.group, word_bits);
   check_greatest(product.greatest);
   std::atomic<bool> finite{true};
@@ -97,7 +100,8 @@ bool gemm(const W1A8& product, std::int64_t threads) {
 }
 
 void gemm(const W1A32& product, std::int64_t threads) {
-  check_product(product.x.m, product.b.n, product.b.k);
+  check_product(product.x.m, product.b, most_planes);
+  check_group(product.b.k, product.group, word_bits);
   split(product.x.m, product.b, threads,
         [&](Range rows, Range panels) { active_kernels().w1a32(product, rows, panels); });
 }

@@ -91,10 +91,11 @@ Size plane_floats(std::int64_t channels, const ConvolutionSizes& sizes, const Ge
 
 void check_matrix(std::int64_t rows, std::int64_t columns) { Size(rows) * columns; }
 
-void check_product(std::int64_t m, std::int64_t n, std::int64_t k) {
-  check_matrix(m, k);
-  check_matrix(n, k);
-  Size(m) * n * k;
+void check_product(std::int64_t m, const Panels& b, std::int64_t most_planes) {
+  if (b.planes < 1 || b.planes > most_planes) refuse("planes", b.planes, "1 to " + std::to_string(most_planes));
+  check_matrix(m, b.k);
+  check_matrix(b.n, b.k);
+  Size(m) * b.n * b.k;
 }
 
 void check_group(std::int64_t columns, std::int64_t group, std::int64_t multiple_of) {

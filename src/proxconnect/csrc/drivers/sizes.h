@@ -15,7 +15,7 @@ class SizeError : public std::invalid_argument {
 
 // Each throws a SizeError. Sums and products, by small numbers, of what they accept do not overflow.
 void check_matrix(std::int64_t rows, std::int64_t columns);
-void check_product(std::int64_t m, std::int64_t n, std::int64_t k);
+void check_product(std::int64_t m, const Panels& b, std::int64_t most_planes = 1);
 void check_group(std::int64_t columns, std::int64_t group, std::int64_t multiple_of);
 void check_greatest(std::int64_t greatest);
 void check_planes(std::int64_t count, std::int64_t channels, std::int64_t pixels);

@@ -63,7 +63,7 @@ T* pointer(Address address) {
 using RowsTuple = std::tuple<Address, Size, Size>;              // of signs or floats; stride, rows
 using SignImagesTuple = std::tuple<Address, Size, Size, Size>;  // count, height, width
 using ImagesTuple = std::tuple<Address, std::array<Size, 4>, std::array<Size, 4>>;  // sizes, strides
-using PanelsTuple = std::tuple<Address, Size, Size>;                                // words; outputs, inputs
+using PanelsTuple = std::tuple<Address, Size, Size, Size>;  // words; outputs, inputs, planes
 // Words and tap sums; outputs, inputs, kernel, groups.
 using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Size>;
 using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
@@ -94,8 +94,8 @@ Images floats_at(const ImagesTuple& images) {
 }
 
 Panels panels_at(const PanelsTuple& panels) {
-  const auto [words, n, k] = panels;
-  return {pointer<const std::uint32_t>(words), n, k};
+  const auto [words, n, k, planes] = panels;
+  return {pointer<const std::uint32_t>(words), n, k, planes};
 }
 
 ConvPanels panels_at(const ConvPanelsTuple& panels) {
@@ -195,8 +195,9 @@ bool w1a8(const RowsTuple& x, const PanelsTuple& weight, Size group, int greates
   return gemm(W1A8{floats_at(x), panels_at(weight), group, affine_into(out, affine), greatest}, threads);
 }
 
-void w1a32(const RowsTuple& x, const PanelsTuple& weight, Address out, const AffineTuple& affine, Size threads) {
-  gemm(W1A32{floats_at(x), panels_at(weight), affine_into(out, affine)}, threads);
+void w1a32(const RowsTuple& x, const PanelsTuple& weight, Size group, Address out, const AffineTuple& affine,
+           Size threads) {
+  gemm(W1A32{floats_at(x), panels_at(weight), group, affine_into(out, affine)}, threads);
 }
 
 void w1a1_conv_sums(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
@@ -354,7 +355,7 @@ NB_MODULE(_native, module) {
   module.def("w1a1_chain", &w1a1_chain, "a"_a, "weight"_a, "wrap"_a, "chain"_a, "threads"_a, released());
   module.def("chain_rows", &chain_rows, "x"_a, "n"_a, "chain"_a, "threads"_a, released());
   module.def("w1a8", &w1a8, "x"_a, "weight"_a, "group"_a, "greatest"_a, "out"_a, "affine"_a, "threads"_a, released());
-  module.def("w1a32", &w1a32, "x"_a, "weight"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("w1a32", &w1a32, "x"_a, "weight"_a, "group"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("w1a1_conv_sums", &w1a1_conv_sums, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threads"_a,
              released());
   module.def("w1a1_conv_affine", &w1a1_conv_affine, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "affine"_a,

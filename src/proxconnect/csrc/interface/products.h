@@ -34,13 +34,20 @@ constexpr std::int64_t word_bits = 32;
 [[gnu::always_inline]] constexpr std::int64_t words_of(std::int64_t k) { return (k + word_bits - 1) / word_bits; }
 [[gnu::always_inline]] constexpr std::int64_t panels_of(std::int64_t n) { return (n + panel_width - 1) / panel_width; }
 
+//
+// Weights of -1, 0 and 1 are half the sum of two signs, which differ where the weight is 0: such a weight has two planes
+// of signs, and a panel of the second plane follows each panel of the first.
 struct Panels {
   const std::uint32_t* words;
   std::int64_t n;  // outputs
   std::int64_t k;  // inputs
+  std::int64_t planes = 1;
 
+  // The words of a panel of one plane, and the first plane of a panel.
   [[gnu::always_inline]] std::int64_t panel_words() const { return words_of(k) * panel_width; }
-  [[gnu::always_inline]] const std::uint32_t* panel(std::int64_t index) const { return words + index * panel_words(); }
+  [[gnu::always_inline]] const std::uint32_t* panel(std::int64_t index) const {
+    return words + index * planes * panel_words();
+  }
 };
 
 // The activations of a product, m rows of k: signs (stride in bytes), or float32 (stride in elements).
@@ -115,11 +122,14 @@ struct W1A8 {
 
 // Signs times float32. Inputs are taken five at a time, one look-up table each, as ((+-x0 +- x1) +- x2) + (+-x3 +- x4)
 // with zeros past the end. 32 tables make a K-block, whose sum begins with zero; the sums of K-blocks are added to
-// zero, in their order. Adding K-blocks keeps the rounding error below that of a plain float32 product.
+// zero, in their order. Adding K-blocks keeps the rounding error below that of a plain float32 product. Inputs share a
+// scale by groups as those of a W1A8 do, and tables and K-blocks begin anew with each group:
+// out[i, j] = prelu((sum over g of s_g * scale[g, j]) + bias[j] + residual[i, j]).
 struct W1A32 {
   FloatRows x;
   Panels b;
-  AffineOutput output;
+  std::int64_t group;
+  AffineOutput output;  // its scale is [groups, n]
 };
 
 }  // namespace proxconnect

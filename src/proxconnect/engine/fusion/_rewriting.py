@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.engine._bfloat16 import attention
-from proxconnect.engine._kernel_call import KernelCall, lay_out, scale_of
+from proxconnect.engine._kernel_call import KernelCall, affine_of, lay_out
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine.fusion._dependence import Dependence
@@ -22,8 +22,9 @@ from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine
 from proxconnect.quantizers import sign
 
-SIGN, PACK, SUMS, PRODUCT, CHAIN, CONVOLUTION, ATTENTION = (
-    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "chain", "convolution", "attention")
+SIGN, PACK, SUMS, PRODUCT, CHAIN, CONVOLUTION, ATTENTION, LOOK_UP = (
+    f"proxconnect.{name}"
+    for name in ("sign", "pack", "sums", "product", "chain", "convolution", "attention", "look_up")
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
@@ -33,6 +34,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     CHAIN: lambda chain, x, residual: chain(x, residual),
     CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
     ATTENTION: attention,
+    LOOK_UP: lambda weight, index: weight.rows(index),
 }
 
 
@@ -104,7 +106,7 @@ class Rewriting:
             kernel,
             lay_out(weight, geometry),
             geometry.operation == "conv1d",
-            Affine.of(scale_of(weight), bias),
+            affine_of(weight, bias),
         )
 
     def product(self, value: object, op: str = PRODUCT) -> tuple[KernelCall, Value, Value | None] | None:

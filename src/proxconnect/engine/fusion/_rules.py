@@ -13,8 +13,9 @@ from dataclasses import replace
 import torch
 
 from proxconnect.engine._kernel_call import scale_of
+from proxconnect.engine._kernel_choice import ROWS
 from proxconnect.engine._layer_geometry import ADDMM, geometry_of_node
-from proxconnect.engine.fusion._rewriting import PACK, PRODUCT, SIGN, SUMS, Rewriting
+from proxconnect.engine.fusion._rewriting import LOOK_UP, PACK, PRODUCT, SIGN, SUMS, Rewriting
 from proxconnect.engine.fusion._thresholds import thresholds
 from proxconnect.graph import Node, TensorName, Value
 from proxconnect.kernels import Affine
@@ -126,6 +127,16 @@ def _float_products(rewriting: Rewriting, index: int, node: Node) -> None:
                     rewriting.draft.put(index, Node(PRODUCT, (product, x, None)))
 
 
+def _look_ups(rewriting: Rewriting, index: int, node: Node) -> None:
+    """Recognise an embedding with a binary weight: the rows that are asked for are unpacked."""
+    match node:
+        case Node("aten.embedding.default", (TensorName(name), Value() as rows, *_)) if (
+            name in rewriting.weights
+        ):
+            rewriting.kernels.setdefault(name, ROWS)  # the weight may be tied to a head, whose kernel counts
+            rewriting.draft.put(index, Node(LOOK_UP, (rewriting.weights[name], rows)))
+
+
 def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
     """Fold a BatchNorm behind a product into its scale and bias."""
     if node.op != "aten.batch_norm.default":
@@ -146,7 +157,7 @@ def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
         scale = product.affine.scale * gain
         floats = all(tensor is None or tensor.dtype == torch.float32 for tensor in given)
         if floats and scale.float().isfinite().all() and shift.float().isfinite().all():
-            affine = Affine.of(scale, shift)
+            affine = Affine.of(scale, shift, group=product.affine.group)
             rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
@@ -189,7 +200,8 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
     if of_channels or not slope.isfinite().all():
         return
     if node.op == "aten.relu.default" or slope.all():
-        affine = Affine.of(product.affine.scale, product.affine.bias, slope.expand(n))
+        affine = product.affine
+        affine = Affine.of(affine.scale, affine.bias, slope.expand(n), affine.group)
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, residual)))
 
 
@@ -226,4 +238,12 @@ def _formats(rewriting: Rewriting, index: int, node: Node) -> None:
 
 # Recognition finds the layers in a graph from torch.export; folding moves other operators into them.
 RECOGNITION: tuple[Rule, ...] = (_signs, _binary_products, _shared_packs, _wraps, _scales, _biases)
-FOLDING: tuple[Rule, ...] = (_float_products, _norms, _residuals, _slopes, _thresholds, _formats)
+FOLDING: tuple[Rule, ...] = (
+    _look_ups,
+    _float_products,
+    _norms,
+    _residuals,
+    _slopes,
+    _thresholds,
+    _formats,
+)

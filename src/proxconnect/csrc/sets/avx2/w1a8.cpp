@@ -107,8 +107,10 @@ constexpr W1A8MicroKernels<6, 1> micro_kernels{
 }  // namespace
 
 bool w1a8(const W1A8& product, Range rows, Range panels) {
-  // Looking up takes fewer operations than multiplying bytes.
-  if (product.b.k <= max_lut_inputs) return w1a8_lut(product, rows, panels);
+  // Looking up takes fewer operations than multiplying bytes, but with two planes that many rows repay the unpacking.
+  constexpr std::int64_t max_lut_rows_of_planes = 32;
+  const bool look_up = product.b.planes == 1 || rows.end - rows.begin <= max_lut_rows_of_planes;
+  if (product.b.k <= max_lut_inputs && look_up) return w1a8_lut(product, rows, panels);
   return w1a8_macro_kernel(micro_kernels, product, rows, panels);
 }
 

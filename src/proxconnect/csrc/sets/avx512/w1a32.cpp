@@ -66,7 +66,7 @@ template <int rows, int panels>
 void micro_kernel(const TableRun& run, const std::uint32_t* panel, Floats* sums) {
   constexpr auto indices = std::make_integer_sequence<int, k_block_tables>();
   const float* tables = run.tables;
-  BlockWords b{panel + run.first / k_block_tables * block_words * panel_width, run.words * panel_width};
+  BlockWords b{panel, run.stride};
   for (std::int64_t left = run.count; left > 0; left -= k_block_tables) {
     __m512 sum[panels][rows];
 #pragma GCC unroll 8

@@ -108,7 +108,8 @@ constexpr W1A8MicroKernels<12, 2> micro_kernels =
 bool w1a8(const W1A8& product, Range rows, Range panels) {
   // Up to eight rows do not repay the unpacking of signs. Inputs of up to 7 bits are faster looked up in any case.
   constexpr std::int64_t max_lut_rows = 8;
-  if (product.b.k <= max_lut_inputs && (rows.end - rows.begin <= max_lut_rows || product.greatest <= max_in_a_byte)) {
+  const bool narrow = product.greatest <= max_in_a_byte && product.b.planes == 1;
+  if (product.b.k <= max_lut_inputs && (rows.end - rows.begin <= max_lut_rows || narrow)) {
     return w1a8_lut(product, rows, panels);
   }
   return w1a8_macro_kernel(micro_kernels, product, rows, panels);

@@ -14,6 +14,10 @@ struct KBlock {
   bool begins_group;
   bool ends_group;
   bool is_last;
+
+  std::int64_t first_input() const { return word * word_bits; }
+  // The end of its inputs, of k in all.
+  std::int64_t end_input(std::int64_t k) const { return own::min((word + words) * word_bits, k); }
 };
 
 // The blocks of the words of k inputs, in their order. Without inputs there is one block without words.
@@ -44,31 +48,22 @@ class KBlocks {
   std::int64_t max_words_;
 };
 
-// Adds the sums of a group, times its scales, to those of the groups before it. After the last it finishes the outputs.
-class GroupWriter {
- public:
-  GroupWriter(const AffineOutput& output, const Place& at, const KBlock& block)
-      : scale_(load<Floats>(output.scale + block.group * at.n + at.j, at.width)),
-        write_(output, at),
-        first_(block.group == 0),
-        last_(block.is_last) {}
-
-  void operator()(int r, const Integers& sums, float step, Floats& so_far) const {
-    Floats y = to_floats(sums) * scale_;
-    if (!first_) y = so_far + y;
-    if (last_) {
-      write_.finish(r, y * step);
-    } else {
-      so_far = y;
-    }
+// Adds the sums of a block's group, times its scales, to those of the groups before it. After the last group it finishes
+// the outputs, which are those of `rows` rows and a panel. Calls sum_of(r) for the sums of a row, step_of(r) for what its
+// inputs were divided by, and so_far_of(r) for the place of the sum of the groups.
+template <typename SumOf, typename StepOf, typename SoFarOf>
+[[gnu::always_inline]] inline void add_group(const AffineOutput& output, const Place& at, const KBlock& block, int rows,
+                                             const SumOf& sum_of, const StepOf& step_of, const SoFarOf& so_far_of) {
+  const Floats scale = load<Floats>(output.scale + block.group * at.n + at.j, at.width);
+  if (block.group == 0) {
+    for (int r = 0; r < rows; ++r) so_far_of(r) = to_floats(sum_of(r)) * scale;
+  } else {
+    for (int r = 0; r < rows; ++r) so_far_of(r) += to_floats(sum_of(r)) * scale;
   }
-
- private:
-  Floats scale_;
-  AffineWriter write_;
-  bool first_;
-  bool last_;
-};
+  if (!block.is_last) return;
+  const AffineWriter write(output, at);
+  for (int r = 0; r < rows; ++r) write.finish(r, so_far_of(r) * step_of(r));
+}
 
 }  // namespace
 }  // namespace proxconnect

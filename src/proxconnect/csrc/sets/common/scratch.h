@@ -6,7 +6,7 @@
 namespace proxconnect {
 namespace {
 
-enum class Scratch { inputs, steps, weights, starts, sums, groups };
+enum class Scratch { inputs, steps, weights, plane, starts, sums, groups };
 
 // Returns room for `count` elements, of any content. Each thread keeps what it once had: as much memory of a thread's
 // own goes back to the system when it is freed, and getting it anew, page by page, takes longer than some products.

@@ -2,6 +2,8 @@
 // and each output adds the one that its signs name. So a table serves all outputs, and one look-up serves all lanes.
 #pragma once
 
+#include "sets/common/k_blocks.h"
+#include "sets/common/scratch.h"
 #include "sets/common/transpose.h"
 #include "sets/common/w1a32_tables.h"
 
@@ -79,6 +81,22 @@ struct PanelBlock {
   std::int64_t count;
 };
 
+// Calls write(lane, the panel's outputs) for the first `count` lanes of a panel's outputs, which lie lanes together.
+template <typename Write>
+inline void write_rows(const Lanes* outputs, int count, const Write& write) {
+  Floats rows[lanes];
+#pragma GCC unroll 2
+  for (int first = 0; first < panel_width; first += lanes) {
+    Lanes part[lanes];
+    std::memcpy(part, outputs + first, sizeof part);
+    transpose<lanes>(part);
+    for (int lane = 0; lane < lanes; ++lane) {
+      std::memcpy(reinterpret_cast<float*>(&rows[lane]) + first, &part[lane], sizeof part[lane]);
+    }
+  }
+  for (int lane = 0; lane < count; ++lane) write(lane, rows[lane]);
+}
+
 // The macro-kernel: the sums of all outputs of a block of panels for tiles of `lanes` rows each. The lanes of an output
 // lie side by side.
 class LaneSums {
@@ -121,26 +139,11 @@ class LaneSums {
     }
   }
 
-  // Calls write(lane, sums of the panel's outputs) for the first `count` lanes.
-  template <typename Write>
-  void take(std::int64_t tile, std::int64_t panel, int count, const Write& write) {
-    Floats rows[lanes];
-#pragma GCC unroll 2
-    for (int first = 0; first < panel_width; first += lanes) {
-      Lanes part[lanes];
-      std::memcpy(part, sums(tile, panel) + first, sizeof part);
-      transpose<lanes>(part);
-      for (int lane = 0; lane < lanes; ++lane) {
-        std::memcpy(reinterpret_cast<float*>(&rows[lane]) + first, &part[lane], sizeof part[lane]);
-      }
-    }
-    for (int lane = 0; lane < count; ++lane) write(lane, rows[lane]);
-  }
+  // The sums of a panel's outputs for the rows of a tile.
+  Lanes* sums(std::int64_t tile, std::int64_t panel) { return sums_[tile * panels_.count + panel]; }
 
  private:
   static constexpr std::int64_t max_tiles_ = 8;
-
-  Lanes* sums(std::int64_t tile, std::int64_t panel) { return sums_[tile * panels_.count + panel]; }
 
   PanelBlock panels_;
   std::int64_t count_ = 0;
@@ -180,37 +183,57 @@ inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row,
   }
 }
 
+// Adds the sums of a group of inputs, times the scales of the panel's outputs, to those of the groups before it.
+inline void add_lanes(const KBlock& group, const float* scale, int width, const Lanes* sums, Lanes* y) {
+  for (int j = 0; j < width; ++j) y[j] = group.group == 0 ? sums[j] * scale[j] : y[j] + sums[j] * scale[j];
+}
+
 inline void w1a32_gemm(const W1A32& product, Range rows, Range panels) {
   const Panels& b = product.b;
-  const std::int64_t tables = tables_of(b.k);
+  const KBlocks groups(b.k, product.group, words_of(b.k));
   alignas(64) float inputs[(max_tables * table_inputs + lanes - 1) / lanes * lanes][lanes];
   const float* x[max_tables * table_inputs];
   for (std::int64_t i = 0; i < max_tables * table_inputs; ++i) x[i] = inputs[i];
   TableIndex indices[max_tables];
 
   for (Range block{panels.begin, panels.begin}; block.begin < panels.end; block.begin = block.end) {
-    block.end = own::min(block.begin + LaneSums::max_panels, panels.end);
-    LaneSums sums({b.panel(block.begin), b.panel_words(), block.end - block.begin});
+    block.end = own::min(block.begin + LaneSums::max_panels / b.planes, panels.end);
+    const std::int64_t width = block.end - block.begin;
+    LaneSums sums({b.panel(block.begin), b.panel_words(), width * b.planes});
+    auto* const y = scratch<Scratch::groups, Lanes>(sums.max_tiles() * width * panel_width);
     for (Range part{rows.begin, rows.begin}; part.begin < rows.end; part.begin = part.end) {
       part.end = own::min(part.begin + sums.max_tiles() * lanes, rows.end);
       const std::int64_t tiles = (part.end - part.begin + lanes - 1) / lanes;
-      sums.clear(tiles);
-      for (std::int64_t first = 0, count; first < tables; first += count) {
-        count = sums.next_tables(first, tables);
-        for (std::int64_t t = 0; t < count; ++t) indices[t] = TableIndex(first + t, 0, words_of(b.k));
-        sums.begin(first, tables, indices, count);
-        for (std::int64_t tile = 0; tile < tiles; ++tile) {
-          transpose_rows(product.x, b.k, part.begin + tile * lanes, first * table_inputs, count * table_inputs, inputs);
-          sums.add(tile, x, 0);
+      for (KBlock group = groups.first();; group = groups.after(group)) {
+        const std::int64_t end = group.end_input(b.k), tables = tables_of(end - group.first_input());
+        sums.clear(tiles);
+        for (std::int64_t first = 0, count; first < tables; first += count) {
+          count = sums.next_tables(first, tables);
+          for (std::int64_t t = 0; t < count; ++t) indices[t] = TableIndex(first + t, group.word, group.words);
+          sums.begin(first, tables, indices, count);
+          const std::int64_t column = group.first_input() + first * table_inputs;
+          for (std::int64_t tile = 0; tile < tiles; ++tile) {
+            transpose_rows(product.x, end, part.begin + tile * lanes, column, count * table_inputs, inputs);
+            sums.add(tile, x, 0);
+          }
         }
+        for (std::int64_t i = 0; i < tiles * width; ++i) {
+          const std::int64_t tile = i / width, panel = i % width;
+          const Place at(0, block.begin + panel, b.n);
+          Lanes* const found = sums.sums(tile, panel * b.planes);
+          if (b.planes == 2) {
+            const Lanes* const other = sums.sums(tile, panel * b.planes + 1);
+            for (int j = 0; j < panel_width; ++j) found[j] = (found[j] + other[j]) * 0.5f;
+          }
+          add_lanes(group, product.output.scale + group.group * b.n + at.j, at.width, found, y + i * panel_width);
+        }
+        if (group.is_last) break;
       }
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const std::int64_t row = part.begin + tile * lanes;
+      for (std::int64_t i = 0; i < tiles * width; ++i) {
+        const std::int64_t row = part.begin + i / width * lanes;
         const int count = static_cast<int>(own::min<std::int64_t>(part.end - row, lanes));
-        for (std::int64_t panel = block.begin; panel < block.end; ++panel) {
-          const AffineWriter write(product.output, Place(row, panel, b.n));
-          sums.take(tile, panel - block.begin, count, write);
-        }
+        const AffineWriter write(product.output, Place(row, block.begin + i % width, b.n));
+        write_rows(y + i * panel_width, count, [&](int lane, const Floats& sum) { write.finish(lane, sum); });
       }
     }
   }

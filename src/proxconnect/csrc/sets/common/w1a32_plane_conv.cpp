@@ -186,7 +186,7 @@ void w1a32_conv(const W1A32Image& image, Range positions, Range panels) {
           const std::int64_t j = (panel - group * group_panels) * panel_width;
           const Place place(first_row, group * group_outputs + j, b.n, group_outputs - j);
           const AffineWriter write(image.conv.output, place);
-          sums.take(tile, panel - block.begin, lanes, [&](int lane, const Floats& row) {
+          write_rows(sums.sums(tile, panel - block.begin), lanes, [&](int lane, const Floats& row) {
             if (rows[lane] >= 0) write(rows[lane], row);
           });
         }

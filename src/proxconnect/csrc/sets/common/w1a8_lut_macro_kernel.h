@@ -41,9 +41,13 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
   const std::int64_t group_count = words > 0 ? (words - 1) / groups.largest() + 1 : 1;
   auto* const starts = scratch<Scratch::starts, std::int32_t>(group_count * max_rows);
   float steps[max_rows];
-  Integers sums[max_rows * max_panels];
-  Floats y[max_rows * max_panels];
+  constexpr int most_sums = max_rows * (max_panels > 2 ? max_panels : 2);
+  Integers sums[most_sums];
+  Floats y[most_sums];
   bool finite = true;
+  const int planes = static_cast<int>(b.planes);
+  const int panels_at_once = max_panels > planes ? max_panels / planes : 1;
+  const int planes_at_once = own::min(planes, max_panels);
 
   for (std::int64_t i = 0; i < tiles.count(); ++i) {
     const std::int64_t first_row = rows.begin + tiles[i].begin;
@@ -63,14 +67,27 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
     }
 
     for (std::int64_t panel = panels.begin; panel < panels.end;) {
-      const int width = panels.end - panel < max_panels ? 1 : max_panels;
+      const int width = panels.end - panel < panels_at_once ? 1 : panels_at_once;
+      const int kernel_panels = width * planes_at_once;
       for (KBlock group = groups.first();; group = groups.after(group)) {
-        Tables::micro_kernels[width - 1][count - 1](tables + group.word * between,
-                                                    b.panel(panel) + group.word * panel_width, b.panel_words(),
-                                                    group.words, starts + group.group * max_rows, sums);
+        for (int plane = 0; plane < planes; plane += planes_at_once) {
+          const std::uint32_t* const signs = b.panel(panel) + plane * b.panel_words() + group.word * panel_width;
+          Tables::micro_kernels[kernel_panels - 1][count - 1](tables + group.word * between, signs, b.panel_words(),
+                                                              group.words, starts + group.group * max_rows,
+                                                              sums + plane * count);
+        }
         for (int p = 0; p < width; ++p) {
-          const GroupWriter write(product.output, Place(first_row, panel + p, b.n), group);
-          for (int r = 0; r < count; ++r) write(r, sums[r * width + p], steps[r], y[r * width + p]);
+          const Place at(first_row, panel + p, b.n);
+          const auto step_of = [&](int r) { return steps[r]; };
+          const auto so_far_of = [&](int r) -> Floats& { return y[r * width + p]; };
+          const auto plane = [&](int r) { return sums + r * kernel_panels + p * planes_at_once; };
+          if (planes == 1) {
+            add_group(product.output, at, group, count, [&](int r) { return *plane(r); }, step_of, so_far_of);
+          } else {
+            const int other = planes_at_once > 1 ? 1 : count;
+            const auto sum_of = [&](int r) { return half_sum(plane(r)[0], plane(r)[other]); };
+            add_group(product.output, at, group, count, sum_of, step_of, so_far_of);
+          }
         }
         if (group.is_last) break;
       }

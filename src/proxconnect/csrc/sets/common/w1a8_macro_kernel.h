@@ -35,6 +35,7 @@ class W1A8MacroKernel {
         q_(scratch<Scratch::inputs, std::uint8_t>(row_blocks_.largest() * stride_)),
         steps_(scratch<Scratch::steps, float>(row_blocks_.largest())),
         weights_(scratch<Scratch::weights, Integers>(block_panels_ * panel_bytes_ / step_bytes)),
+        second_plane_(product.b.planes > 1 ? scratch<Scratch::plane, Integers>(panel_bytes_ / step_bytes) : nullptr),
         starts_(scratch<Scratch::starts, Integers>(block_panels_)),
         sums_(scratch<Scratch::sums, Integers>(kept_sums())),
         y_(scratch<Scratch::groups, Floats>(kept_sums())) {}
@@ -96,10 +97,31 @@ class W1A8MacroKernel {
       for (std::int64_t p = 0; p < width; ++p) {
         const std::uint32_t* words = product_.b.panel(panels.begin + first + p) + block.word * panel_width;
         std::int8_t* const to = weights(first) + p * step_bytes;
-        starts_[first + p] =
-            -zero_byte * micro_kernels_.unpack_signs(words, block.words * steps_of_word, width * step_bytes, to);
+        const std::int64_t k_steps = block.words * steps_of_word;
+        Integers total = micro_kernels_.unpack_signs(words, k_steps, width * step_bytes, to);
+        if (second_plane_ != nullptr) total = half_sum(total, add_second_plane(words, k_steps, width * step_bytes, to));
+        starts_[first + p] = -zero_byte * total;
       }
     }
+  }
+
+  // Makes weights[..] of a plane's signs the half of their sum with those of the second plane. Returns the sum of each
+  // output's signs of that plane.
+  Integers add_second_plane(const std::uint32_t* words, std::int64_t k_steps, std::int64_t between,
+                            std::int8_t* weights) const {
+    using Signs = std::uint8_t __attribute__((vector_size(step_bytes)));
+    const std::uint32_t* const second = words + product_.b.panel_words();
+    const Integers total =
+        micro_kernels_.unpack_signs(second, k_steps, step_bytes, reinterpret_cast<std::int8_t*>(second_plane_));
+    for (std::int64_t step = 0; step < k_steps; ++step, weights += between) {
+      Signs a, b;
+      std::memcpy(&a, weights, sizeof a);
+      std::memcpy(&b, second_plane_ + step, sizeof b);
+      const Signs sum = a + b;
+      const Signs half = (sum >> 1 & 0x7f) | (sum & 0x80);
+      std::memcpy(weights, &half, sizeof half);
+    }
+    return total;
   }
 
   void multiply(Range rows, Range panels, const KBlock& block) {
@@ -123,10 +145,10 @@ class W1A8MacroKernel {
         micro_kernels_.kernels[width - 1][count - 1](q_ + row * stride_, stride_, run, weights(first), sums);
         if (!block.ends_group) continue;
         for (int p = 0; p < width; ++p) {
-          const GroupWriter write(product_.output, Place(rows.begin + row, panel + p, product_.b.n), block);
-          for (int r = 0; r < count; ++r) {
-            write(r, sums[r * width + p], steps_[row + r], y_[kept + r * width + p]);
-          }
+          add_group(
+              product_.output, Place(rows.begin + row, panel + p, product_.b.n), block, count,
+              [&](int r) { return sums[r * width + p]; }, [&](int r) { return steps_[row + r]; },
+              [&](int r) -> Floats& { return y_[kept + r * width + p]; });
         }
       }
     }
@@ -144,6 +166,7 @@ class W1A8MacroKernel {
   std::uint8_t* q_;
   float* steps_;
   Integers* weights_;
+  Integers* second_plane_;  // unpacked, of a panel; null where there is none
   Integers* starts_;
   Integers* sums_;
   Floats* y_;
