@@ -58,6 +58,12 @@ def test_the_library_refuses_what_breaks_a_rule_in_one_line(name: str) -> None:
     assert len(message) < 1000 + len(str(bad(name)))
 
 
+@pytest.mark.parametrize("name", [name for name in BAD if name.startswith(("container-", "header-"))])
+def test_the_header_alone_shows_a_bad_header(name: str) -> None:
+    with pytest.raises(FormatError):
+        pc.inspect(bad(name))
+
+
 @pytest.mark.parametrize("name", [name for name in BAD if name.startswith(OF_GRAPHS[1:])])
 def test_what_only_the_graph_breaks_is_a_file_that_can_be_read(name: str) -> None:
     assert read(bad(name)).graph_json()
