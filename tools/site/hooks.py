@@ -62,7 +62,7 @@ def _expanded(nav: Any, docs: Path, named: set[str]) -> Any:
     pages: list[Any] = []
     for part in nav:
         if part == "api/*.md":
-            pages += [f"api/{name}" for name in api.pages()]
+            pages += [{name.removesuffix(".md"): f"api/{name}"} for name in api.pages()]
         elif isinstance(part, str) and "*" in part:
             found = sorted(path.relative_to(docs).as_posix() for path in docs.glob(part))
             pages += [path for path in found if path not in named]
