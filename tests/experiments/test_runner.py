@@ -15,9 +15,22 @@ from looking import every
 
 from proxconnect.cli.app import run
 from proxconnect.errors import TrainingError
-from proxconnect.experiments import Cell, Results, read_grid, record_of, run_cells, runner, state_of
+from proxconnect.experiments import (
+    Cell,
+    LocalProcesses,
+    Results,
+    read_grid,
+    record_of,
+    run_cells,
+    runner,
+    state_of,
+)
 
 Finish = Callable[..., None]
+
+
+def here(runs: Path, jobs: int = 1) -> LocalProcesses:
+    return LocalProcesses(runs, "digits", jobs)
 
 
 @pytest.fixture
@@ -41,8 +54,7 @@ def test_cells_run_after_what_they_start_from(
     failed = run_cells(
         read_grid(recipe).cells,
         tmp_path / "runs",
-        "digits",
-        jobs=jobs,
+        here(tmp_path / "runs", jobs),
         on_done=lambda cell: done.append(cell.name),
     )
     assert failed == ["resnet20-bw-ft-bnn+-s0"]
@@ -61,7 +73,7 @@ def test_finished_cells_are_not_run_and_interrupted_ones_are_resumed(
     (tmp_path / cells[2].name / "result.json").unlink()
     assert state_of(cells[2], tmp_path / cells[2].name) == "pending"
     (tmp_path / cells[2].name / "checkpoint").touch()
-    run_cells(cells, tmp_path, "digits", on_done=lambda cell: None, show=lambda line: None)
+    run_cells(cells, tmp_path, here(tmp_path), on_done=lambda cell: None, show=lambda line: None)
     assert commands[0] == f"started {cells[2].name}"
     assert len(commands) == 6
 
@@ -71,9 +83,9 @@ def test_two_do_not_run_the_same_cells(recipe: Path, tmp_path: Path, commands: l
 
     def meanwhile(cell: Cell) -> None:
         with pytest.raises(TrainingError, match="another 'proxconnect grid' runs the cells in"):
-            run_cells(cells, tmp_path, "digits", on_done=lambda cell: None)
+            run_cells(cells, tmp_path, here(tmp_path), on_done=lambda cell: None)
 
-    run_cells(cells[:1], tmp_path, "digits", on_done=meanwhile)
+    run_cells(cells[:1], tmp_path, here(tmp_path), on_done=meanwhile)
     assert len(commands) == 1
 
 
@@ -84,7 +96,7 @@ def test_what_was_run_elsewhere_is_not_run_again(
     for cell in cells[:2]:
         finish(cell, tmp_path)
     recorded = [cell.name for cell in cells[:-1]]
-    run_cells(cells, tmp_path, "digits", recorded=recorded, on_done=lambda cell: None)
+    run_cells(cells, tmp_path, here(tmp_path), recorded=recorded, on_done=lambda cell: None)
     assert commands == [f"pending {cells[-1].name}"]
 
 
@@ -95,7 +107,7 @@ def test_a_start_that_was_run_elsewhere_is_trained_again_before_what_needs_it(
     *_, last = cells
     recorded = [cell.name for cell in cells if cell != last]
     done: list[Cell] = []
-    run_cells(cells, tmp_path, "digits", recorded=recorded, on_done=done.append)
+    run_cells(cells, tmp_path, here(tmp_path), recorded=recorded, on_done=done.append)
     assert commands == [*(f"pending {name}" for name in last.needs), f"pending {last.name}"]
     assert done == [last]
 
@@ -108,7 +120,7 @@ def test_what_starts_from_a_failure_is_not_run(
     )
     lines: list[str] = []
     cells = read_grid(recipe).cells
-    assert run_cells(cells, tmp_path, "digits", on_done=lambda cell: None, show=lines.append) == [
+    assert run_cells(cells, tmp_path, here(tmp_path), on_done=lambda cell: None, show=lines.append) == [
         cell.name for cell in (cells[0], *cells[2:5], cells[1], *cells[5:])
     ]
     assert "resnet20-fp-s0: failed with status 1; error: no (log: " in lines[1]
@@ -138,7 +150,12 @@ def test_interruption_ends_what_runs(
     ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run_cells(read_grid(recipe).cells, tmp_path, "digits", jobs=2, on_done=lambda cell: None)
+            run_cells(
+                read_grid(recipe).cells,
+                tmp_path,
+                here(tmp_path, 2),
+                on_done=lambda cell: None,
+            )
     finally:
         signal.signal(signal.SIGINT, ctrl_c)
     assert [process.returncode for process in started] == [-15, -15]
@@ -160,7 +177,7 @@ def test_a_run_of_another_configuration_is_refused(recipe: Path, tmp_path: Path,
     other = config | {"epochs": 3, "optimizer": "adam"}
     (tmp_path / cells[0].name / "config.json").write_text(json.dumps(other))
     with pytest.raises(TrainingError, match=r"epochs is 3, planned 1; .*Change the grid") as refusal:
-        run_cells(cells, tmp_path, "digits", on_done=lambda cell: None)
+        run_cells(cells, tmp_path, here(tmp_path), on_done=lambda cell: None)
     assert "optimizer is 'adam', planned 'sgd'" in str(refusal.value)
 
 

@@ -176,10 +176,22 @@ def report(folder: Path) -> dict[str, Any]:
         ("export", network, "--to", "c", "--out", str(folder / "network.c")),
         ("grid", recipe, "--list", "--results", str(folder)),
     ]
-    refused = {
+    refused: dict[tuple[str, ...], str] = {
         ("check", "bnn++", "--plot", str(folder / "plot.png")): "matplotlib",
         ("export", network, "--to", "onnx", "--out", str(folder / "network.onnx")): "onnx",
         ("predict", network, str(image)): "pillow",
+        (
+            "grid",
+            recipe,
+            "--data",
+            "digits",
+            "--launcher",
+            "dask",
+            "--results",
+            str(folder),
+            "--runs",
+            str(folder / "runs"),
+        ): "distributed",
         ("eval", network, "--data", "digits"): "scikit-learn",
         ("eval", network, "--data", "cifar10"): "pyarrow",
         ("eval", network, "--data", str(folder / "parquet")): "pyarrow",

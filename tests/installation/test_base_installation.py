@@ -14,8 +14,8 @@ from looking import every, some
 
 from proxconnect.base.optional import needed_for
 
-INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export)\]"')
-EXTRAS = {"onnx": "export"}  # by package; all others come with "train"
+INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|dask)\]"')
+EXTRAS = {"onnx": "export", "distributed": "dask"}  # by package; all others come with "train"
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,13 @@ def test_nothing_beyond_the_base_was_loaded(found: dict[str, Any]) -> None:
     assert found["loaded"] == []
 
 
-def test_only_the_parts_on_other_loops_cannot_be_imported(found: dict[str, Any]) -> None:
+def test_only_the_parts_on_other_loops_and_clusters_cannot_be_imported(found: dict[str, Any]) -> None:
     on_lightning = {
         f"proxconnect.trainer.{name}" for name in ("callbacks", "fit", "module", "progress", "reports")
     } | {"proxconnect.integrations.lightning"}
     lacking = dict.fromkeys(on_lightning, "lightning")
-    assert found["lacking"] == {**lacking, "proxconnect.integrations.transformers": "transformers"}
+    lacking["proxconnect.integrations.transformers"] = "transformers"
+    assert found["lacking"] == {**lacking, "proxconnect.experiments._dask_worker": "distributed"}
 
 
 def test_examples_run_or_name_a_missing_package(found: dict[str, Any]) -> None:

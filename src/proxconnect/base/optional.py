@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from proxconnect.errors import MissingPackageError
 
 # The distributions whose name differs from the name of their module.
-_DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"PIL": "pillow", "dask_jobqueue": "dask-jobqueue", "sklearn": "scikit-learn"}
 
 
 def distribution(module: str) -> str:

@@ -32,6 +32,8 @@ _NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("lightning", "tensorboard", "PIL", "pyarrow", "sklearn", "scipy", "matplotlib"),
     ),
     "check --plot, bench --plot": ("plots", ("matplotlib",)),
+    "report": ("train", ("matplotlib", "jinja2", "PIL")),
+    "grid --launcher dask": ("dask", ("distributed", "dask_jobqueue")),
     "bench --vs onnxruntime,openvino": ("bench", ("onnx", "onnxscript", "onnxruntime", "openvino")),
 }
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from proxconnect import experiments
 from proxconnect.base.files import make_folder
-from proxconnect.errors import TrainingError
+from proxconnect.errors import TrainingError, unknown_name
+from proxconnect.experiments.launching import Launcher
 
 
 def grid(
@@ -26,8 +27,23 @@ def grid(
         Path, typer.Option(help="Folder of the pages; the JSON files are in its folder data.")
     ] = Path("docs/results"),
     jobs: Annotated[
-        int, typer.Option(min=1, help="Number of runs at a time; several have one thread each.")
+        int,
+        typer.Option(
+            min=1,
+            help="Number of runs at a time, of which several have one thread each; or of workers to ask a "
+            "named cluster for.",
+        ),
     ] = 1,
+    launcher: Annotated[
+        str, typer.Option(help="local (processes of this machine) or dask (the workers of --cluster).")
+    ] = "local",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="For --launcher dask: the address of a scheduler, slurm, pbs or lsf (through "
+            "dask-jobqueue), or local, the default."
+        ),
+    ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Print the cells and their states; run nothing.")
     ] = False,
@@ -53,6 +69,10 @@ def grid(
     """
     if listed + rendered + test > 1:
         raise TrainingError("give one of --list, --render and --test")
+    if launcher not in ("local", "dask"):
+        raise TrainingError(unknown_name("launcher", launcher, ("local", "dask")))
+    if cluster is not None and launcher != "dask":
+        raise TrainingError("--cluster goes with --launcher dask")
     changes = {} if limit_train_batches is None else {"limit_train_batches": limit_train_batches}
     plan = experiments.read_grid(recipe, changes)
     runs = runs or Path("runs") / plan.name
@@ -70,12 +90,14 @@ def grid(
         if test:
             experiments.evaluate_finished(known, runs, str(source), console.print)
         elif not rendered:
+            place: Launcher = experiments.LocalProcesses(runs, str(source), jobs)
+            if launcher == "dask":
+                place = experiments.DaskTasks(runs, str(source), cluster or "local", jobs, console.print)
             try:
                 failed = experiments.run_cells(
                     plan.cells,
                     runs,
-                    str(source),
-                    jobs=jobs,
+                    place,
                     recorded=known.records,
                     on_done=lambda cell: known.add(cell, experiments.record_of(cell, runs / cell.name)),
                     show=console.print,

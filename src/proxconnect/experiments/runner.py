@@ -1,4 +1,4 @@
-"""Running of the cells of a grid that are not done yet, each in a process of its own."""
+"""Running of the cells of a grid that are not done yet, in order, by processes or by a cluster."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from proxconnect.base.files import make_folder
 from proxconnect.errors import TrainingError
 from proxconnect.experiments.grid import Cell
+from proxconnect.experiments.launching import End, Launcher, command, log_of
 from proxconnect.experiments.record import state_of
-from proxconnect.trainer import TrainConfig
 
 _POLL_SECONDS = 0.2
 
@@ -26,9 +24,8 @@ _POLL_SECONDS = 0.2
 def run_cells(
     cells: Sequence[Cell],
     runs: Path,
-    data: str,
+    launcher: Launcher,
     *,
-    jobs: int = 1,
     recorded: Collection[str] = (),
     on_done: Callable[[Cell], None],
     show: Callable[[str], None] = print,
@@ -38,8 +35,7 @@ def run_cells(
     Args:
         cells: the cells, each after the cells that it starts from.
         runs: folder of the runs; the cell ``name`` has the folder ``name`` and the log ``name.log`` in it.
-        data: the data set, as for ``proxconnect train --data``.
-        jobs: number of processes at a time; several processes have one thread each.
+        launcher: where they are trained, such as :class:`LocalProcesses`.
         recorded: names of cells whose results are known already, from any machine. If another cell starts
             from such a cell and its run is missing, it is trained again; its record stays as it is.
         on_done: called after each cell that this call finished and that was not recorded before.
@@ -53,21 +49,21 @@ def run_cells(
             ``runs``. Nothing is run then.
     """
     failed: list[str] = []
-    with _alone(runs), _terminable(), _Processes(runs, data, jobs) as processes:
+    with _alone(runs), _terminable(), launcher:
         states = {cell.name: state_of(cell, runs / cell.name) for cell in cells}
         waiting = _to_run(cells, states, recorded)
         done = {name for name, state in states.items() if state == "done"}
-        while waiting or processes.running:
+        while waiting or launcher.running:
             for cell in [cell for cell in waiting if any(name in failed for name in cell.needs)]:
                 waiting.remove(cell)
                 failed.append(cell.name)
                 show(f"{cell.name}: not run, because the run that it starts from failed")
             ready = [cell for cell in waiting if all(name in done for name in cell.needs)]
-            for cell in ready[: processes.free]:
+            for cell in ready[: launcher.free]:
                 waiting.remove(cell)
-                processes.start(cell, states[cell.name])
+                launcher.start(cell, states[cell.name])
                 show(f"{cell.name}: {'resumed' if states[cell.name] == 'started' else 'started'}")
-            for cell, status in processes.ended():
+            for cell, status, reason in launcher.ended():
                 if status == 0:
                     done.add(cell.name)
                     if cell.name not in recorded:
@@ -75,45 +71,59 @@ def run_cells(
                     show(f"{cell.name}: done")
                 else:
                     failed.append(cell.name)
-                    show(f"{cell.name}: failed with status {status}; {_last_line(_log(runs, cell))}")
+                    how = f"with status {status}; {_last_line(log_of(runs, cell))}" if status else reason
+                    show(f"{cell.name}: failed {how}")
     return failed
 
 
-class _Processes:
-    """Training processes, at most ``jobs`` at a time; leaving the context ends those that still run."""
+class LocalProcesses:
+    """Processes of this machine, at most ``jobs`` at a time; leaving the context ends those that still run.
 
-    def __init__(self, runs: Path, data: str, jobs: int) -> None:
+    Args:
+        runs: folder of the runs.
+        data: the data set, as for ``proxconnect train --data``.
+        jobs: number of processes at a time; several processes have one thread each.
+    """
+
+    def __init__(self, runs: Path, data: str, jobs: int = 1) -> None:
         self.runs, self.data, self.jobs = runs, data, jobs
-        self.running: list[tuple[Cell, subprocess.Popen[bytes]]] = []
+        self._processes: list[tuple[Cell, subprocess.Popen[bytes]]] = []
 
     @property
     def free(self) -> int:
-        return self.jobs - len(self.running)
+        """The number of processes that can be started now."""
+        return self.jobs - len(self._processes)
+
+    @property
+    def running(self) -> bool:
+        """Whether a process runs."""
+        return bool(self._processes)
 
     def start(self, cell: Cell, state: str) -> None:
+        """Start the process of a cell."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self.jobs > 1 else None
         arguments = command(cell, state, self.runs, self.data)
-        with _log(self.runs, cell).open("ab") as log:
+        with log_of(self.runs, cell).open("ab") as log:
             process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        self.running.append((cell, process))
+        self._processes.append((cell, process))
 
-    def ended(self) -> Iterator[tuple[Cell, int]]:
-        """Wait until a process has ended, if one runs; yield its cell and its exit status."""
-        while self.running:
-            over = [run for run in self.running if run[1].poll() is not None]
+    def ended(self) -> Iterator[End]:
+        """Wait until a process has ended, if one runs; yield the end of each that has."""
+        while self._processes:
+            over = [run for run in self._processes if run[1].poll() is not None]
             if over:
-                self.running = [run for run in self.running if run not in over]
-                yield from ((cell, process.returncode) for cell, process in over)
+                self._processes = [run for run in self._processes if run not in over]
+                yield from (End(cell, process.returncode) for cell, process in over)
                 return
             time.sleep(_POLL_SECONDS)
 
-    def __enter__(self) -> _Processes:
+    def __enter__(self) -> LocalProcesses:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for _, process in self.running:
+        for _, process in self._processes:
             process.terminate()
-        for _, process in self.running:
+        for _, process in self._processes:
             process.wait()
 
 
@@ -168,42 +178,6 @@ def _to_run(cells: Sequence[Cell], states: Mapping[str, str], recorded: Collecti
         if cell.name not in recorded:
             add(cell)
     return order
-
-
-def command(cell: Cell, state: str, runs: Path, data: str) -> list[str]:
-    """Return the command that trains ``cell``, or the rest of it.
-
-    >>> cell = Cell("a", "fp", None, {"model": "resnet20", "setting": "fp", "epochs": 2})
-    >>> " ".join(command(cell, "pending", Path("runs"), "digits")[1:])
-    '-m proxconnect train --data digits --model resnet20 --setting fp --epochs 2 --overwrite --out runs/a'
-    >>> " ".join(command(cell, "started", Path("runs"), "digits")[1:])
-    '-m proxconnect train --resume runs/a'
-    >>> cell = Cell("a", "fp", None, {"setting": "fp", "channels_last": False, "compile": False})
-    >>> " ".join(command(cell, "pending", Path("runs"), "digits")[1:])
-    '-m proxconnect train --data digits --setting fp --no-channels-last --overwrite --out runs/a'
-    """
-    train = [sys.executable, "-m", "proxconnect", "train"]
-    folder = runs / cell.name
-    if state == "started":
-        pair = cell.options.get("pair")  # a pair is imported only if the command names it
-        return [*train, "--resume", str(folder), *([] if pair is None else ["--pair", str(pair)])]
-    options = [word for key, value in cell.options.items() for word in _words(key, value, runs)]
-    # A folder without a checkpoint belongs to a run that was interrupted in its first epoch.
-    return [*train, "--data", data, *options, "--overwrite", "--out", str(folder)]
-
-
-def _words(key: str, value: Any, runs: Path) -> list[str]:
-    flag = "--" + key.replace("_", "-")
-    if isinstance(value, bool):
-        off = [flag.replace("--", "--no-", 1)] if getattr(TrainConfig(), key) else []
-        return [flag] if value else off
-    if key in ("init", "teacher"):
-        value = runs / value
-    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
-
-
-def _log(runs: Path, cell: Cell) -> Path:
-    return runs / f"{cell.name}.log"
 
 
 def _last_line(log: Path) -> str:
