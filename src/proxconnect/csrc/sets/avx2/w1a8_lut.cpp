@@ -26,13 +26,12 @@ constexpr std::int64_t words_that_fit = 16;  // 16 bits: 16 * 4 * 2 * 254 < 2^15
 // memory.
 void add(__m256i& sum, __m256i more) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(more)); }
 
-// Computes sums[r] = starts[r] + 2 E with tables [words][rows].
+// Computes sums[g][r] = starts[g][r] + 2 E with tables [words][rows].
 template <int rows>
 void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t, std::int64_t words,
-          const std::int32_t* starts, Integers* sums) {
+                  std::int64_t group_words, const std::int32_t* starts, Integers* sums) {
   const __m256i one_byte = _mm256_set1_epi8(1), two = _mm256_set1_epi16(2);
   __m256i total[rows][2];
-  for (int r = 0; r < rows; ++r) total[r][0] = total[r][1] = _mm256_set1_epi32(starts[r]);
   __m256i sum[rows][2];
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
@@ -73,8 +72,22 @@ void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::i
       }
     }
   };
-  accumulate<words_that_fit>(1, words, add_words, widen);
-  for (int r = 0; r < rows; ++r) std::memcpy(sums + r, total[r], sizeof total[r]);
+  do {
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; ++r) total[r][0] = total[r][1] = _mm256_set1_epi32(starts[r]);
+    const std::int64_t here = own::min(words, group_words);
+    accumulate<words_that_fit>(1, here, add_words, widen);
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r) + half, total[r][half]);
+      }
+    }
+    starts += rows;
+    sums += rows;
+    words -= here;
+  } while (words > 0);
 }
 
 // Makes the tables of the inputs of words, 8 inputs to each byte of a word.

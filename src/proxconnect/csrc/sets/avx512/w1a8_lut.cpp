@@ -24,10 +24,11 @@ __m512i indices(const Index& index) {
   return _mm512_load_si512(bytes);
 }
 
-// Computes sums[r][p] = starts[r] + 2 E with tables [words][rows].
+// Computes sums[r][p] = starts[r] + 2 E of a group of words, with tables [words][rows].
 template <int rows, int panels, int planes>
-void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t panel_stride, std::int64_t words,
-          const std::int32_t* starts, Integers* sums) {
+[[gnu::always_inline]] inline void sums_of_group(const std::uint8_t* tables, const std::uint32_t* panel,
+                                                 std::int64_t panel_stride, std::int64_t words,
+                                                 const std::int32_t* starts, Integers* sums) {
   const __m512i low_half = _mm512_set1_epi8(0x0f), table_of_byte = _mm512_set1_epi32(0x30201000);
   const __m512i factors[2] = {_mm512_set1_epi8(2 * planes), _mm512_set1_epi8(2)};
   constexpr int parts = 2 * planes;
@@ -72,6 +73,21 @@ void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::i
       _mm512_store_si512(sums + r * panels + p, sum[r][p][0]);
     }
   }
+}
+
+// Computes sums[g][r][p] = starts[g][r] + 2 E with tables [words][rows].
+template <int rows, int panels, int planes>
+void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t panel_stride, std::int64_t words,
+                  std::int64_t group_words, const std::int32_t* starts, Integers* sums) {
+  do {
+    const std::int64_t here = own::min(words, group_words);
+    sums_of_group<rows, panels, planes>(tables, panel, panel_stride, here, starts, sums);
+    tables += here * rows * tables_of_word(planes);
+    panel += here * panel_width;
+    starts += rows;
+    sums += rows * panels;
+    words -= here;
+  } while (words > 0);
 }
 
 template <int planes>

@@ -21,9 +21,56 @@ namespace {
 // The tables of a row with more inputs no longer stay in a cache.
 constexpr std::int64_t max_lut_inputs = std::int64_t{1} << 16;
 
-// Computes sums[r][p] = starts[r] + 2 E for some panels, `panel_stride` words apart, with tables [words][rows].
+// Computes sums[g][r][p] = starts[g][r] + 2 E for each group of `group_words` of all words (the last group may have
+// fewer, and is empty where there are none), and for some panels, `panel_stride` words apart, with tables [words][rows].
 using LutMicroKernel = void (*)(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t panel_stride,
-                                std::int64_t words, const std::int32_t* starts, Integers* sums);
+                                std::int64_t words, std::int64_t group_words, const std::int32_t* starts,
+                                Integers* sums);
+
+// The sums of groups of inputs for a row and a panel, `stride` apart. Of ternary weights these are sums of the first plane
+// of signs, and those of the second lie `other` behind them; 0 stands for none.
+struct GroupSums {
+  const Integers* first;
+  std::int64_t stride;
+  std::int64_t other;
+
+  // Returns the sums of a group for the outputs from `output` on, as many as `Lanes` holds.
+  template <typename Lanes>
+  Lanes at(std::int64_t group, int output) const {
+    const auto load_from = [&](const Integers* sums) {
+      Lanes lanes;
+      std::memcpy(&lanes, reinterpret_cast<const char*>(sums) + output * 4, sizeof lanes);
+      return lanes;
+    };
+    const Integers* const sums = first + group * stride;
+    const Lanes sum = load_from(sums);
+    return other == 0 ? sum : half_sum(sum, load_from(sums + other));
+  }
+};
+
+// Adds up the sums of groups, each times its scales, in registers: the compiler keeps a vector of all outputs in memory.
+inline Floats scaled_sum(const AffineOutput& output, const Place& at, std::int64_t groups, const GroupSums& sums) {
+  using RegisterFloats = float __attribute__((vector_size(register_lanes * 4)));
+  Floats all;
+  if (at.width < panel_width) {
+    all = to_floats(sums.at<Integers>(0, 0)) * load<Floats>(output.scale + at.j, at.width);
+    for (std::int64_t g = 1; g < groups; ++g) {
+      all += to_floats(sums.at<Integers>(g, 0)) * load<Floats>(output.scale + g * at.n + at.j, at.width);
+    }
+    return all;
+  }
+  for (int j = 0; j < panel_width; j += register_lanes) {
+    const auto scaled = [&](std::int64_t g) {
+      RegisterFloats scale;
+      std::memcpy(&scale, output.scale + g * at.n + at.j + j, sizeof scale);
+      return __builtin_convertvector(sums.at<Register>(g, j), RegisterFloats) * scale;
+    };
+    RegisterFloats y = scaled(0);
+    for (std::int64_t g = 1; g < groups; ++g) y += scaled(g);
+    std::memcpy(reinterpret_cast<float*>(&all) + j, &y, sizeof y);
+  }
+  return all;
+}
 
 // Returns whether every row is finite.
 template <typename Tables>
@@ -41,9 +88,7 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
   const std::int64_t group_count = words > 0 ? (words - 1) / groups.largest() + 1 : 1;
   auto* const starts = scratch<Scratch::starts, std::int32_t>(group_count * max_rows);
   float steps[max_rows];
-  constexpr int most_sums = max_rows * (max_panels > 2 ? max_panels : 2);
-  Integers sums[most_sums];
-  Floats y[most_sums];
+  auto* const sums = scratch<Scratch::sums, Integers>(group_count * max_rows * (max_panels > 2 ? max_panels : 2));
   bool finite = true;
   const int planes = static_cast<int>(b.planes);
   const int panels_at_once = max_panels > planes ? max_panels / planes : 1;
@@ -61,7 +106,7 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
       quantize(x, b.k, step, 0, words * word_bits, q);
       for (KBlock group = groups.first();; group = groups.after(group)) {
         std::uint8_t* const to = tables + group.word * between + r * Tables::of_word;
-        starts[group.group * max_rows + r] = -make_tables(q + group.word * word_bits, group.words, between, to);
+        starts[group.group * count + r] = -make_tables(q + group.word * word_bits, group.words, between, to);
         if (group.is_last) break;
       }
     }
@@ -69,27 +114,20 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
     for (std::int64_t panel = panels.begin; panel < panels.end;) {
       const int width = panels.end - panel < panels_at_once ? 1 : panels_at_once;
       const int kernel_panels = width * planes_at_once;
-      for (KBlock group = groups.first();; group = groups.after(group)) {
-        for (int plane = 0; plane < planes; plane += planes_at_once) {
-          const std::uint32_t* const signs = b.panel(panel) + plane * b.panel_words() + group.word * panel_width;
-          Tables::micro_kernels[kernel_panels - 1][count - 1](tables + group.word * between, signs, b.panel_words(),
-                                                              group.words, starts + group.group * max_rows,
-                                                              sums + plane * count);
+      for (int plane = 0; plane < planes; plane += planes_at_once) {
+        Tables::micro_kernels[kernel_panels - 1][count - 1](tables, b.panel(panel) + plane * b.panel_words(),
+                                                            b.panel_words(), words, groups.largest(), starts,
+                                                            sums + plane * group_count * count);
+      }
+      for (int p = 0; p < width; ++p) {
+        const Place at(first_row, panel + p, b.n);
+        const AffineWriter write(product.output, at);
+        const std::int64_t other = planes == 1 ? 0 : planes_at_once > 1 ? 1 : group_count * count;
+        for (int r = 0; r < count; ++r) {
+          const Integers* const first = sums + r * kernel_panels + p * planes_at_once;
+          const GroupSums of_row{first, static_cast<std::int64_t>(count) * kernel_panels, other};
+          write.finish(r, scaled_sum(product.output, at, group_count, of_row) * steps[r]);
         }
-        for (int p = 0; p < width; ++p) {
-          const Place at(first_row, panel + p, b.n);
-          const auto step_of = [&](int r) { return steps[r]; };
-          const auto so_far_of = [&](int r) -> Floats& { return y[r * width + p]; };
-          const auto plane = [&](int r) { return sums + r * kernel_panels + p * planes_at_once; };
-          if (planes == 1) {
-            add_group(product.output, at, group, count, [&](int r) { return *plane(r); }, step_of, so_far_of);
-          } else {
-            const int other = planes_at_once > 1 ? 1 : count;
-            const auto sum_of = [&](int r) { return half_sum(plane(r)[0], plane(r)[other]); };
-            add_group(product.output, at, group, count, sum_of, step_of, so_far_of);
-          }
-        }
-        if (group.is_last) break;
       }
       panel += width;
     }

@@ -43,7 +43,10 @@ struct W1A8MicroKernels {
 };
 
 // Returns (a + b) / 2, for sums of two planes of signs, which are both even or both odd; a + b might not fit.
-inline Integers half_sum(const Integers& a, const Integers& b) { return (a & b) + ((a ^ b) >> 1); }
+template <typename Lanes>
+inline Lanes half_sum(const Lanes& a, const Lanes& b) {
+  return (a & b) + ((a ^ b) >> 1);
+}
 
 // 0 .. size in as few parts of at most `max` as it takes, all about as large: 14 by 12 are 7 and 7.
 class Parts {
