@@ -355,7 +355,7 @@ def test_a_network_of_fewer_classes_than_the_data_is_pointed_out(
 ) -> None:
     pc.save(Gives("scores"), "it", IMAGES, preprocessing=PREPROCESSING)
     said = refused(["eval", "it", "--data", "digits"], capsys)
-    assert "digits has label 9, but the network knows 3 classes" in said
+    assert "the data have label 9, but the network knows 3 classes" in said
 
 
 def test_data_of_one_class_is_pointed_out(

@@ -33,6 +33,7 @@ def test_keys_are_the_fields_of_the_configuration(tmp_path: Path) -> None:
         ("model = 20", "model is 20, of type int; expected str"),
         ("[optimizer]\nlr = 1.0", "optimizer is .* of type dict; expected str"),
         ("epochs = ", "is not TOML"),
+        ("# nothing but a remark", "has no options"),
     ],
 )
 def test_refuses(text: str, words: str, tmp_path: Path) -> None:

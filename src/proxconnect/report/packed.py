@@ -45,7 +45,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Examined:
-    """What can be said of a packed file; ``notes`` say why a part is missing."""
+    """Facts of a packed file; ``notes`` say why a part is missing."""
 
     layers: Summary | None
     answers: Answers | None

@@ -21,7 +21,8 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
             accuracy on validation images so far. A file of that name is ``"./best"``.
 
     Raises:
-        TrainingError: the file cannot be read, is not TOML, or has an unknown key or a value of another type.
+        TrainingError: the file cannot be read, is not TOML, has no options, or has an unknown key or a value
+            of another type.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "recipe.toml"
@@ -43,5 +44,7 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
+    if not values:
+        raise TrainingError(f'recipe {path} has no options; write some, such as model = "resnet20"')
     check_options(values, f"recipe {path}")
     return values
