@@ -41,7 +41,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 class Form(NamedTuple):
-    """What the page says of a form, and the function that starts a network in it, if it is run here."""
+    """Text of the page on a form, and the function that starts a network in it, if it is run here."""
 
     purpose: str
     weights: str

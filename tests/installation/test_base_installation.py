@@ -14,8 +14,9 @@ from looking import every, some
 
 from proxconnect.base.optional import needed_for
 
-INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|dask)\]"')
-EXTRAS = {"onnx": "export", "distributed": "dask"}  # by package; all others come with "train"
+INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|plots|dask)\]"')
+# By package; all others come with "train".
+EXTRAS = {"onnx": "export", "matplotlib": "plots", "distributed": "dask"}
 
 
 @pytest.fixture(scope="module")

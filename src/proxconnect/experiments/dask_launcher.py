@@ -93,7 +93,7 @@ class DaskTasks:
 
     @property
     def running(self) -> bool:
-        """Whether a cell has begun or waits for a worker."""
+        """Tell whether a cell has begun or waits for a worker."""
         return bool(self._cells)
 
     def start(self, cell: Cell, state: str) -> None:

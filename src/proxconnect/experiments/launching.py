@@ -1,4 +1,4 @@
-"""What the launchers of a grid share: their form, the command that trains a cell, and its log."""
+"""Parts that the launchers of a grid share: their form, the command that trains a cell, and its log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Launcher(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether a cell that was started has not ended."""
+        """Tell whether a cell that was started has not ended."""
 
     def start(self, cell: Cell, state: str) -> None:
         """Start a cell whose state is ``"pending"`` or ``"started"``."""

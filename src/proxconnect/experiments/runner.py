@@ -96,7 +96,7 @@ class LocalProcesses:
 
     @property
     def running(self) -> bool:
-        """Whether a process runs."""
+        """Tell whether a process runs."""
         return bool(self._processes)
 
     def start(self, cell: Cell, state: str) -> None:
