@@ -240,8 +240,13 @@ def test_the_command_adopts_renders_and_lists(
         assert f"(small-{figure}.png)" in page
         assert (tmp_path / "results" / f"small-{figure}.png").is_file()
     # Records stay where the folders are gone.
-    assert run(["grid", str(recipe), "--runs", str(tmp_path / "none"), *places[2:], "--render"]) == 0
+    capsys.readouterr()
+    again = ["grid", str(recipe), "--runs", str(tmp_path / "none"), *places[2:], "--render"]
+    assert run([*again, "--quiet"]) == 0
     assert (tmp_path / "results" / "small.md").read_text() == page
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["done"] * 4 + [
+        "pending"
+    ] * 4
 
 
 @pytest.mark.parametrize(

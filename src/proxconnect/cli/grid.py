@@ -59,6 +59,9 @@ def grid(
     limit_train_batches: Annotated[
         int | None, typer.Option(help="The largest number of batches an epoch, to try a grid out.")
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print the cells and their states alone, no progress.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the cells and their states as JSON, and nothing else.")
     ] = False,
@@ -76,7 +79,7 @@ def grid(
     changes = {} if limit_train_batches is None else {"limit_train_batches": limit_train_batches}
     plan = experiments.read_grid(recipe, changes)
     runs = runs or Path("runs") / plan.name
-    console = Console(stderr=as_json, soft_wrap=True, highlight=False, markup=False)
+    console = Console(stderr=as_json, quiet=quiet, soft_wrap=True, highlight=False, markup=False)
     known = experiments.Results(plan, results / "data" / f"{plan.name}.json")
     states = {cell.name: experiments.state_of(cell, runs / cell.name) for cell in plan.cells}
     states |= dict.fromkeys(known.records, "done")
@@ -112,7 +115,7 @@ def grid(
         print(json.dumps({"grid": plan.name, "cells": states}))
     else:
         for name, state in states.items():
-            console.print(f"{state:8} {name}")
+            print(f"{state:8} {name}")
     return 1 if failed else 0
 
 
