@@ -129,8 +129,9 @@ class W1A8MacroKernel {
     const std::int64_t offset = block.word * word_bits;
     const Runs run{&offset, 1, block.words * steps_of_word};
     for (std::int64_t i = 0; i < tiles.count(); ++i) {
-      const auto [row, end] = tiles[i];
-      const int count = static_cast<int>(end - row);
+      const Range tile = tiles[i];
+      const std::int64_t row = tile.begin;  // Clang before 16 gives lambdas no structured bindings
+      const int count = static_cast<int>(tile.end - row);
       for (std::int64_t panel = panels.begin; panel < panels.end; panel += max_panels) {
         const int width = static_cast<int>(panels.end - panel < max_panels ? panels.end - panel : max_panels);
         const std::int64_t first = panel - panels.begin;
