@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from _bars import Bar, bars_table
+from _results import write_results
 from _rounds import ROUNDS, machine, median_interval, ratio
 
 from proxconnect import kernels
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 
-RESULTS = Path("docs/results")
 INSTRUCTIONS = {"W1A1": "carry_save", "W1A8": "dot", "W1A6": "table_dot", "W1A32": "look_up"}  # ceilings
 
 Times = dict[str, list[float]]
@@ -123,10 +120,7 @@ def report(
     print(*(f"skipped: {name} ({reason})" for name, reason in skipped.items()), sep="\n")
     if arguments.dry:
         return
-    with written_whole(RESULTS / "data" / f"{subject.name}.json") as file:
-        file.write_text(json.dumps(result, indent=1) + "\n")
-    with written_whole(RESULTS / f"{subject.name}.md") as file:
-        file.write_text(subject.page(result))
+    write_results(subject.name, result, subject.page)
 
 
 def _milliseconds(times: list[float]) -> list[float]:

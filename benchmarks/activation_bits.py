@@ -10,18 +10,15 @@ as packed, with ``activations="int8"`` and with ``activations="int6"``. It write
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
+from _results import write_results
 from _rounds import machine
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.trainer import evaluate_split
 
-RESULTS = Path("docs/results")
 ACTIVATIONS = (None, "int8", "int6")
 
 
@@ -75,12 +72,7 @@ def main() -> None:
         "images": images,
         "models": {model: measure(model, data) for model in models},
     }
-    for path, text in (
-        (RESULTS / "data" / "activation_bits.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "activation_bits.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    write_results("activation_bits", result, page)
 
 
 if __name__ == "__main__":

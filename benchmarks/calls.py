@@ -10,20 +10,17 @@ output and the way into compiled code. The script writes ``docs/results/data/cal
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
+from _results import write_results
 from _rounds import Run, machine, median_interval, rounds
 from torch.nn import functional
 
 from proxconnect import kernels
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.kernels import Affine, ConvPanels, Geometry, Panels, Thresholds, pack_signs
 
-RESULTS = Path("docs/results")
 INPUTS, OUTPUTS = 32, 16
 BAR = 5.0  # microseconds
 
@@ -100,12 +97,7 @@ def main() -> None:
             name: [value * 1e6 for value in median_interval(seconds)] for name, seconds in times.items()
         },
     }
-    for path, text in (
-        (RESULTS / "data" / "calls.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "calls.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    write_results("calls", result, page)
     print(page(result))
 
 

@@ -10,17 +10,16 @@ of the zoo with 1-bit weights on validation images, each written again with ever
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from _results import write_results
 from torch import nn
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.data import load_data
 from proxconnect.engine import Network
@@ -29,8 +28,6 @@ from proxconnect.format.header import FORMAT_VERSION, REST
 from proxconnect.models import create_model
 from proxconnect.packing._store import stored
 from proxconnect.trainer import evaluate_split
-
-RESULTS = Path("docs/results")
 
 
 class Case(NamedTuple):
@@ -136,12 +133,7 @@ def main() -> None:
         "accuracies": {name: accuracies(name, data) for name in models},
         "sizes": {case.name: sizes(case) for case in CASES},
     }
-    for path, text in (
-        (RESULTS / "data" / "file_sizes.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "file_sizes.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    write_results("file_sizes", result, page)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,19 @@ script writes ``docs/results/data/group_products.json`` and the table ``docs/res
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+from _results import write_results
 from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
 from torch.nn import functional
 
 from proxconnect import kernels
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.format import BinaryTensor, pack_weight
 from proxconnect.kernels import Affine, Panels
 
-RESULTS = Path("docs/results")
 SHAPES = [(m, n, k) for m in (1, 128) for n, k in ((2048, 2048), (6144, 2048), (2048, 6144))]
 GROUP = 128
 TORCH, CHANNEL = "torch float32", "a scale per channel"
@@ -116,12 +113,7 @@ def main() -> None:
     }
     if arguments.dry:
         return
-    for path, text in (
-        (RESULTS / "data" / "group_products.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "group_products.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    write_results("group_products", result, page)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ taken round by round. The weights are random, since they do not change the amoun
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from functools import partial
 from importlib.metadata import version
@@ -19,17 +18,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from _results import write_results
 from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
 from torch import Tensor
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.engine import active_kernels
 from proxconnect.models import create_model
 from proxconnect.timing._peers import ENGINES, engine_runs, torch_runs
 
-RESULTS = Path("docs/results")
 NO_OPTIONS: dict[str, str] = {}
 BI_REAL = {"block": "bireal", "nonlinearity": "rprelu"}
 
@@ -162,10 +160,7 @@ def main() -> None:
     }
     if arguments.dry:
         return
-    with written_whole(RESULTS / "data" / "models.json") as file:
-        file.write_text(json.dumps(result, indent=1) + "\n")
-    with written_whole(RESULTS / "models.md") as file:
-        file.write_text(page(result))
+    write_results("models", result, page)
 
 
 if __name__ == "__main__":

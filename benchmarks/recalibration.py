@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from _results import write_results
 from _rounds import machine
 from torch import nn
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.data import Batches, ImageData, load_data
 from proxconnect.errors import ProxConnectError
 from proxconnect.trainer import evaluate, read_checkpoint
 
-RESULTS = Path("docs/results")
 BATCHES = 100
 STATISTICS = ("of training", "augmented images", "plain images")
 
@@ -93,12 +91,7 @@ def main() -> None:
         runs[run.name] = accuracies(run, data)
         print(run.name, runs[run.name], flush=True)
     result = {"machine": machine(), "data": "CIFAR-10 (JPEG copy)", "runs": runs}
-    for path, text in (
-        (RESULTS / "data" / "recalibration.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "recalibration.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    write_results("recalibration", result, page)
 
 
 if __name__ == "__main__":

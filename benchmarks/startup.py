@@ -8,7 +8,6 @@ Every figure is processor time on one thread, and the median of five processes. 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -18,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _results import write_results
 from _rounds import machine
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.models import create_model
 
-RESULTS = Path("docs/results")
 PROCESSES = 5
 # Each prints the seconds of processor time of what it names. FILE is a packed DeiT-Base, and OUT a new file.
 PROGRAMS = {
@@ -128,12 +126,7 @@ def main() -> None:
         "processes": PROCESSES,
         "seconds": measure(),
     }
-    for path, text in (
-        (RESULTS / "data" / "startup.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "startup.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    write_results("startup", result, page)
 
 
 if __name__ == "__main__":
