@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from proxconnect.base.files import written_whole
 from proxconnect.base.optional import needed_for
@@ -13,6 +13,8 @@ from proxconnect.errors import ProxConnectError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LINE_STYLES = ("-", "--", ":", "-.")
 
 
 @contextmanager
@@ -24,7 +26,6 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         MissingPackageError: matplotlib is not installed.
     """
     with needed_for("Drawing a figure", "plots"):
-        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -34,7 +35,24 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     if kind not in known:
         raise ProxConnectError(f"cannot draw to {path}: unknown ending, expected {', '.join(known)}")
     yield figure
-    # Equal figures are equal files: an SVG has no date, and names its parts by their content.
+    with written_whole(path) as temporary:
+        save_figure(figure, temporary, kind)
+
+
+def save_figure(figure: Figure, target: Path | IO[bytes], kind: str) -> None:
+    """Save a figure in the format ``kind``. Equal figures give equal bytes."""
+    from matplotlib import rc_context
+
+    # An SVG gets no date, and names its parts by their content.
     metadata = {"Date": None} if kind == "svg" else None
-    with written_whole(path) as temporary, rc_context({"svg.hashsalt": "proxconnect"}):
-        figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+    with rc_context({"svg.hashsalt": "proxconnect"}):
+        figure.savefig(target, format=kind, dpi=150, metadata=metadata)
+
+
+def line_look(place: int) -> dict[str, str]:
+    """Return the colour and the style of the line at a place; the first forty differ.
+
+    >>> line_look(0), line_look(11)
+    ({'color': 'C0', 'linestyle': '-'}, {'color': 'C1', 'linestyle': '--'})
+    """
+    return {"color": f"C{place % 10}", "linestyle": _LINE_STYLES[place // 10 % len(_LINE_STYLES)]}

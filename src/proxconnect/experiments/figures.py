@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from proxconnect.base.figures import figure_to
+from proxconnect.base.figures import figure_to, line_look
 from proxconnect.comparison import Line, draw_forest
 from proxconnect.experiments.pairs import compared_pairs
 
-_STYLES = ("-", "--", ":")
 _PANELS = 6
 
 
@@ -84,7 +83,7 @@ def draw_flips(results: Mapping[str, Any], path: Path) -> None:
         )
         for (flips, outside, legend), (title, cells) in zip(rows, tables.items(), strict=True):
             for index, cell in enumerate(cells):
-                look = {"color": f"C{index % 10}", "linestyle": _STYLES[index // 10 % len(_STYLES)]}
+                look = line_look(index)
                 history = cell["record"]["history"]
                 # An epoch without flips has no place on a logarithmic axis: the line ends there.
                 flipped = [rate or math.nan for rate in history["flip_rate"]]
@@ -116,8 +115,7 @@ def draw_curves(results: Mapping[str, Any], path: Path) -> None:
         for (losses, accuracies, legend), (title, cells) in zip(rows, tables.items(), strict=True):
             places = {label: place for place, label in enumerate(dict.fromkeys(map(_label, cells)))}
             for cell in cells:
-                place = places[_label(cell)]
-                look = {"color": f"C{place % 10}", "linestyle": _STYLES[place // 10 % len(_STYLES)]}
+                look = line_look(places[_label(cell)])
                 history = cell["record"]["history"]
                 loss = history.get("train_loss", [])
                 losses.plot(range(1, len(loss) + 1), loss, linewidth=1, **look)

@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from proxconnect.base.figures import line_look, save_figure
 from proxconnect.base.optional import needed_for
 from proxconnect.report.runs import Run
-from proxconnect.trainer.curves import draw_panel, panels_of
+from proxconnect.trainer.curves import MOST_POINTS, draw_panel, panels_of
 
 _SIZE = (4.4, 2.9)
 _LARGEST_IMAGE = 96
-_STYLES = ("-", "--", ":", "-.")
-# With more epochs, points would hide the lines.
-_MOST_POINTS = 40
 
 
 class Picture(NamedTuple):
@@ -62,13 +60,11 @@ def _draw_runs(axes: Any, runs: Sequence[Run], column: str, title: str) -> None:
     named = set()
     for run in runs:
         rows = [row for row in run.epochs if column in row]
-        place = places[run.label]
         axes.plot(
             [row["epoch"] for row in rows],
             [row[column] for row in rows],
-            color=f"C{place % 10}",
-            linestyle=_STYLES[place // 10 % len(_STYLES)],
-            marker="o" if longest <= _MOST_POINTS else "",
+            **line_look(places[run.label]),
+            marker="o" if longest <= MOST_POINTS else "",
             markersize=3,
             label=None if run.label in named else run.label,
         )
@@ -112,7 +108,7 @@ def _drawn(draw: Callable[[Any], None], size: tuple[float, float] = _SIZE) -> st
     figure = Figure(figsize=size, layout="constrained")
     draw(figure.subplots())
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    save_figure(figure, stream, "svg")
     return _data("image/svg+xml", stream.getvalue())
 
 

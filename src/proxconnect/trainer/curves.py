@@ -25,8 +25,8 @@ _PANELS = (
     Panel("mu", {"mu": ""}, logarithmic=True),
     Panel("flips: share of binary weights whose sign changed", {"flip_rate": ""}, logarithmic=True),
 )
-# With more epochs, points would hide the lines.
-_MOST_POINTS = 40
+MOST_POINTS = 40
+"""The largest number of epochs of which lines have points; more would hide the lines."""
 
 
 def draw_curves(metrics: Path, path: Path) -> None:
@@ -64,7 +64,7 @@ def draw_panel(axes: Any, panel: Panel, rows: Sequence[Mapping[str, float]]) -> 
     logarithmic = panel.logarithmic and any(value > 0 for line in values.values() for value in line)
     for column, label in panel.lines.items():
         shown = [value or math.nan for value in values[column]] if logarithmic else values[column]
-        marker = "o" if len(rows) <= _MOST_POINTS else ""
+        marker = "o" if len(rows) <= MOST_POINTS else ""
         axes.plot(epochs, shown, label=label, marker=marker, markersize=3)
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.set(xlabel="epoch", xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
