@@ -125,7 +125,7 @@ def evaluate_split(
         ProxConnectError: the file does not say how to prepare images, or is not of a classifier of images.
         DataError: the data cannot be read, or has classes that the network does not know.
     """
-    return evaluate_images(network, split_for(network, data, split, val_share), batch_size=batch_size)[0]
+    return _evaluated(network, split_for(network, data, split, val_share), batch_size, lambda scores: None)
 
 
 def split_for(network: Network, data: str, split: str, val_share: float | None = None) -> ImageSet:
@@ -172,17 +172,25 @@ def evaluate_images(
         ProxConnectError: the network is no classifier of such images.
         DataError: the images have a class that the network does not know.
     """
+    kept: list[Tensor] = []
+    found = _evaluated(network, images, batch_size, kept.append)
+    return found, torch.cat(kept)
+
+
+def _evaluated(
+    network: Network, images: ImageSet, batch_size: int, receive: Callable[[Tensor], None]
+) -> Evaluation:
+    """Evaluate a network on images, and hand the scores of each batch to ``receive``."""
     expected = network.preprocessing
     assert expected is not None, "split_for refuses such a network"
-    highest, kept = int(images.labels.max()), []
+    highest = int(images.labels.max())
 
     def scores_of_known_classes(inputs: Tensor) -> Tensor:
         scores = class_scores(network, inputs)
         if highest >= scores.shape[1]:
             raise DataError(f"the data have label {highest}, but the network knows {scores.shape[1]} classes")
-        kept.append(scores)
+        receive(scores)
         return scores
 
     batches = Batches(images, batch_size, mean=expected["mean"], std=expected["std"])
-    found = evaluate(scores_of_known_classes, batches)
-    return found, torch.cat(kept)
+    return evaluate(scores_of_known_classes, batches)
