@@ -13,8 +13,8 @@ class _Alarms(RegexHighlighter):
     highlights: ClassVar[list[str]] = [r"(?P<alarm>\(alarm\)|^alarm:)"]
 
 
-def plain_console(*, stderr: bool = False) -> Console:
-    """Make a console that prints text unchanged, on standard error if ``stderr``.
+def plain_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """Make a console that prints text unchanged, on standard error if ``stderr``, or nothing if ``quiet``.
 
     A file, a pipe or a terminal under ``NO_COLOR`` gets no control characters.
 
@@ -23,6 +23,7 @@ def plain_console(*, stderr: bool = False) -> Console:
     """
     return Console(
         stderr=stderr,
+        quiet=quiet,
         soft_wrap=True,
         markup=False,
         emoji=False,

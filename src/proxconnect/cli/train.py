@@ -109,35 +109,31 @@ def train(
     if out is not None and resume is not None:
         raise TrainingError("give either --out FOLDER (a new run) or --resume FOLDER (an old one)")
     console = plain_console(stderr=as_json)
-    show = _show_nothing if quiet else console.print
+    progress = plain_console(stderr=as_json, quiet=quiet)
     if resume is None:
-        given = _with_defaults(given, show)
+        given = _with_defaults(given, progress.print)
         config = TrainConfig(**given)
-        folder = out or _default_folder(config, show)
+        folder = out or _default_folder(config, progress.print)
     else:
         folder = resume
         if overwrite:
             raise TrainingError("--overwrite is for a new run; leave it out with --resume")
         if (result := finished_result(resume, given)) is not None:
             if is_main_process():
-                _say_finished(resume, result, console)
+                _say_finished(resume, result, progress)
                 _report(result, console, as_json=as_json)
             return
     try:
         if resume is not None:
-            run = resume_run(resume, given, show=show)
+            run = resume_run(resume, given, show=progress.print)
         else:
-            run = train_run(config, folder, overwrite=overwrite, show=show)
+            run = train_run(config, folder, overwrite=overwrite, show=progress.print)
         if not is_main_process():
             return
         result = _finish(run, folder)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(interrupted(folder, given.get("pair"))) from None
     _report(result, console, as_json=as_json)
-
-
-def _show_nothing(line: str) -> None:
-    pass
 
 
 def _with_defaults(given: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
