@@ -6,17 +6,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from drawing import figures_of
 from hypothesis import given
 from hypothesis import strategies as st
 from looking import every
-from matplotlib.figure import Figure
 
-from proxconnect.base.figures import figure_to
 from proxconnect.base.table import Table
 from proxconnect.errors import TrainingError
 from proxconnect.experiments import Results, figures, read_grid, record_of
@@ -247,15 +245,7 @@ def test_curves_have_a_line_for_every_run(
     for cell in done:
         cell["record"]["history"] = {"train_loss": [2.0, 1.0], "val_accuracy": [0.5, 0.75]}
     assert FIGURES["curves"].can_be_drawn(values)
-    drawn: list[Figure] = []
-
-    @contextmanager
-    def remembered(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-        with figure_to(path, size) as figure:
-            drawn.append(figure)
-            yield figure
-
-    monkeypatch.setattr(figures, "figure_to", remembered)
+    drawn = figures_of(figures, monkeypatch)
     for name in ("first.svg", "second.svg"):
         FIGURES["curves"].draw(values, tmp_path / name)
     assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from drawing import figures_of
 from matplotlib.figure import Figure
 
-from proxconnect.base.figures import figure_to
 from proxconnect.errors import TrainingError
 from proxconnect.trainer import curves
 from proxconnect.trainer.curves import draw_curves
@@ -22,16 +20,7 @@ BINARY = {**BOTH, "mu": 1.0, "flip_rate": 0.01}
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    figures: list[Figure] = []
-
-    @contextmanager
-    def remembered(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-        with figure_to(path, size) as figure:
-            figures.append(figure)
-            yield figure
-
-    monkeypatch.setattr(curves, "figure_to", remembered)
-    return figures
+    return figures_of(curves, monkeypatch)
 
 
 def metrics(path: Path, *rows: dict[str, float]) -> Path:
