@@ -34,7 +34,6 @@ constexpr std::int64_t word_bits = 32;
 [[gnu::always_inline]] constexpr std::int64_t words_of(std::int64_t k) { return (k + word_bits - 1) / word_bits; }
 [[gnu::always_inline]] constexpr std::int64_t panels_of(std::int64_t n) { return (n + panel_width - 1) / panel_width; }
 
-//
 // Weights of -1, 0 and 1 are half the sum of two signs, which differ where the weight is 0: such a weight has two planes
 // of signs, and a panel of the second plane follows each panel of the first.
 struct Panels {
