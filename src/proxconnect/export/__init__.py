@@ -16,8 +16,9 @@ from proxconnect.export._onnx import onnx
 from proxconnect.export._source import Exportable
 from proxconnect.export._torch import torch
 from proxconnect.export.c import c
+from proxconnect.gguf import gguf
 
-__all__ = ["FORMS", "Form", "c", "onnx", "torch"]
+__all__ = ["FORMS", "Form", "c", "gguf", "onnx", "torch"]
 
 
 class Form(NamedTuple):

@@ -5,6 +5,15 @@ from __future__ import annotations
 from proxconnect.packing._load import inspect, load
 from proxconnect.packing._pack import pack_
 from proxconnect.packing._save import save
-from proxconnect.packing._store import dense_tensors, distinct_weights, hardened_copy
+from proxconnect.packing._store import dense_tensors, distinct_weights, hardened_copy, packed_form
 
-__all__ = ["dense_tensors", "distinct_weights", "hardened_copy", "inspect", "load", "pack_", "save"]
+__all__ = [
+    "dense_tensors",
+    "distinct_weights",
+    "hardened_copy",
+    "inspect",
+    "load",
+    "pack_",
+    "packed_form",
+    "save",
+]
