@@ -110,5 +110,5 @@ def test_help_has_every_option_in_a_panel(capsys: pytest.CaptureFixture[str]) ->
         assert f"--{each.name.replace('_', '-')}" in text
         assert each.metadata["panel"] in text
     first = text[text.index("Essentials") : text.index("Binarization")]
-    assert first.count("│ --") == 10
+    assert first.count("│ --") == 11
     assert "(default: 10)" in " ".join(first.split())

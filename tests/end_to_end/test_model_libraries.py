@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import torch
-from looking import every
+from looking import every, some
 from torch import Tensor, nn
 
 import proxconnect as pc
+from proxconnect.cli.app import run
+from proxconnect.models import create_model
 
 pytestmark = pytest.mark.full
 
@@ -232,6 +234,32 @@ def test_models_of_timm(name: str, setting: str, tmp_path: Path) -> None:
         lambda model, inputs: model(inputs["x"]),
         tmp_path / "model.safetensors",
     )
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "test_vit.r160_in1k", "test_resnet"])
+def test_train_takes_models_of_timm(name: str, tmp_path: Path) -> None:
+    library("timm")
+    image = library("PIL.Image")
+    for row in range(12):
+        file = tmp_path / "train" / "ab"[row % 2] / f"{row}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.fromarray(torch.randint(256, (32, 48, 3), dtype=torch.uint8).numpy()).save(file)
+    out = tmp_path / "run"
+    command = ["train", "--model", f"timm:{name}", "--data", str(tmp_path), "--epochs", "1"]
+    assert run([*command, "--batch-size", "4", "--out", str(out)]) == 0
+    net = pc.load(out / "model.safetensors")
+    assert net(torch.zeros(3, 3, 32, 48)).shape == (3, 2)
+    assert some(layer.precision == "1 bit" for layer in pc.summary(net).layers)
+
+
+def test_names_of_timm_are_checked() -> None:
+    library("timm")
+    with pytest.raises(pc.ProxConnectError, match="did you mean 'timm:convnext_atto"):
+        create_model("timm:convnext_ato", classes=3)
+    with pytest.raises(pc.ProxConnectError, match="images of 8 x 8 with 3 channels: "):
+        create_model("timm:vit_tiny_patch16_224", classes=3, image_size=8)
+    with pytest.raises(pc.ProxConnectError, match=r"cannot make 'convnext_atto\.none'"):
+        create_model("timm:convnext_atto.none", classes=3)
 
 
 # Networks whose floats between binary layers are of many kinds; those of FIXED are made for one image size.

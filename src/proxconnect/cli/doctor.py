@@ -31,6 +31,7 @@ _NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "train",
         ("lightning", "tensorboard", "PIL", "pyarrow", "sklearn", "scipy", "matplotlib"),
     ),
+    "train --model timm:NAME": ("timm", ("timm",)),
     "check --plot, bench --plot": ("plots", ("matplotlib",)),
     "report": ("train", ("matplotlib", "jinja2", "PIL")),
     "grid --launcher dask": ("dask", ("distributed", "dask_jobqueue")),

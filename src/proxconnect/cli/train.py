@@ -148,7 +148,8 @@ def _default_folder(config: TrainConfig, show: Callable[[str], None]) -> Path:
     """Name the folder of a run by what it trains: each process of a run finds the name by itself."""
     run = inherit(config, read_start(config)).resolved()
     method = "" if run.setting == "fp" else f"-{run.method}"
-    folder = Path("runs") / f"{run.model}-{run.setting}{method}-s{run.seed}"
+    model = str(run.model).replace(":", "-")  # as in timm:NAME
+    folder = Path("runs") / f"{model}-{run.setting}{method}-s{run.seed}"
     if is_main_process():
         show(f"the run goes to {folder}")
     return folder

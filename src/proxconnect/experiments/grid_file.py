@@ -122,7 +122,11 @@ def _cells(
         check_options(given, where)
         start = values.get("full_precision")
         if start is not None:
-            start = str(start).replace("{model}", given["model"]).replace("{seed}", str(given["seed"]))
+            start = (
+                str(start)
+                .replace("{model}", _fit_for_a_folder(given["model"]))
+                .replace("{seed}", str(given["seed"]))
+            )
         if regime in ("pt", "ft"):
             given["init"] = start
         if regime == "pt":
@@ -137,7 +141,7 @@ def _cells(
 
 
 def _name(regime: str, options: Mapping[str, Any], varied: Mapping[str, Any]) -> str:
-    parts = [options["model"]]
+    parts = [_fit_for_a_folder(options["model"])]
     if regime == "fp":
         variant = options.get("block", options.get("nonlinearity"))
         parts += [variant, "fp"] if variant else ["fp"]

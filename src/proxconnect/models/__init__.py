@@ -1,4 +1,4 @@
-"""Models of the paper's experiments, by name."""
+"""Models of the paper's experiments, and those of timm, by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from proxconnect.errors import ProxConnectError, unknown_name
+from proxconnect.models._timm import check_timm_name, create_timm_model, is_timm
 from proxconnect.models.nonlinearity import RPReLU
 from proxconnect.models.resnet import CifarResNet
 from proxconnect.models.resnet_imagenet import ImageNetResNet
@@ -80,38 +81,65 @@ def model_names() -> list[str]:
     return list(_MODELS)
 
 
+def check_model(name: str) -> None:
+    """Refuse the name of a model that is neither one of :func:`model_names` nor ``timm:NAME`` of timm.
+
+    Raises:
+        ProxConnectError: the name is unknown (the message names near matches).
+        MissingPackageError: it is a name of timm, which is not installed.
+
+    >>> check_model("resnet20")
+    """
+    if is_timm(name):
+        check_timm_name(name)
+    elif name not in _MODELS:
+        message = unknown_name("model", name, _MODELS)
+        raise ProxConnectError(f"{message}; and timm:NAME for each model of timm")
+
+
 def model_options(name: str) -> dict[str, Any]:
     """List the options that :func:`create_model` takes for a model, with their defaults.
 
     Raises:
-        ProxConnectError: the name is unknown (the message names near matches).
+        ProxConnectError: as for :func:`check_model`.
 
     >>> model_options("resnet20")
     {'block': 'basic', 'nonlinearity': 'relu'}
     """
-    if name not in _MODELS:
-        raise ProxConnectError(unknown_name("model", name, _MODELS))
+    check_model(name)
+    if is_timm(name):
+        return {}
     parameters = inspect.signature(_MODELS[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
 
 def create_model(
-    name: str, *, classes: int, channels: int = 3, image_size: int = 32, **options: Any
+    name: str,
+    *,
+    classes: int,
+    channels: int = 3,
+    image_size: int | tuple[int, int] = 32,
+    pretrained: bool = False,
+    **options: Any,
 ) -> nn.Module:
-    """Create a freshly initialised model for square images.
+    """Create a freshly initialised model, or with ``pretrained`` one of timm with its pretrained weights.
 
     Args:
-        name: one of :func:`model_names`.
+        name: one of :func:`model_names`, or ``timm:NAME`` for an architecture of timm.
         classes: number of classes.
         channels: channels of the input images.
-        image_size: height and width of the input images, in pixels; ``resnet18``, ``resnet50`` and the
-            ``deit`` models are made for 224.
+        image_size: height and width of the input images, in pixels, one number if they are equal, which
+            only ResNets and models of timm do without; ``resnet18``, ``resnet50`` and the ``deit`` models
+            are made for 224. A model of timm that has a size of images is made for this one.
+        pretrained: start from the weights that timm's own loader downloads.
         options: options of this model, see :func:`model_options`. :class:`CifarResNet` describes ``block``
             and ``nonlinearity``.
 
     Raises:
         ProxConnectError: the name is unknown (the message names near matches), the model does not have an
-            option, or an option has a value that the model refuses.
+            option, an option has a value that the model refuses, the images have to be square, or there are
+            no pretrained weights.
+        MissingPackageError: the model is one of timm, which is not installed.
 
     >>> import torch
     >>> create_model("resnet20", classes=10, block="bireal", nonlinearity="rprelu")(
@@ -125,7 +153,18 @@ def create_model(
         raise ProxConnectError(
             f"model {name!r} takes {', '.join(known) or 'no options'}, but got {', '.join(unknown)}"
         )
-    return _MODELS[name](classes, channels, image_size, **options)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if is_timm(name):
+        return create_timm_model(
+            name, classes=classes, channels=channels, image_size=(height, width), pretrained=pretrained
+        )
+    if pretrained:
+        raise ProxConnectError(
+            f"model {name!r} has no pretrained weights; those of timm, timm:NAME, have some"
+        )
+    if height != width and not name.startswith("resnet"):
+        raise ProxConnectError(f"{name} takes square images, not {height}x{width}; pass --image-size")
+    return _MODELS[name](classes, channels, height, **options)
 
 
 __all__ = [
@@ -133,7 +172,9 @@ __all__ = [
     "ImageNetResNet",
     "RPReLU",
     "VisionTransformer",
+    "check_model",
     "create_model",
+    "is_timm",
     "model_names",
     "model_options",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from proxconnect.data import LARGEST_SIDE
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.layers import SETTINGS
-from proxconnect.models import model_names
+from proxconnect.models import check_model, is_timm
 from proxconnect.optim import LARGEST_MU, SCHEDULES, TRAINABLE, check_fit
 from proxconnect.quantizers.catalogue import unknown_method
 from proxconnect.trainer.precision import PRECISIONS
@@ -39,7 +39,11 @@ def check_names(config: TrainConfig) -> None:
     for name in ("model", "data"):
         if getattr(config, name) is None:
             raise TrainingError(f"a training run needs --{name}")
-    check_known("model", config.model, model_names())
+    check_model(str(config.model))
+    if config.pretrained and not is_timm(str(config.model)):
+        raise TrainingError(f"pretrained needs a model timm:NAME, not {config.model!r}; leave it out")
+    if config.pretrained and config.init is not None:
+        raise TrainingError("give either pretrained or init, not both: a run starts from one network")
     check_known("setting", config.setting, ("fp", *SETTINGS))
     if config.pair is None and config.method not in (methods := ("fp", *TRAINABLE)):
         raise TrainingError(unknown_method(config.method, methods))

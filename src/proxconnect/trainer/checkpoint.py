@@ -92,27 +92,30 @@ def build_model(
     Args:
         config: the model's name and the way it is binarized.
         data: the classes and the form of the images.
-        weights: weights of the model in full precision, from the checkpoint ``config.init``.
+        weights: weights of the model in full precision, from the checkpoint ``config.init`` or pretrained.
         pair: a pair of one's own; None imports the pair that ``config`` names.
     """
-    height, width = data.image_size
-    if height != width and not str(config.model).startswith("resnet"):
-        raise TrainingError(f"{config.model} takes square images, not {height}x{width}; pass --image-size")
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = create_model(
-            str(config.model),
-            classes=len(data.classes),
-            channels=data.channels,
-            image_size=height,
-            **config.model_args,
-        )
+    model = initialised_model(config, data)
     if weights is not None:
-        _load(f"--init {config.init}", model, weights)
+        _load("--pretrained" if config.init is None else f"--init {config.init}", model, weights)
     binarize = config.binarize_with(pair)
     if binarize is not None:
         binarize_(model, binarize, filter_fn=_layer_filter(model, config))
     return model
+
+
+def initialised_model(config: TrainConfig, data: DataFacts, *, pretrained: bool = False) -> nn.Module:
+    """Create the model of ``config`` in full precision, from its seed or with pretrained weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return create_model(
+            str(config.model),
+            classes=len(data.classes),
+            channels=data.channels,
+            image_size=data.image_size,
+            pretrained=pretrained,
+            **config.model_args,
+        )
 
 
 def _layer_filter(model: nn.Module, config: TrainConfig) -> Callable[[nn.Module, str], bool] | None:

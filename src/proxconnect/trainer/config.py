@@ -45,7 +45,9 @@ class TrainConfig:
     """
 
     model: str | None = _option(
-        None, "Essentials", f"Model: {', '.join(model_names())}; default: that of --init."
+        None,
+        "Essentials",
+        f"Model: {', '.join(model_names())}, or timm:NAME for one of timm; default: that of --init.",
     )
     data: str | None = _option(
         None,
@@ -69,6 +71,9 @@ class TrainConfig:
     init: str | None = _option(None, "Essentials", "Full-precision checkpoint (or run folder) to start from.")
     seed: int = _option(
         0, "Essentials", "Seed of the initial weights, the order of the data and the augmentation."
+    )
+    pretrained: bool = _option(
+        False, "Essentials", "Start a model timm:NAME from its pretrained weights, which timm downloads."
     )
 
     pair: str | None = _option(

@@ -1,4 +1,4 @@
-"""The start of a run from the full-precision run that ``init`` names."""
+"""The start of a run from the full-precision run that ``init`` names, or from pretrained weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from proxconnect.errors import TrainingError
-from proxconnect.trainer.checkpoint import Checkpoint, DataFacts, read_checkpoint
+from proxconnect.trainer.checkpoint import Checkpoint, DataFacts, initialised_model, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 
 
@@ -41,12 +41,15 @@ def inherit(config: TrainConfig, start: Checkpoint | None) -> TrainConfig:
 def initial_weights(
     start: Checkpoint | None, config: TrainConfig, facts: DataFacts
 ) -> dict[str, Tensor] | None:
-    """Return the weights of ``start`` for a run of ``config`` on the data ``facts``; None without a start.
+    """Return the weights of ``start``, or pretrained ones, for a run of ``config``; None without a start.
 
     Raises:
         TrainingError: the start has other classes or another model, or it was trained on images that this run
             would validate on.
+        ProxConnectError: the pretrained weights cannot be loaded.
     """
+    if config.pretrained:
+        return initialised_model(config, facts, pretrained=True).state_dict()
     if start is None:
         return None
     check_classes("--init", start, facts)
