@@ -62,4 +62,5 @@ def test_the_extra_all_brings_every_extra_of_users() -> None:
     (line,) = extras["all"]
     named = re.fullmatch(r"proxconnect\[(.*)\]", line)
     assert named is not None
-    assert set(named[1].split(",")) == extras.keys() - {"all", "dev"}
+    # The torchvision that timm needs breaks other packages where torch is of another build.
+    assert set(named[1].split(",")) == extras.keys() - {"all", "dev", "timm"}

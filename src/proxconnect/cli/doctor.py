@@ -32,6 +32,7 @@ _NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("lightning", "tensorboard", "PIL", "pyarrow", "sklearn", "scipy", "matplotlib"),
     ),
     "train --model timm:NAME": ("timm", ("timm",)),
+    "train --data hf:NAME": ("datasets", ("datasets",)),
     "check --plot, bench --plot": ("plots", ("matplotlib",)),
     "report": ("train", ("matplotlib", "jinja2", "PIL")),
     "grid --launcher dask": ("dask", ("distributed", "dask_jobqueue")),

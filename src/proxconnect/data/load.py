@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,17 +24,21 @@ from proxconnect.data._folder import (
     unsplit_classes,
 )
 from proxconnect.data._held_out import check_share, held_out_rows, last_tenth
+from proxconnect.data._hugging_face import PREFIX, Splits, find_splits, is_saved
 from proxconnect.data._parquet import expected_parquet, find_parquet, read_parquet
 from proxconnect.data.augmentation import suitable_augmentation
 from proxconnect.data.images import ImageData, ImageSet, channel_statistics, relabelled
 from proxconnect.errors import DataError, unknown_name
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
 
 NAMES = ("cifar10", "digits")
 SPLITS = ("train", "val", "test")
 
 
 def load_data(
-    source: str | Path,
+    source: str | Path | Dataset | DatasetDict,
     *,
     cache: Path | None = None,
     image_size: int | tuple[int, int] | None = None,
@@ -48,7 +53,10 @@ def load_data(
     Args:
         source: ``"cifar10"`` (downloaded once), ``"digits"`` (comes with scikit-learn), or a folder: with
             ``train.parquet`` or its shards in the Hugging Face layout, or with ``train/<class>/<image>``, or
-            with ``<class>/<image>``.
+            with ``<class>/<image>``, or one that ``save_to_disk`` of the package datasets wrote. Or
+            ``"hf:OWNER/NAME"`` or ``"hf:OWNER/NAME:CONFIG"`` of the Hugging Face Hub, or a ``DatasetDict``,
+            or a ``Dataset``, which holds the images to train on. Of these, columns of the types ``Image``
+            and ``ClassLabel`` are read.
         cache: folder for downloads and decoded images; default $PROXCONNECT_CACHE, else ~/.cache/proxconnect.
         image_size: height and width to resize all images to, one number if they are equal; default: none,
             and all images must have the same size.
@@ -63,11 +71,11 @@ def load_data(
     >>> data.classes[:3], len(data.train), len(data.val), data.train.shape
     (('0', '1', '2'), 1257, 180, (1, 8, 8))
     """
-    return _load(str(source), cache, _form(image_size, None), val_share)
+    return _load(_opened(source), cache, _form(image_size, None), val_share)
 
 
 def load_split(
-    source: str | Path,
+    source: str | Path | Dataset | DatasetDict,
     split: str,
     *,
     cache: Path | None = None,
@@ -100,20 +108,23 @@ def load_split(
     if split not in SPLITS:
         raise DataError(unknown_name("split", split, SPLITS))
     form = _form(image_size, mode)
+    opened = _opened(source)
     if split == "test":
-        found = _required(str(source), "test", cache, form)
+        found = _required(opened, "test", cache, form)
         images, own = found.images, found.classes
     else:
-        data = _load(str(source), cache, form, val_share)
+        data = _load(opened, cache, form, val_share)
         images, own = data.train if split == "train" else data.val, data.classes
-    return images if classes is None else relabelled(images, own, tuple(classes), str(source))
+    return images if classes is None else relabelled(images, own, tuple(classes), str(opened))
 
 
 def without_splits(source: str, split: str) -> bool:
     """Tell whether "train" or "test" is all of a source: it is a folder ``<class>/<image>``."""
-    if source in NAMES or split == "val":
+    if source in NAMES or split == "val" or source.startswith(PREFIX):
         return False
     folder = _folder(source, split)
+    if is_saved(folder):
+        return False
     own = find_parquet(folder, split) or find_images(folder, split)
     return not own and bool(unsplit_classes(folder))
 
@@ -134,7 +145,11 @@ def _form(image_size: int | tuple[int, int] | None, mode: str | None) -> Form:
     return Form(size, mode)
 
 
-def _load(source: str, cache: Path | None, form: Form, val_share: float | None) -> ImageData:
+def _opened(source: object) -> str | Splits:
+    return find_splits(source) or str(source)
+
+
+def _load(source: str | Splits, cache: Path | None, form: Form, val_share: float | None) -> ImageData:
     _check_layout(source, val_share)
     train = _required(source, "train", cache, form)
     channels, height, width = train.images.shape
@@ -159,9 +174,12 @@ def _load(source: str, cache: Path | None, form: Form, val_share: float | None) 
     return ImageData(_name(source), train.classes, images, held_out, mean, std, augmentation, fingerprint)
 
 
-def _required(source: str, split: str, cache: Path | None, form: Form) -> _Split:
+def _required(source: str | Splits, split: str, cache: Path | None, form: Form) -> _Split:
     found = _read(source, split, cache, form)
+    if found is None and isinstance(source, Splits):
+        raise DataError(f"no {split} images: looked for {source.expected(split)}")
     if found is None:
+        assert isinstance(source, str)
         folder = Path(os.path.expanduser(source))
         expected = f"{expected_parquet(folder, split)}, for {expected_folder(folder, split)}"
         if split != "val":
@@ -170,7 +188,7 @@ def _required(source: str, split: str, cache: Path | None, form: Form) -> _Split
     return found
 
 
-def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | None:
+def _read(source: str | Splits, split: str, cache: Path | None, form: Form) -> _Split | None:
     """Read a split; None if the source has no such split."""
     if source == "digits":
         if form.size not in (None, (8, 8)) or form.mode not in (None, "L"):
@@ -194,7 +212,9 @@ def _read(source: str, split: str, cache: Path | None, form: Form) -> _Split | N
     )
 
 
-def _encoded(source: str, split: str, cache: Path) -> EncodedImages | None:
+def _encoded(source: str | Splits, split: str, cache: Path) -> EncodedImages | None:
+    if isinstance(source, Splits):
+        return source.read(split)
     if source == "cifar10":
         return None if split == "val" else read_parquet([cifar10(split, cache)], CIFAR10_CLASSES)
     folder = _folder(source, split)
@@ -219,8 +239,11 @@ def _folder(source: str, split: str) -> Path:
     return folder
 
 
-def _check_layout(source: str, val_share: float | None) -> None:
+def _check_layout(source: str | Splits, val_share: float | None) -> None:
     """Refuse a share to validate on that the source lacks, or that it has no use for."""
+    if isinstance(source, Splits):
+        check_share(str(source), (), split=True, share=val_share)
+        return
     try:
         folder = None if source in NAMES else _folder(source, "train")
         split = folder is None or bool(find_parquet(folder, "train") or find_images(folder, "train"))
@@ -230,5 +253,7 @@ def _check_layout(source: str, val_share: float | None) -> None:
     check_share(source, classes, split, val_share)
 
 
-def _name(source: str) -> str:
+def _name(source: str | Splits) -> str:
+    if isinstance(source, Splits):
+        return source.name
     return source if source in NAMES else os.path.basename(os.path.realpath(os.path.expanduser(source)))

@@ -52,7 +52,8 @@ class TrainConfig:
     data: str | None = _option(
         None,
         "Essentials",
-        "Data set: a folder, or the name 'cifar10' or 'digits'; default: that of --init.",
+        "Data set: a folder, the name 'cifar10' or 'digits', or hf:NAME of Hugging Face; default: that of "
+        "--init.",
     )
     setting: str = _option(
         "bw",
