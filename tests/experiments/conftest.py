@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxconnect.experiments import Cell
+from proxconnect.experiments import Cell, Results, read_grid, record_of
 from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS, LAYERS_COLUMNS, METRICS_COLUMNS, EpochTable
 
 GRID = """
@@ -89,3 +89,21 @@ def finish() -> Finish:
         (folder / "result.json").write_text(json.dumps(values))
 
     return write
+
+
+@pytest.fixture
+def results(recipe: Path, tmp_path: Path, finish: Finish) -> Results:
+    """Seeds 0 and 1 of full precision, bnn+ and bnn++; of bc one seed."""
+    grid = read_grid(recipe)
+    accuracies = {
+        "resnet20-fp-s0": 0.90, "resnet20-fp-s1": 0.92,
+        "resnet20-bw-ft-bc-s0": 0.85,
+        "resnet20-bw-ft-bnn+-s0": 0.80, "resnet20-bw-ft-bnn+-s1": 0.82,
+        "resnet20-bw-ft-bnn++-s0": 0.86, "resnet20-bw-ft-bnn++-s1": 0.884,
+    }  # fmt: skip
+    results = Results(grid, tmp_path / "data" / "small.json")
+    for cell in grid.cells:
+        if cell.name in accuracies:
+            finish(cell, tmp_path, accuracies[cell.name])
+            results.add(cell, record_of(cell, tmp_path / cell.name))
+    return results

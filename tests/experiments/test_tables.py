@@ -29,24 +29,6 @@ from proxconnect.experiments.tables import method_table, pair_table
 Finish = Callable[..., None]
 
 
-@pytest.fixture
-def results(recipe: Path, tmp_path: Path, finish: Finish) -> Results:
-    """Seeds 0 and 1 of full precision, bnn+ and bnn++; of bc one seed."""
-    grid = read_grid(recipe)
-    accuracies = {
-        "resnet20-fp-s0": 0.90, "resnet20-fp-s1": 0.92,
-        "resnet20-bw-ft-bc-s0": 0.85,
-        "resnet20-bw-ft-bnn+-s0": 0.80, "resnet20-bw-ft-bnn+-s1": 0.82,
-        "resnet20-bw-ft-bnn++-s0": 0.86, "resnet20-bw-ft-bnn++-s1": 0.884,
-    }  # fmt: skip
-    results = Results(grid, tmp_path / "data" / "small.json")
-    for cell in grid.cells:
-        if cell.name in accuracies:
-            finish(cell, tmp_path, accuracies[cell.name])
-            results.add(cell, record_of(cell, tmp_path / cell.name))
-    return results
-
-
 def test_rows_put_seeds_together(results: Results) -> None:
     text = page(results.to_dict())
     assert "| `bc` | 1 of 2 | 85.00 % | 85.00 % | +5.00 |  | 1,000 | 300 | 0 |" in text

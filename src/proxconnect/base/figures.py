@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -56,3 +56,25 @@ def line_look(place: int) -> dict[str, str]:
     ({'color': 'C0', 'linestyle': '-'}, {'color': 'C1', 'linestyle': '--'})
     """
     return {"color": f"C{place % 10}", "linestyle": _LINE_STYLES[place // 10 % len(_LINE_STYLES)]}
+
+
+def apart(heights: Sequence[float], distance: float) -> list[float]:
+    """Move heights up or down until no two are nearer than ``distance``, so that labels there do not overlap.
+
+    The order of the heights stays. Crowded ones spread evenly about the middle of their crowd.
+
+    >>> apart([0.5, 0.5, 0.0], 0.2)
+    [0.4, 0.6, 0.0]
+    """
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    crowds: list[tuple[float, int]] = []  # the middle of each crowd, and how many are in it
+    for index in order:
+        middle, count = heights[index], 1
+        while crowds and middle - crowds[-1][0] < distance * (count + crowds[-1][1]) / 2:
+            other, others = crowds.pop()
+            middle, count = (middle * count + other * others) / (count + others), count + others
+        crowds.append((middle, count))
+    placed = [
+        middle + distance * (place - (count - 1) / 2) for middle, count in crowds for place in range(count)
+    ]
+    return [placed[order.index(index)] for index in range(len(heights))]

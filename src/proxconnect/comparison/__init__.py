@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from proxconnect.comparison.compare import compare
-from proxconnect.comparison.forest import Line, draw_forest
+from proxconnect.comparison.forest import Line, draw_forest, draw_lines
 from proxconnect.comparison.paired import half_interval, seeds_needed
 from proxconnect.comparison.result import Comparison, Row
 
-__all__ = ["Comparison", "Line", "Row", "compare", "draw_forest", "half_interval", "seeds_needed"]
+__all__ = [
+    "Comparison",
+    "Line",
+    "Row",
+    "compare",
+    "draw_forest",
+    "draw_lines",
+    "half_interval",
+    "seeds_needed",
+]

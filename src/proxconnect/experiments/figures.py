@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from proxconnect.base.figures import figure_to, line_look
 from proxconnect.comparison import Line, draw_forest
+from proxconnect.experiments import _seed_figures
 from proxconnect.experiments.pairs import compared_pairs
 
 _PANELS = 6
+_LINES = 6
 
 
 class Figure(NamedTuple):
@@ -75,8 +77,14 @@ def pareto_front(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def draw_flips(results: Mapping[str, Any], path: Path) -> None:
-    """Draw flips, and latents outside the exact interval, by epoch: a row for each table, seed 0 alone."""
-    tables = _tables(results, "history", "flip_rate")
+    """Draw flips, and latents outside the exact interval, by epoch: a row for each table, seed 0 alone.
+
+    Of a table with more runs six are drawn, spread evenly over the flips of the last epoch.
+    """
+    tables = {
+        title: _spread(cells, lambda cell: float(cell["record"]["history"]["flip_rate"][-1]))
+        for title, cells in _tables(results, "history", "flip_rate").items()
+    }
     with figure_to(path, (11, 2.8 * len(tables))) as figure:
         rows = figure.subplots(
             len(tables), 3, squeeze=False, sharex="row", sharey="col", width_ratios=(4, 4, 2)
@@ -105,6 +113,17 @@ def draw_flips(results: Mapping[str, Any], path: Path) -> None:
                 ncols=math.ceil(len(cells) / 12),
                 frameon=False,
             )
+
+
+def _spread(
+    cells: list[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], float]
+) -> list[Mapping[str, Any]]:
+    """Choose at most ``_LINES`` cells, evenly over their order by ``key``, and keep them as they stand."""
+    if len(cells) <= _LINES:
+        return cells
+    order = sorted(range(len(cells)), key=lambda place: key(cells[place]))
+    chosen = {order[round(index * (len(cells) - 1) / (_LINES - 1))] for index in range(_LINES)}
+    return [cell for place, cell in enumerate(cells) if place in chosen]
 
 
 def draw_curves(results: Mapping[str, Any], path: Path) -> None:
@@ -219,6 +238,22 @@ FIGURES: dict[str, Figure] = {
         "Difference of the two methods of each pair, with its 95 % interval",
         draw_pairs,
         lambda results: any(compared_pairs(results, results["pairs"])),
+    ),
+    "bands": Figure(
+        "Validation accuracy by epoch: the mean over seeds and one standard deviation",
+        _seed_figures.draw_bands,
+        lambda results: bool(_seed_figures.tables_of_bands(results)),
+        "svg",
+    ),
+    "differences": Figure(
+        "Difference of each row to the first row of its network, with its 95 % interval",
+        _seed_figures.draw_differences,
+        lambda results: bool(_seed_figures.forests(results)),
+    ),
+    "predictors": Figure(
+        "Accuracy beside the mean of the table, same network and seed, against statistics of the last epoch",
+        _seed_figures.draw_predictors,
+        lambda results: len(list(_seed_figures.runs_beside_their_table(results))) > 1,
     ),
 }
 """The figures of a page; each key is the end of a file's name."""

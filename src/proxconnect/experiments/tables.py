@@ -39,18 +39,18 @@ def mostly_done(results: Mapping[str, Any], names: Sequence[str]) -> bool:
 
 def method_table(results: Mapping[str, Any], names: Sequence[str]) -> Table:
     """Make a table with a row for every method of the cells ``names``, its seeds together."""
-    groups = _groups([results["cells"][name] for name in names])
+    groups = rows_of([results["cells"][name] for name in names])
     rows = (_row(label, _numbers(results, label, cells)) for label, cells in groups.items())
     return Table(_COLUMNS, rows, numbers=_COLUMNS[1:])
 
 
 def method_numbers(results: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """List the rows of :func:`method_table` as numbers; accuracies and distances are in points of 100."""
-    groups = _groups([results["cells"][name] for name in names])
+    groups = rows_of([results["cells"][name] for name in names])
     return [_numbers(results, label, cells) for label, cells in groups.items()]
 
 
-def _groups(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+def rows_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Put the seeds of each row of a table together, by the row's label."""
     shared = shared_options(cells)
     groups: dict[str, list[Mapping[str, Any]]] = {}
@@ -136,14 +136,14 @@ def difference_table(results: Mapping[str, Any], names: Sequence[str]) -> Table:
     columns = ("row", "seeds", "difference, points", *_OF_DIFFERENCES)
     rows = [
         [one.row, str(one.seeds), *_difference(one, better="better", worse="worse")]
-        for one in row_differences(_groups([results["cells"][name] for name in names]))
+        for one in row_differences(rows_of([results["cells"][name] for name in names]))
     ]
     return Table(columns, rows, numbers=(*columns[1:4], columns[-1]))
 
 
 def difference_numbers(results: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """List the rows of :func:`difference_table` as numbers."""
-    found = row_differences(_groups([results["cells"][name] for name in names]))
+    found = row_differences(rows_of([results["cells"][name] for name in names]))
     return [
         {"row": _plain(one.row), "beside": _plain(one.first), "seeds": one.seeds, **_ends(one)}
         for one in found
