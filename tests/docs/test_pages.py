@@ -16,7 +16,7 @@ import proxconnect as pc
 from proxconnect.base.metrics import ALARMS, METRICS
 from proxconnect.experiments import read_grid
 from proxconnect.experiments.downloads import table_files
-from proxconnect.experiments.findings import with_rendered_parts
+from proxconnect.experiments.findings import has_rendered_parts, with_rendered_parts
 from proxconnect.experiments.page import page as page_of_grid
 from proxconnect.trainer.epoch_table import METRICS_COLUMNS
 
@@ -106,9 +106,12 @@ def test_the_citation_names_the_version_and_both_papers() -> None:
     assert re.findall(r"arxiv.org/abs/(\S+?)\"", citation) == ["2402.17710", "2110.13220"]
 
 
-def test_the_findings_are_what_the_json_says() -> None:
-    text = (ROOT / "docs" / "results" / "findings.md").read_text()
-    assert with_rendered_parts(text, ROOT / "docs" / "results" / "data") == text
+def test_rendered_parts_are_what_the_json_says() -> None:
+    folder = ROOT / "docs" / "results"
+    pages = {path: path.read_text() for path in folder.glob("*.md")}
+    rendered = {path: text for path, text in pages.items() if has_rendered_parts(text)}
+    assert folder / "findings.md" in rendered
+    assert {path: with_rendered_parts(text, folder / "data") for path, text in rendered.items()} == rendered
 
 
 @pytest.mark.parametrize(

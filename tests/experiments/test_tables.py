@@ -45,6 +45,19 @@ def test_networks_of_one_table_have_rows_of_their_own(recipe: Path, tmp_path: Pa
     assert "| resnet20 bwa `bnn++` | 0 of 2 | pending |" in made
 
 
+def test_differences_and_what_seeds_tell_are_rendered(results: Results, tmp_path: Path) -> None:
+    values = results.to_dict()
+    first, second = (values["cells"][f"resnet20-bw-ft-bc-s{seed}"] for seed in (0, 1))
+    second |= {"status": "done", "record": {**first["record"], "packed": 0.86}}
+    (tmp_path / "data" / "small.json").write_text(json.dumps(values))
+    text = "<!-- rendered: {} -->\n<!-- end -->"
+    made = with_rendered_parts(text.format("differences of small, 1-bit weights"), tmp_path / "data")
+    assert "| `bnn+` | 2 | -4.50 | -10.85 to +1.85 | within noise | 3 |" in made  # of -5 and -4 points
+    made = with_rendered_parts(text.format("power of small, 1-bit weights"), tmp_path / "data")
+    # The spreads are 0.707 and 0.990, and the fractiles of Student's t 4.303, 2.776, 2.262 and 2.045.
+    assert "| 2 | 0.85 | 2.11 | 1.05 | 0.61 | 0.32 |" in made
+
+
 def test_a_table_of_which_more_than_half_is_pending_is_only_named(
     recipe: Path, tmp_path: Path, finish: Finish
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxconnect.comparison.compare import compare
 from proxconnect.comparison.forest import Line, draw_forest, draw_lines
-from proxconnect.comparison.paired import half_interval, seeds_needed
+from proxconnect.comparison.paired import half_interval, seeds_needed, smallest_told
 from proxconnect.comparison.result import Comparison, Row
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "draw_lines",
     "half_interval",
     "seeds_needed",
+    "smallest_told",
 ]

@@ -21,7 +21,7 @@ def half_interval(differences: Sequence[float]) -> float:
     >>> round(half_interval([1.0, 2.0, 3.0]), 3)
     2.484
     """
-    return _student(len(differences)) * statistics.stdev(differences) / math.sqrt(len(differences))
+    return smallest_told(statistics.stdev(differences), len(differences))
 
 
 def seeds_needed(differences: Sequence[float]) -> int | None:
@@ -40,16 +40,25 @@ def seeds_needed(differences: Sequence[float]) -> int | None:
     if mean == 0:
         return None
     low, high = 2, _MOST_SEEDS
-    if not _tells(mean, spread, high):
+    if smallest_told(spread, high) >= mean:
         return None
     while low < high:  # more seeds always make the interval narrower
         middle = (low + high) // 2
-        low, high = (low, middle) if _tells(mean, spread, middle) else (middle + 1, high)
+        low, high = (low, middle) if smallest_told(spread, middle) < mean else (middle + 1, high)
     return low
 
 
-def _tells(mean: float, spread: float, seeds: int) -> bool:
-    return _student(seeds) * spread / math.sqrt(seeds) < mean
+def smallest_told(spread: float, seeds: int) -> float:
+    """Compute the mean difference whose 95 % interval just reaches 0: ``t sd / sqrt(n)``.
+
+    Args:
+        spread: the standard deviation of the differences over seeds.
+        seeds: their number, at least two.
+
+    >>> round(smallest_told(1.0, 5), 2), round(smallest_told(1.0, 30), 2)
+    (1.24, 0.37)
+    """
+    return _student(seeds) * spread / math.sqrt(seeds)
 
 
 def _student(count: int) -> float:

@@ -18,6 +18,7 @@ class RowDifference(NamedTuple):
         seeds: the number of seeds with which both are done, at least two.
         mean: mean of ``row - first`` in points.
         half: half the width of Student's 95 % interval.
+        spread: the standard deviation of ``row - first`` over the seeds, in points.
         needed: the seeds with which the interval would exclude 0, if mean and spread stayed; None for more
             than 10,000.
     """
@@ -27,6 +28,7 @@ class RowDifference(NamedTuple):
     seeds: int
     mean: float
     half: float
+    spread: float
     needed: int | None
 
 
@@ -48,8 +50,15 @@ def row_differences(
         seeds = [seed for seed in here if seed in there]
         if label != first and len(seeds) > 1:
             differences = [100 * (here[seed] - there[seed]) for seed in seeds]
-            mean, half = statistics.mean(differences), half_interval(differences)
-            yield RowDifference(label, first, len(seeds), mean, half, seeds_needed(differences))
+            yield RowDifference(
+                row=label,
+                first=first,
+                seeds=len(seeds),
+                mean=statistics.mean(differences),
+                half=half_interval(differences),
+                spread=statistics.stdev(differences),
+                needed=seeds_needed(differences),
+            )
 
 
 def _accuracies(cells: Sequence[Mapping[str, Any]]) -> dict[int, float]:

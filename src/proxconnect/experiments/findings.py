@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from proxconnect.base.table import Table
+from proxconnect.comparison import smallest_told
 from proxconnect.errors import TrainingError, unknown_name
-from proxconnect.experiments.tables import PENDING, method_table, pair_table
+from proxconnect.experiments.differences import row_differences
+from proxconnect.experiments.tables import PENDING, difference_table, method_table, pair_table, rows_of
 
 _BLOCK = re.compile(r"(<!-- rendered: (?P<what>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SEEDS = (3, 5, 10, 30)
 _LATENTS = {
     "flip_rate": "flips, last epoch",
     "outside_exact": "outside the exact interval",
     "gradient_killed": "gradient stopped",
     "level_distance": "distance from the levels",
 }
+
+
+def has_rendered_parts(text: str) -> bool:
+    """Tell whether a page has parts that :func:`with_rendered_parts` renders."""
+    return _BLOCK.search(text) is not None
 
 
 def with_rendered_parts(text: str, data: Path) -> str:
@@ -29,6 +38,8 @@ def with_rendered_parts(text: str, data: Path) -> str:
 
     - ``methods``: the rows of the table whose title is the selection; without a selection, of all tables;
     - ``latents``: the statistics of the latents of the cells of such a table;
+    - ``differences``: each row of such a table beside the first of its network, over the seeds;
+    - ``power``: the differences that so many seeds tell, from the spread of those in such a table;
     - ``pairs``: the pairs of the grid, or a pair selected as ``bnn++m and bnn++``;
     - ``accumulators``: the cost of 8-bit accumulators beside 32-bit ones, and the share of overflows.
 
@@ -40,10 +51,10 @@ def with_rendered_parts(text: str, data: Path) -> str:
         kind, _, rest = found["what"].partition(" of ")
         grid, _, selection = rest.partition(", ")
         if kind not in PARTS:
-            raise TrainingError(f"findings: {unknown_name('rendered part', kind, PARTS)}")
+            raise TrainingError(f"rendered parts: {unknown_name('rendered part', kind, PARTS)}")
         file = data / f"{grid}.json"
         if not file.is_file():
-            raise TrainingError(f"findings: there are no results of grid {grid!r} ({file})")
+            raise TrainingError(f"rendered parts: there are no results of grid {grid!r} ({file})")
         return f"{found[1]}{PARTS[kind](json.loads(file.read_text(encoding='utf-8')), selection)}\n{found[3]}"
 
     return _BLOCK.sub(part, text)
@@ -52,6 +63,21 @@ def with_rendered_parts(text: str, data: Path) -> str:
 def _methods(results: Mapping[str, Any], selection: str) -> str:
     names = _table(results, selection) if selection else list(results["cells"])
     return method_table(results, names).markdown()
+
+
+def _differences(results: Mapping[str, Any], selection: str) -> str:
+    return difference_table(results, _table(results, selection)).markdown()
+
+
+def _power(results: Mapping[str, Any], selection: str) -> str:
+    cells = [results["cells"][name] for name in _table(results, selection)]
+    spreads = [one.spread for one in row_differences(rows_of(cells))]
+    if not spreads:
+        return ""
+    spread = statistics.median(spreads)
+    columns = ("differences", "spread of one seed, points", *(f"{seeds} seeds tell" for seeds in _SEEDS))
+    told = [f"{smallest_told(spread, seeds):.2f}" for seeds in _SEEDS]
+    return Table(columns, [[str(len(spreads)), f"{spread:.2f}", *told]], numbers=columns).markdown()
 
 
 def _pairs(results: Mapping[str, Any], selection: str) -> str:
@@ -93,7 +119,7 @@ def _accumulators(results: Mapping[str, Any], selection: str) -> str:
 def _table(results: Mapping[str, Any], title: str) -> Sequence[str]:
     names = {table["title"]: table["cells"] for table in results["tables"]}
     if title not in names:
-        raise TrainingError(f"findings: {unknown_name('table', title, names)}")
+        raise TrainingError(f"rendered parts: {unknown_name('table', title, names)}")
     found: Sequence[str] = names[title]
     return found
 
@@ -101,6 +127,8 @@ def _table(results: Mapping[str, Any], title: str) -> Sequence[str]:
 PARTS: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "methods": _methods,
     "latents": _latents,
+    "differences": _differences,
+    "power": _power,
     "pairs": _pairs,
     "accumulators": _accumulators,
 }

@@ -9,12 +9,12 @@ from typing import Any
 from proxconnect.base.files import make_folder, written_whole
 from proxconnect.experiments.downloads import TABLES_FOLDER, table_files
 from proxconnect.experiments.figures import FIGURES, file_of
-from proxconnect.experiments.findings import with_rendered_parts
+from proxconnect.experiments.findings import has_rendered_parts, with_rendered_parts
 from proxconnect.experiments.page import page
 
 
 def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write ``<grid>.md`` with its figures and the rendered parts of ``findings.md`` to ``folder``.
+    """Write ``<grid>.md`` with its figures to ``folder``, and the rendered parts of the other pages there.
 
     The tables are files in ``folder/tables/<grid>`` too, as CSV and LaTeX. Files of tables that are gone are
     removed.
@@ -25,7 +25,7 @@ def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
         The files that were written.
 
     Raises:
-        TrainingError: ``findings.md`` has the marks of a part that does not exist.
+        TrainingError: a page has the marks of a part that does not exist.
     """
     make_folder(folder)
     written = []
@@ -38,12 +38,12 @@ def render(results: Mapping[str, Any], folder: Path) -> list[Path]:
         if figure.can_be_drawn(results):
             written.append(folder / file_of(results, name))
             figure.draw(results, written[-1])
-    findings = folder / "findings.md"
-    if findings.is_file():
-        text = with_rendered_parts(findings.read_text(encoding="utf-8"), folder / "data")
-        with written_whole(findings) as file:
-            file.write_text(text, encoding="utf-8")
-        written.append(findings)
+    for by_hand in sorted(folder.glob("*.md")):
+        text = by_hand.read_text(encoding="utf-8")
+        if has_rendered_parts(text):
+            with written_whole(by_hand) as file:
+                file.write_text(with_rendered_parts(text, folder / "data"), encoding="utf-8")
+            written.append(by_hand)
     return written
 
 
