@@ -5,8 +5,9 @@
 The cost is that of a layer's quantized weight, forward and backward, on one thread. Each round measures every
 pair twice, in an order that changes from round to round: with the sharpness of the round before, and with one
 that no pair has seen. The ratio is the median over the rounds of the cost of a pair to that of ``poly+``, the
-cheapest smooth pair, in the same round. Time is that of the thread on a processor. The script writes
-``docs/results/data/repaired_pairs.json`` and ``docs/results/repaired_pairs.md``.
+cheapest smooth pair, in the same round. Time is that of the thread on a processor. The script puts
+the figures of this machine beside those of other processors in ``docs/results/data/repaired_pairs.json``, and
+writes ``docs/results/repaired_pairs.md``.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from _results import RESULTS, write_results
+from _rounds import ratio
 from torch import Tensor, nn
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
+from proxconnect.base.table import Table
 from proxconnect.trainer import origin
 
-RESULTS = Path("docs/results/data/repaired_pairs.json")
-PAGE = Path("docs/results/repaired_pairs.md")
+NAME = "repaired_pairs"
 REFERENCE = "poly+"
 CATALOGUE = ("bc", "hardtanh", "poly+", "ede+", "bnn++", "reste+")
 WARM_UP = 5
@@ -52,8 +53,8 @@ which runs in torch. The cost is that of the quantized weight of a layer, forwar
 
 - *mu still* is the time at a sharpness that the pair has computed with before. *mu moves* is the time at a
   new one, as every step of a schedule brings it.
-- Ratios are medians, over the rounds, of the time of a pair divided by that of `poly+` in the same round.
-  `poly+` is the cheapest smooth pair.
+- Ratios are medians, over the rounds, of the time of a pair divided by that of `poly+` in the same round,
+  with their 95 % intervals. `poly+` is the cheapest smooth pair.
 - Where `mu` scales `B` and its argument, one table serves every `mu`. `tanh around 0.3` is not of this kind,
   so each `mu` needs its own table. The time to make it does not depend on the number of weights, and all
   layers with the pair share it.
@@ -90,29 +91,30 @@ def seconds(layer: nn.Module, gradient: Tensor, mu: float) -> float:
     return time.thread_time() - start
 
 
-def measured(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
+def measured(rows: int, columns: int, rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Measure every pair, and compare it with the reference."""
-    layers = {name: binarized(pair, options.rows, options.columns) for name, pair in pairs().items()}
-    gradient = torch.randn(options.rows, options.columns)
+    layers = {name: binarized(pair, rows, columns) for name, pair in pairs().items()}
+    gradient = torch.randn(rows, columns)
     times: dict[str, dict[str, list[float]]] = {
         moves: {name: [] for name in layers} for moves in ("still", "moves")
     }
     shuffle = random.Random(0).shuffle
-    for k in range(WARM_UP + options.rounds):
+    for k in range(WARM_UP + rounds):
         for moves, mu in (("still", 3.0 + k / 1024), ("moves", 3.0 + (k + 1) / 1024)):
             order = list(layers)
             shuffle(order)
             for name in order:
                 times[moves][name].append(seconds(layers[name], gradient, mu))
+    kept = {
+        moves: {name: seconds[WARM_UP:] for name, seconds in those.items()} for moves, those in times.items()
+    }
     return {
         name: {
             moves: {
-                "seconds": statistics.median(those[name][WARM_UP:]),
-                "ratio": statistics.median(
-                    a / b for a, b in list(zip(those[name], those[REFERENCE], strict=True))[WARM_UP:]
-                ),
+                "seconds": statistics.median(those[name]),
+                "ratio": ratio(those[name], those[REFERENCE]),
             }
-            for moves, those in times.items()
+            for moves, those in kept.items()
         }
         for name in layers
     }
@@ -120,37 +122,45 @@ def measured(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float
 
 def page(report: dict[str, Any]) -> str:
     """Write the page of the results."""
-    options, machine = report["options"], report["origin"]
-    lines = [
-        "| pair | mu still, ms | times `poly+` | mu moves, ms | times `poly+` |",
-        "| --- |" + 4 * " --- |",
-    ]
-    for name, row in report["pairs"].items():
-        cells = (f"{1e3 * row[key]['seconds']:.2f} | {row[key]['ratio']:.2f}" for key in ("still", "moves"))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    made = (
-        f"{options['rows'] * options['columns']:,} weights, {options['rounds']} rounds. "
-        + "{processor}, {cores} cores, PyTorch {torch}.".format(**machine)
+    source = (
+        f"`python benchmarks/{NAME}.py` adds a machine to `data/{NAME}.json` and makes this page from it."
     )
-    source = "`python benchmarks/repaired_pairs.py` makes this page from `data/repaired_pairs.json`."
-    return (
-        "\n".join(["# What a repaired pair costs in training", "", PROTOCOL, made, "", source, "", *lines])
-        + "\n"
-    )
+    lines = ["# What a repaired pair costs in training", "", PROTOCOL, source, ""]
+    for run in report["runs"]:
+        facts = "{processor}, {cores} cores, PyTorch {torch}".format(**run["origin"])
+        sizes = f"{run['rows'] * run['columns']:,} weights, {run['rounds']} rounds"
+        lines += [f"## {run['origin']['processor']}", "", f"{facts}; {sizes}.", "", table(run), ""]
+    return "\n".join(lines)
+
+
+def table(run: dict[str, Any]) -> str:
+    """Write the figures of one machine."""
+    columns = ("pair", "mu still, ms", "times `poly+`", "mu moves, ms", "times `poly+`")
+    rows = []
+    for name, row in run["pairs"].items():
+        cells = []
+        for moves in ("still", "moves"):
+            median, low, high = row[moves]["ratio"]
+            interval = "" if low is None else f" ({low:.2f} to {high:.2f})"  # the first runs kept none
+            cells += [f"{1e3 * row[moves]['seconds']:.2f}", f"{median:.2f}{interval}"]
+        rows.append([name, *cells])
+    return Table(columns, rows, numbers=columns[1:]).markdown()
 
 
 def main() -> None:
-    """Measure and report."""
+    """Measure this machine, in place of an earlier run on such a processor, and report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for option, default in (("rows", 1024), ("columns", 1152), ("rounds", 40)):
         parser.add_argument(f"--{option}", type=int, default=default)
-    options = parser.parse_args()
+    options = vars(parser.parse_args())
     torch.set_num_threads(1)
-    report = {"options": vars(options), "pairs": measured(options), "origin": origin()}
-    for path, text in ((RESULTS, json.dumps(report, indent=1) + "\n"), (PAGE, page(report))):
-        with written_whole(path) as file:
-            file.write_text(text)
-    print(PAGE.read_text())
+    run = {**options, "pairs": measured(**options), "origin": origin()}
+    file = RESULTS / "data" / f"{NAME}.json"
+    known = json.loads(file.read_text())["runs"] if file.is_file() else []
+    others = [old for old in known if old["origin"]["processor"] != run["origin"]["processor"]]
+    report = {"runs": [*others, run]}
+    write_results(NAME, report, page)
+    print(page(report))
 
 
 if __name__ == "__main__":

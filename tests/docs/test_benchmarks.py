@@ -25,7 +25,16 @@ def test_a_page_is_what_the_script_writes(name: str) -> None:
     assert subject.page(result) == (ROOT / "docs" / "results" / f"{name}.md").read_text()
 
 
-SHORT = ["activation_bits", "calls", "file_sizes", "group_products", "models", "recalibration", "startup"]
+SHORT = [
+    "activation_bits",
+    "calls",
+    "file_sizes",
+    "group_products",
+    "models",
+    "recalibration",
+    "repaired_pairs",
+    "startup",
+]
 
 
 @pytest.mark.parametrize("name", SHORT)
