@@ -84,7 +84,8 @@ def modules() -> tuple[list[str], dict[str, str]]:
     from proxconnect.errors import MissingPackageError
 
     fine, lacking = [], {}
-    for found in pkgutil.walk_packages(proxconnect.__path__, "proxconnect."):
+    walk = pkgutil.walk_packages(proxconnect.__path__, "proxconnect.", onerror=lambda name: None)
+    for found in walk:
         if found.name == "proxconnect.__main__":
             continue
         try:

@@ -15,6 +15,7 @@ def modules() -> dict[str, Path]:
     found = {path.parent.name: path for path in sorted(PACKAGE.glob("[!_]*/__init__.py"))}
     found |= {path.stem: path for path in sorted(PACKAGE.glob("[!_]*.py"))}
     found |= {f"integrations.{path.stem}": path for path in sorted(PACKAGE.glob("integrations/[!_]*.py"))}
+    found |= {f"integrations.{path.parent.name}": path for path in PACKAGE.glob("integrations/*/__init__.py")}
     return {name: path for name, path in found.items() if name not in {*INTERNAL, "integrations"}}
 
 

@@ -134,12 +134,13 @@ def pack_layer_(
     """Make ``layer`` compute with ``weights`` instead of its parameters of these names, in place.
 
     Args:
-        layer: a layer with float weights, hardened or plain; its other state, hooks and identity stay.
+        layer: a layer with float weights, hardened or plain, or without weights of these names; its other
+            state, hooks and identity stay.
         weights: the packed weights by name; layers may share them.
         activations: None, ``"int8"`` or ``"int6"``, see :func:`proxconnect.load`.
     """
     for name in weights:
-        del layer._parameters[name]
+        layer._parameters.pop(name, None)
         layer._buffers.pop(scale_name(name), None)
     layer.__dict__.pop("_flat_weights", None)  # what recurrent layers keep of them
     layer.__class__ = packed_class(type(layer), tuple(weights))  # type: ignore[arg-type]

@@ -186,6 +186,17 @@ class Header:
         return header
 
 
+def binary_fields(tensor: BinaryTensor) -> dict[str, Any]:
+    """Describe a binary weight in plain JSON, as a header does; fields that say nothing are left out.
+
+    >>> binary_fields(BinaryTensor((4, 64), group=32))
+    {'shape': (4, 64), 'bits': 1, 'group': 32}
+    """
+    fields = asdict(tensor)
+    _drop(fields, _BINARY_OPTIONS, (None,))
+    return fields
+
+
 def _canonical(fields: Mapping[str, Any]) -> str:
     try:
         return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -233,7 +244,12 @@ def _graph(value: Any, where: str) -> GraphInfo:
     return info
 
 
-def _binary(value: Any, where: str) -> BinaryTensor:
+def binary_tensor(value: Any, where: str) -> BinaryTensor:
+    """Check that plain JSON describes a binary weight, and return it; see :func:`binary_fields`.
+
+    >>> binary_tensor({"shape": [4, 64], "bits": 1, "group": 32}, "weight").bits_shape
+    (4, 8)
+    """
     tensor: BinaryTensor = _BINARY(value, where)
     groups = tensor.transposed
     if groups is not None and (tensor.shape[0] % groups or (len(tensor.shape) == 2 and groups > 1)):
@@ -322,7 +338,7 @@ _HEADER: dict[str, Check] = {
     "method": string,
     "setting": string,
     "rest": one_of(REST),
-    "binary": table(_binary),
+    "binary": table(binary_tensor),
     "dense": table(record(DenseTensor, shape=shape, dtype=one_of(DTYPES), role=one_of(ROLES))),
     "graph": optional(_graph),
     "classes": optional(list_of(string)),

@@ -15,7 +15,7 @@ from proxconnect.format import container
 from proxconnect.format._compressed import compressed, inflated
 from proxconnect.format.header import NO_HASH, Header
 from proxconnect.format.layout import GRAPH, StoredTensor, check_table, stored_dtypes, torch_dtype
-from proxconnect.format.weights import check_weight_bits
+from proxconnect.format.weights import check_scale, check_weight_bits, is_finite
 
 
 @dataclass(frozen=True)
@@ -133,21 +133,11 @@ def _stored(tensor: Tensor) -> StoredTensor:
 def _check_values(header: Header, tensors: Mapping[str, Tensor]) -> None:
     for name, weight in header.binary.items():
         check_weight_bits(tensors[f"{name}.bits"], weight, f"tensor '{name}.bits'")
-        _check_scale(f"{name}.scale", tensors[f"{name}.scale"])
+        check_scale(tensors[f"{name}.scale"], f"tensor '{name}.scale'")
     for name, tensor in header.dense.items():
         if tensor.dtype == "bool" and (tensors[name].view(torch.uint8) > 1).any():
             raise FormatError(f"tensor {name!r}: a bool must be stored as 0 or 1")
         if tensor.dtype != "int8" and stored_dtypes(header, name) == ("int8",):
-            _check_scale(f"{name}.dequant", tensors[f"{name}.dequant"])
-        elif tensor.role == "parameter" and not _is_finite(tensors[name]):
+            check_scale(tensors[f"{name}.dequant"], f"tensor '{name}.dequant'")
+        elif tensor.role == "parameter" and not is_finite(tensors[name]):
             raise FormatError(f"tensor {name!r}: NaN or infinite values")
-
-
-def _check_scale(name: str, scale: Tensor) -> None:
-    if not _is_finite(scale) or torch.signbit(scale).any():
-        raise FormatError(f"tensor {name!r}: scales must be finite and not negative, nor -0")
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Tell whether all elements are finite, without a copy of the tensor."""
-    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())

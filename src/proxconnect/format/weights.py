@@ -71,3 +71,18 @@ def check_weight_bits(bits: Tensor, form: BinaryTensor, name: str) -> None:
         check_bits(plane, form.rows.row_shape, name)
     if form.bits == 2 and (bits[1] & ~bits[0]).any():
         raise FormatError(f"{name}: a weight that is 0 has its sign bit set; the file is damaged")
+
+
+def check_scale(scale: Tensor, name: str) -> None:
+    """Refuse scales that hardening cannot have made.
+
+    Raises:
+        FormatError: a scale is NaN, infinite or negative, or has a negative zero's sign.
+    """
+    if not is_finite(scale) or torch.signbit(scale).any():
+        raise FormatError(f"{name}: scales must be finite and not negative, nor -0")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Tell whether all elements are finite, without a copy of the tensor."""
+    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())

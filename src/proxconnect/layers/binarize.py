@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from proxconnect.base.hosts import tell_hosts
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._attachment import parametrize_
 from proxconnect.layers._choice import Choice, ConfigMap, Filter, choose
@@ -83,6 +84,7 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
         else:
             module.skipped_because = verdict  # type: ignore[assignment]
     watch_reads_(model, BinaryInput)
+    tell_hosts(model)
     configs = [verdict for verdict in choice.values() if isinstance(verdict, BinarizeConfig)]
     warn_if_open((config.pair, config.levels) for config in configs)
     warn_if_open((config.activation_pair, BINARY) for config in configs if config.activation_pair is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from proxconnect.base.hosts import tell_hosts
 from proxconnect.engine import PackedLayer, PackedWeight, pack_layer_, packed_weight, unpack_layers_
 from proxconnect.errors import FormatError
 from proxconnect.format import PackedFile
@@ -64,6 +65,7 @@ def load_into(packed: PackedFile, model: nn.Module, kernels: str, activations: s
     for layer, found in layers.items():
         pack_layer_(layer, found, activations)
     watch_reads_(model, PackedLayer)
+    tell_hosts(model)
 
 
 def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
