@@ -1,7 +1,8 @@
 """Train binarized models in the loops of other libraries; each module needs the library of its name.
 
 - ``proxconnect.integrations.lightning``: a callback of Lightning.
-- ``proxconnect.integrations.transformers``: a callback of the Trainer of Hugging Face.
+- ``proxconnect.integrations.transformers``: ``from_pretrained`` and ``save_pretrained`` of 1-bit models, and
+  a callback of the Trainer of Hugging Face.
 - ``proxconnect.integrations.loops``: optimizers that others made, for Accelerate and plain loops.
 
 >>> import proxconnect as pc

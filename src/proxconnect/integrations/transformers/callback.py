@@ -6,6 +6,7 @@ from typing import Any
 
 from proxconnect.base.optional import needed_for
 from proxconnect.integrations.loops import regroup_latents_
+from proxconnect.layers import harden_
 from proxconnect.optim import Schedule, TrainingRun, training
 
 with needed_for("proxconnect.integrations.transformers", "transformers"):
@@ -23,13 +24,18 @@ class ProxConnectCallback(TrainerCallback):
 
     Args:
         schedule: kind, start and end of ``mu``; by default the one that suits the method.
+        harden: harden the model at the end, so that ``trainer.save_model`` writes bits and scales; see
+            :func:`proxconnect.harden_`.
 
     Raises:
         ProxConnectError: when training starts: the model has no binarized layers.
+
+    >>> from proxconnect.integrations.transformers import ProxConnectCallback
+    >>> callbacks = [ProxConnectCallback(harden=True)]  # of a Trainer or a ProxConnectTrainer
     """
 
-    def __init__(self, schedule: Schedule | None = None) -> None:
-        self._schedule = schedule
+    def __init__(self, schedule: Schedule | None = None, harden: bool = False) -> None:
+        self._schedule, self._harden = schedule, harden
         self._run: TrainingRun | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
@@ -52,23 +58,31 @@ class ProxConnectCallback(TrainerCallback):
         state.log_history[-1] |= values
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Look at the result."""
+        """Look at the result, and harden it if that was asked for."""
         run, self._run = self._run, None
-        if run is not None:
-            run.__exit__(None, None, None)
+        if run is None:
+            return
+        run.__exit__(None, None, None)
+        if self._harden:
+            harden_(run.model)
 
 
 class ProxConnectTrainer(Trainer):
     """A Trainer of Hugging Face for binarized models: the callback and the right parameter groups.
 
     It is used as the Trainer is. ``Trainer`` makes the optimizer that its arguments ask for, and
-    :func:`regroup_latents_` moves the latents into groups without weight decay.
+    :func:`regroup_latents_` moves the latents into groups without weight decay. A
+    :class:`ProxConnectCallback` with options of your own may be among the ``callbacks``.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        callbacks = self.callback_handler.callbacks
+        own = [callback for callback in callbacks if isinstance(callback, ProxConnectCallback)]
+        for callback in own:
+            callbacks.remove(callback)
         # In front, so that the callbacks that report see the statistics too.
-        self.callback_handler.callbacks.insert(0, ProxConnectCallback())
+        callbacks[:0] = own or [ProxConnectCallback()]
 
     def create_optimizer(self, *args: Any, **options: Any) -> Any:
         """Make the optimizer, and give the latents groups of their own."""
