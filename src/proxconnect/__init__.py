@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from proxconnect import export, zoo
     from proxconnect.comparison import compare
     from proxconnect.data import Preprocessing
+    from proxconnect.gguf import from_gguf
     from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
     from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
     from proxconnect.optim.training import training
@@ -36,6 +37,7 @@ __all__ = [
     "clip_latents",
     "compare",
     "export",
+    "from_gguf",
     "harden_",
     "implicit_regularizer",
     "inspect",
@@ -57,6 +59,7 @@ __all__ = [
 _NAMES = {
     "comparison": "compare",
     "data": "Preprocessing",
+    "gguf": "from_gguf",
     "layers": "BinarizeConfig binarize_ harden_ recalibrate_",
     "optim": "MuSchedule ProxOptimizer clip_latents param_groups training",
     "packing": "inspect load pack_ save",

@@ -28,6 +28,7 @@ RUN_ELSEWHERE = {
     "export.md": "tests/export/test_onnx.py",
     "format.md": "tests/format/test_format_doc.py",
     "guide.md": "tests/integrations/test_loops.py",
+    "language_models.md": "tests/gguf/test_read.py",
 }
 """Pages with examples that name things of the reader's own, and the tests that run the same calls."""
 

@@ -21,6 +21,7 @@ from proxconnect.cli import check as check_command
 from proxconnect.cli import doctor as doctor_command
 from proxconnect.cli import eval as eval_command
 from proxconnect.cli import export as export_command
+from proxconnect.cli import generate as generate_command
 from proxconnect.cli import grid as grid_command
 from proxconnect.cli import methods as methods_command
 from proxconnect.cli import pack as pack_command
@@ -60,6 +61,7 @@ app.command("eval")(_stoppable(eval_command.evaluate_file))
 app.command("bench")(_stoppable(bench_command.bench_file))
 app.command("doctor")(_stoppable(doctor_command.doctor))
 app.command("export")(_stoppable(export_command.export_file))
+app.command("generate")(_stoppable(generate_command.generate))
 app.command("predict")(_stoppable(predict_command.predict))
 
 

@@ -36,6 +36,8 @@ _NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "check --plot, bench --plot": ("plots", ("matplotlib",)),
     "report": ("train", ("matplotlib", "jinja2", "PIL")),
     "grid --launcher dask": ("dask", ("distributed", "dask_jobqueue")),
+    "generate, bench --tokens": ("transformers", ("transformers",)),
+    "export --to gguf": ("gguf", ("gguf", "transformers")),
     "bench --vs onnxruntime,openvino": ("bench", ("onnx", "onnxscript", "onnxruntime", "openvino")),
 }
 

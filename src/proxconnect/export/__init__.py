@@ -2,7 +2,7 @@
 
 >>> import proxconnect as pc
 >>> sorted(pc.export.FORMS)
-['c', 'onnx', 'qonnx', 'torch', 'torch-plain']
+['c', 'gguf', 'onnx', 'qonnx', 'torch', 'torch-plain']
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxconnect.export._onnx import onnx
-from proxconnect.export._source import Exportable
 from proxconnect.export._torch import torch
 from proxconnect.export.c import c
 from proxconnect.gguf import gguf
@@ -24,7 +23,7 @@ __all__ = ["FORMS", "Form", "c", "gguf", "onnx", "torch"]
 class Form(NamedTuple):
     """A form of the command line: the function that writes a network so, and the suffixes of its files."""
 
-    write: Callable[[Exportable, Path], object]
+    write: Callable[[Any, Path], object]
     suffixes: tuple[str, ...]
 
     def files(self, path: Path) -> list[Path]:
@@ -38,4 +37,5 @@ FORMS = {
     "torch": Form(torch, (".pt2",)),
     "torch-plain": Form(partial(torch, form="plain"), (".pt2",)),
     "c": Form(c, (".c", ".h")),
+    "gguf": Form(gguf, (".gguf",)),
 }

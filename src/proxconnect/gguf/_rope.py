@@ -87,11 +87,14 @@ def rope_of_metadata(
         raise FormatError(
             f"rope.scaling.type is {shown(kind)}, which is not read; expected none, linear or yarn"
         )
-    rope = {"rope_type": kind, "rope_theta": values.get("rope.freq_base", 10000.0)}
-    for name, key in _KEYS[kind].items():
-        if key not in values:
+    rope: dict[str, Any] = {"rope_type": kind, "rope_theta": 10000.0}
+    for name, key in {"rope_theta": "rope.freq_base", **_KEYS[kind]}.items():
+        if key in values and not values[key] > 1:
+            raise FormatError(f"{key} is {values[key]}; expected more than 1")
+        if key in values:
+            rope[name] = values[key]
+        elif name not in rope:
             raise FormatError(f"rope.scaling.type is {kind!r}, and {key} is missing")
-        rope[name] = values[key]
     if factors is None:
         return rope
     rope |= {"rope_type": "llama3", "factor": float(factors.max()), **_LLAMA3}

@@ -146,9 +146,9 @@ def tokenizer_of_metadata(metadata: Mapping[str, Any], vocabulary: int) -> Any:
         raise FormatError(f"the tokenizer has {len(texts)} tokens; expected {vocabulary}, all different")
     if not isinstance(kinds, list) or len(kinds) != vocabulary or any(kind not in _KINDS for kind in kinds):
         raise FormatError(f"{_PREFIX}token_type: expected {vocabulary} numbers from 1 to 6")
-    ids = {text: number for number, text in enumerate(texts)}
+    ids = {text: number for number, text in enumerate(texts) if kinds[number] != _UNUSED}
     special = {
-        name: texts[_token(metadata, stored, vocabulary)]
+        name: _token(metadata, stored, texts, ids)
         for name, stored in _SPECIAL.items()
         if f"{_PREFIX}{stored}_token_id" in metadata
     }
@@ -209,8 +209,8 @@ def _merges(metadata: Mapping[str, Any]) -> list[list[str]]:
     return pairs
 
 
-def _token(metadata: Mapping[str, Any], name: str, vocabulary: int) -> int:
+def _token(metadata: Mapping[str, Any], name: str, texts: list[str], ids: Mapping[str, int]) -> str:
     number = metadata[f"{_PREFIX}{name}_token_id"]
-    if type(number) is not int or not 0 <= number < vocabulary:
-        raise FormatError(f"{_PREFIX}{name}_token_id is {shown(number)}; expected a token below {vocabulary}")
-    return number
+    if type(number) is not int or not 0 <= number < len(texts) or texts[number] not in ids:
+        raise FormatError(f"{_PREFIX}{name}_token_id is {shown(number)}; expected one of {len(ids)} tokens")
+    return texts[number]

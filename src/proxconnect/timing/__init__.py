@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from proxconnect.timing._bench import Bench, Contender, bench
+from proxconnect.timing._tokens import TokenBench, TokenClock, bench_tokens, check_positions
 
-__all__ = ["Bench", "Contender", "bench"]
+__all__ = ["Bench", "Contender", "TokenBench", "TokenClock", "bench", "bench_tokens", "check_positions"]

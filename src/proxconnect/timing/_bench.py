@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from proxconnect.timing._float_twin import FloatTwin
 from proxconnect.timing._memory import resident_bytes
 from proxconnect.timing._operators import OperatorTime, operator_times
 from proxconnect.timing._peers import check_engines, engine_runs, torch_runs
+from proxconnect.timing._threads import threads_set
 from proxconnect.timing.rounds import Interval, Run, median_interval, ratio
 
 PACKED = "packed"
@@ -151,7 +151,7 @@ def bench(
             raise ProxConnectError(f"{name} must be a whole number of at least 1, not {value!r}")
     check_engines(tuple(vs))
     path = Path(path)
-    with _threads(threads), torch.inference_mode():
+    with threads_set(threads), torch.inference_mode():
         network = load(path, precision=precision, activations=activations)
         inputs = _inputs(network, example_inputs, batch)
         twin = FloatTwin(network)
@@ -173,16 +173,6 @@ def bench(
             resident_bytes=resident_bytes(path, shapes, precision, activations, torch.get_num_threads()),
             operators=operator_times(network, inputs, rounds),
         )
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _inputs(network: Network, given: Tensor | Sequence[Tensor] | None, batch: int) -> tuple[Tensor, ...]:
