@@ -129,6 +129,12 @@ FORMS = {
         program("plain"),
     ),
     "c": Form("microcontrollers, and all that has a C compiler", "bits", "any C99 compiler", c),
+    "gguf": Form(
+        "language models of transformers",
+        "bits, with a float16 scale for each block",
+        "llama.cpp, if it knows `Q1_0`",
+        None,
+    ),
 }
 
 
