@@ -47,6 +47,7 @@ void micro_kernel(const std::uint8_t* tables, const std::uint32_t* panel, std::i
   };
   const auto add_words = [&](std::int64_t, std::int64_t, std::int64_t count) __attribute__((always_inline)) {
     for (std::int64_t word = 0; word < count; ++word, panel += panel_width, tables += rows * word_bytes) {
+      prefetch_signs(panel);
       __m256i signs[2];
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {

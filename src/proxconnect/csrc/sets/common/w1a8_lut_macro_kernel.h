@@ -21,6 +21,13 @@ namespace {
 // The tables of a row with more inputs no longer stay in a cache.
 constexpr std::int64_t max_lut_inputs = std::int64_t{1} << 16;
 
+// Asks for the signs that a micro-kernel will read while memory takes to answer. Processors do so on their own, but not
+// beyond a page, and a panel is often a page. Panels follow each other, so they are those of the next panel.
+inline void prefetch_signs(const std::uint32_t* panel) {
+  constexpr int words_ahead = 24;
+  __builtin_prefetch(panel + words_ahead * panel_width);
+}
+
 // Computes sums[g][r][p] = starts[g][r] + 2 E for each group of `group_words` of all words (the last group may have
 // fewer, and is empty where there are none), and for some panels, `panel_stride` words apart, with tables [words][rows].
 using LutMicroKernel = void (*)(const std::uint8_t* tables, const std::uint32_t* panel, std::int64_t panel_stride,
@@ -47,6 +54,15 @@ struct GroupSums {
     return other == 0 ? sum : half_sum(sum, load_from(sums + other));
   }
 };
+
+// Asks for the scales of some panels, which lie far apart, one group after the other.
+inline void prefetch_scales(const AffineOutput& output, std::int64_t n, Range panels, std::int64_t groups) {
+  for (std::int64_t g = 0; g < groups; ++g) {
+    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      __builtin_prefetch(output.scale + g * n + panel * panel_width);
+    }
+  }
+}
 
 // Adds up the sums of groups, each times its scales, in registers: the compiler keeps a vector of all outputs in memory.
 inline Floats scaled_sum(const AffineOutput& output, const Place& at, std::int64_t groups, const GroupSums& sums) {
@@ -114,6 +130,7 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
     for (std::int64_t panel = panels.begin; panel < panels.end;) {
       const int width = panels.end - panel < panels_at_once ? 1 : panels_at_once;
       const int kernel_panels = width * planes_at_once;
+      prefetch_scales(product.output, b.n, Range{panel, panel + width}, group_count);
       for (int plane = 0; plane < planes; plane += planes_at_once) {
         Tables::micro_kernels[kernel_panels - 1][count - 1](tables, b.panel(panel) + plane * b.panel_words(),
                                                             b.panel_words(), words, groups.largest(), starts,
