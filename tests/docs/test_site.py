@@ -25,6 +25,7 @@ PASTED = [
 ]
 """Pages whose examples have no prompts: a reader pastes them one after the other."""
 RUN_ELSEWHERE = {
+    "distributed.md": "tests/optim/sharded_training.py",
     "export.md": "tests/export/test_onnx.py",
     "format.md": "tests/format/test_format_doc.py",
     "guide.md": "tests/integrations/test_loops.py",

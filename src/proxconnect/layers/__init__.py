@@ -23,6 +23,7 @@ from proxconnect.layers._parametrization import (
     latent_weight,
 )
 from proxconnect.layers._reads import is_only_read, note_call, note_read, watch_reads_
+from proxconnect.layers._sharded import beside, is_sharded, own_part
 from proxconnect.layers._tensors import (
     LINEAR_AND_CONV,
     full_name,
@@ -61,6 +62,7 @@ __all__ = [
     "SignActivation",
     "WeightParts",
     "activation_quantizers",
+    "beside",
     "binarization_of",
     "binarize_",
     "binarize_input_",
@@ -73,6 +75,7 @@ __all__ = [
     "harden_input_",
     "hardened_weights",
     "is_only_read",
+    "is_sharded",
     "is_transposed_linear",
     "latent_weight",
     "level_distance",
@@ -80,6 +83,7 @@ __all__ = [
     "note_call",
     "note_read",
     "open_distance",
+    "own_part",
     "read_weights_anew",
     "recalibrate_",
     "refuse_sharded",

@@ -14,6 +14,7 @@ from proxconnect.layers._compiled import compiled_pair
 from proxconnect.layers._quantize_weight import quantize_weight, quantize_weight_and_codes
 from proxconnect.layers._reads import note_read
 from proxconnect.layers._scales import BINARY, exact_scale, least_squares_scale, mean_scale, scale_shape
+from proxconnect.layers._sharded import gathered
 from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers._tensors import full_name
 from proxconnect.layers.config import BinarizeConfig
@@ -154,6 +155,11 @@ class BinarizedWeight(NamedTuple):
     def latent(self) -> nn.Parameter:
         """The latent weight ``w*``."""
         return latent_weight(self.module, self.tensor_name)
+
+    @property
+    def whole_latent(self) -> Tensor:
+        """The latent without gradient; of a sharded one, all processes have to ask for it."""
+        return gathered(self.latent.detach())
 
 
 def binarized_weights(model: nn.Module) -> Iterator[BinarizedWeight]:

@@ -42,7 +42,7 @@ def level_distance(found: BinarizedWeight) -> float:
     >>> level_distance(weight) < 0.01
     True
     """
-    quantizer, value = found.quantizer, found.quantizer.normalized(found.latent)
+    quantizer, value = found.quantizer, found.quantizer.normalized(found.whole_latent)
     if quantizer.enabled and quantizer.rule != "pq":
         forward = quantizer.pair.forward
         value = forward(safe_argument(value, forward), quantizer.mu)
@@ -157,7 +157,7 @@ def _is_trained(found: BinarizedWeight) -> bool:
     quantizer = found.quantizer
     if quantizer.config.scale is None:
         return True
-    started = quantizer.starting_scales(found.latent)["latent_scale"]
+    started = quantizer.starting_scales(found.whole_latent)["latent_scale"]
     # Averaging a model with itself, as tools for averages do, moves latents by roundings.
     return not torch.allclose(started, quantizer.latent_scale, rtol=1e-5, atol=0)
 

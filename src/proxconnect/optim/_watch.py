@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from proxconnect.base.notice import notice
-from proxconnect.layers import BinarizedWeight
+from proxconnect.layers import BinarizedWeight, own_part
 
 # The number of calls of a schedule's step that are watched.
 _STEPS = 100
@@ -38,11 +38,11 @@ class LoopWatch:
         if latent is None or latent.is_inference() or latent.is_meta:
             return False
         self._steps += 1
-        if latent._version != self._version or not torch.equal(latent, self._value):
+        if latent._version != self._version or not torch.equal(own_part(latent), self._value):
             self._moved += 1
             if self._moved == 1:
                 warn_of_decay(_groups(), self._weights)
-        elif latent.grad is not None and torch.isfinite(latent.grad).all():
+        elif latent.grad is not None and torch.isfinite(own_part(latent.grad)).all():
             # A step that a GradScaler skips has gradients that are not finite.
             self._idle += 1
         accumulated = self._moved and self._idle >= 2 and 4 * self._idle >= self._steps
@@ -58,7 +58,7 @@ class LoopWatch:
     def _remember(self) -> None:
         if self._smallest is not None and not self._smallest.is_inference():
             # Fused optimizers do not count the version up.
-            self._version, self._value = self._smallest._version, self._smallest.detach().clone()
+            self._version, self._value = self._smallest._version, own_part(self._smallest.detach()).clone()
 
 
 def warn_of_decay(groups: Iterable[dict[str, Any]], weights: Iterable[BinarizedWeight]) -> None:

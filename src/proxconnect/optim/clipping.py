@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from proxconnect.layers import binarized_weights
+from proxconnect.layers import beside, binarized_weights
 
 
 def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
@@ -47,7 +47,7 @@ def clip_latents(optimizer: Optimizer, model: nn.Module) -> RemovableHandle:
             if group.get("latent_clip") is None:
                 continue
             for latent in group["params"]:
-                bound = group["latent_clip"] * quantizers[id(latent)].latent_scale
+                bound = beside(group["latent_clip"] * quantizers[id(latent)].latent_scale, latent)
                 latent.clamp_(-bound, bound)
 
     return optimizer.register_step_post_hook(clip)

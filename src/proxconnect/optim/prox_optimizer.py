@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
-from proxconnect.layers import BinarizedWeight, BinaryWeight, binarized_weights
+from proxconnect.layers import BinarizedWeight, BinaryWeight, beside, binarized_weights
 from proxconnect.optim._watch import warn_of_decay
 from proxconnect.optim.rules import check_fit
 from proxconnect.quantizers import w_shaped
@@ -180,7 +180,7 @@ class ProxOptimizer(Optimizer):
     def _project(self) -> None:
         """Set ``w* <- P_mu(w*)``."""
         for latent, quantizer, _ in self._stepping():
-            scale = quantizer.latent_scale
+            scale = beside(quantizer.latent_scale, latent)
             latent.copy_(scale * quantizer.pair(latent / scale, quantizer.mu))
 
     def _projecting_once(self, closure: Closure) -> Closure:
@@ -201,7 +201,7 @@ class ProxOptimizer(Optimizer):
     def _shrink(self) -> None:
         """Set ``w <- P(w)`` with strength ``eta lambda``, then clip."""
         for latent, quantizer, lr in self._stepping():
-            scale, levels = quantizer.latent_scale, quantizer.config.levels
+            scale, levels = beside(quantizer.latent_scale, latent), quantizer.config.levels
             strength = lr * quantizer.mu.to(latent.dtype) / scale
             shrunk = w_shaped(levels)(latent / scale, strength)
             latent.copy_(scale * shrunk.clamp(levels[0], levels[-1]))

@@ -57,7 +57,7 @@ def layer_statistics(
         name, quantizer = found.name, found.quantizer
         if not quantizer.enabled:
             continue
-        latent = quantizer.normalized(found.latent)
+        latent = quantizer.normalized(found.whole_latent)
         statistics[name] = {"level_distance": level_distance(found)}
         if name in outside:
             statistics[name]["outside_exact"] = outside[name]
@@ -68,7 +68,7 @@ def layer_statistics(
 
 def signs_of(model: nn.Module) -> dict[str, Tensor]:
     """Return which latents are at least 0, by the name of the weight."""
-    return {found.name: found.latent.detach() >= 0 for found in binarized_weights(model)}
+    return {found.name: found.whole_latent >= 0 for found in binarized_weights(model)}
 
 
 def flip_rates(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, float]:
@@ -126,7 +126,7 @@ def latent_histograms(model: nn.Module) -> dict[str, list[float]]:
 
 
 def _counts(found: BinarizedWeight) -> Tensor:
-    latent = found.quantizer.normalized(found.latent.detach()).float()
+    latent = found.quantizer.normalized(found.whole_latent).float()
     return latent.clamp(-_WIDEST, _WIDEST).histc(_BINS, -3, 3)
 
 

@@ -13,6 +13,7 @@ from proxconnect.layers import SETTINGS
 from proxconnect.models import check_model, is_timm
 from proxconnect.optim import LARGEST_MU, SCHEDULES, TRAINABLE, check_fit
 from proxconnect.quantizers.catalogue import unknown_method
+from proxconnect.trainer._process import SHARDED
 from proxconnect.trainer.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -141,6 +142,16 @@ def check_compile(config: TrainConfig) -> None:
     for name in ("distill_features", "overflow_penalty"):
         if config.compile and getattr(config, name):
             raise TrainingError(f"{name} looks into layers that --compile hides; leave one of the two out")
+
+
+def check_sharded(config: TrainConfig) -> None:
+    """Refuse what would have the processes of a sharded model compute different things."""
+    if config.strategy != SHARDED:
+        return
+    if config.compile:
+        raise TrainingError("compile does not go with strategy 'fsdp2'; leave it out, or take 'ddp'")
+    if config.precision == "auto":
+        raise TrainingError("strategy 'fsdp2' takes precision '32' or 'bf16', not 'auto'; choose one")
 
 
 def check_known(kind: str, name: str | None, known: Collection[str]) -> None:

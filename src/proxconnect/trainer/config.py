@@ -23,9 +23,13 @@ from proxconnect.trainer._validate import (
     check_compile,
     check_numbers,
     check_post_training,
+    check_sharded,
     check_teacher,
 )
 from proxconnect.trainer.stages import Stage, read_stages
+
+HARDWARE = ("accelerator", "devices", "strategy")
+"""The options that a resumed run may change: its result does not depend on them, but for rounding."""
 
 
 def _option(default: Any, panel: str, help_text: str) -> Any:
@@ -208,8 +212,10 @@ class TrainConfig:
     limit_val_batches: int | None = _option(None, "Data", "Largest number of validation batches.")
 
     accelerator: str = _option("auto", "Hardware", "Accelerator of Lightning: auto, cpu, gpu, ...")
-    devices: int = _option(1, "Hardware", "Number of devices; each takes its part of every batch.")
-    strategy: str = _option("auto", "Hardware", "Strategy of Lightning: auto, ddp, ...")
+    devices: int = _option(1, "Hardware", "Number of devices, which share each batch; torchrun sets it.")
+    strategy: str = _option(
+        "auto", "Hardware", "Strategy of several devices: auto, ddp, fsdp2 (weights in parts), ..."
+    )
     precision: str = _option(
         "32",
         "Hardware",
@@ -235,6 +241,7 @@ class TrainConfig:
         check_teacher(config)
         check_post_training(config)
         check_compile(config)
+        check_sharded(config)
         _ = config.stage_list  # refuses what it cannot read
         return config
 

@@ -23,7 +23,7 @@ from torch import nn
 from proxconnect.base.files import cannot_write
 from proxconnect.data import Batches, ImageData
 from proxconnect.errors import TrainingError, WriteError
-from proxconnect.trainer._process import is_main_process
+from proxconnect.trainer._process import SHARDED, is_main_process, machines
 from proxconnect.trainer.callbacks import EpochTimes, LayerStatistics, TimedBatches
 from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
@@ -34,6 +34,7 @@ from proxconnect.trainer.module import Classifier
 from proxconnect.trainer.precision import fastest_precision
 from proxconnect.trainer.progress import EpochBar, EpochLines
 from proxconnect.trainer.reports import EventFile, Tables
+from proxconnect.trainer.sharding import FullyShardedStrategy, shard_, share_buffers_
 
 
 def fit(
@@ -51,7 +52,8 @@ def fit(
     Returns:
         The metrics of the last epoch.
     """
-    if config.channels_last:
+    # fully_shard divides contiguous weights alone.
+    if config.channels_last and config.strategy != SHARDED:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, val = _batches(config, data)
     module = _Run(model, config, facts, train, val, distillation, show)
@@ -98,8 +100,10 @@ def _trainer(config: TrainConfig, **options: Any) -> Trainer:
         "devices": config.devices,
         "strategy": config.strategy,
     }
+    sharded = {"strategy": FullyShardedStrategy(config.devices)} if config.strategy == SHARDED else {}
+    placed = {"devices": config.devices // machines(), "num_nodes": machines()}
     try:
-        return Trainer(**hardware, **options)
+        return Trainer(**{**hardware, **placed, **sharded}, **options)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         options_text = ", ".join(f"--{name} {value}" for name, value in hardware.items())
@@ -156,6 +160,17 @@ class _Run(Classifier):
         self.facts = facts
         self.timed = TimedBatches(train)
         self.validation = val
+
+    def configure_model(self) -> None:
+        """Divide the model among the processes if the strategy is fsdp2."""
+        if self.config.strategy == SHARDED:
+            assert self.device_mesh is not None
+            shard_(self.model, self.device_mesh["data_parallel"])
+
+    def on_validation_start(self) -> None:
+        """Take the first process's statistics of BatchNorm, as DDP does in each step."""
+        if self.config.strategy == SHARDED:
+            share_buffers_(self.model)
 
     def on_fit_start(self) -> None:
         """Choose the precision if it is "auto"."""

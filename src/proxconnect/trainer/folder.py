@@ -8,6 +8,7 @@ from pathlib import Path
 
 from proxconnect.base.files import cannot_write, content_of, make_folder, remove_leftovers, written_whole
 from proxconnect.errors import TrainingError, WriteError
+from proxconnect.trainer._process import is_restarted, launch_name
 from proxconnect.trainer.config import TrainConfig
 
 CHECKPOINT_FILE = "checkpoint"
@@ -17,9 +18,10 @@ MODEL_FILE = "model.safetensors"
 METRICS_FILE = "metrics.csv"
 LAYERS_FILE = "layers.csv"
 CURVES_FILE = "curves.png"
+LAUNCH_FILE = "torchrun_id"
 TENSORBOARD_FOLDER = "tensorboard"
 _REPORTS = (METRICS_FILE, LAYERS_FILE, CURVES_FILE)
-_FILES = (*_REPORTS, CHECKPOINT_FILE, RESULT_FILE, MODEL_FILE, CONFIG_FILE)
+_FILES = (*_REPORTS, CHECKPOINT_FILE, RESULT_FILE, MODEL_FILE, LAUNCH_FILE, CONFIG_FILE)
 # The temporary files in which this project and safetensors write.
 _UNFINISHED = (*(f".{name}.*" for name in _FILES), ".tmp*")
 
@@ -65,6 +67,28 @@ def write_config(config: TrainConfig, out: Path) -> None:
     """
     with written_whole(out / CONFIG_FILE) as file:
         file.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def write_launch(out: Path) -> None:
+    """Write the name of torchrun's start into the folder ``out`` of the run that it began, if it has one.
+
+    Raises:
+        WriteError: the system refuses to write.
+    """
+    name = launch_name()
+    if name is not None:
+        with written_whole(out / LAUNCH_FILE) as file:
+            file.write_text(f"{name}\n")
+
+
+def is_continued(out: Path) -> bool:
+    """Tell whether torchrun started this process in the place of an earlier one of the run in ``out``."""
+    if is_restarted():
+        return True
+    try:
+        return content_of(out / LAUNCH_FILE).decode(errors="replace").strip() == launch_name()
+    except OSError:
+        return False
 
 
 def read_config(out: Path) -> TrainConfig | None:

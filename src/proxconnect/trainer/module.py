@@ -22,6 +22,7 @@ from proxconnect.optim import (
     learning_rate_factor,
     param_groups,
 )
+from proxconnect.trainer._process import SHARDED
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.precision import computing_in
@@ -159,7 +160,7 @@ class Classifier(LightningModule):
         groups = param_groups(
             self.model, lr=_given(config.lr), weight_decay=_given(config.weight_decay), **self._latent()
         )
-        optimizer = _optimizer(config, groups, fused=self.device.type in ("cpu", "cuda"))
+        optimizer = _optimizer(config, groups, fused=self._has_fused_steps())
         if self.mu_schedule is not None and config.rule != "pc":
             optimizer = ProxOptimizer(optimizer, self.model, rule=_given(config.rule))
         clip_latents(optimizer, self.model)
@@ -170,6 +171,9 @@ class Classifier(LightningModule):
 
         schedule = LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _has_fused_steps(self) -> bool:
+        return self.config.strategy != SHARDED and self.device.type in ("cpu", "cuda")
 
     def _latent(self) -> dict[str, Any]:
         if self.mu_schedule is None:

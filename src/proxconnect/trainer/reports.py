@@ -10,7 +10,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from proxconnect.errors import MissingPackageError, TrainingError
-from proxconnect.layers import binarized_weights
+from proxconnect.layers import binarized_weights, is_sharded
 from proxconnect.trainer.callbacks import LayerStatistics, model_of
 from proxconnect.trainer.curves import draw_curves
 from proxconnect.trainer.epoch_table import LAYERS_COLUMNS, METRICS_COLUMNS, EpochTable
@@ -98,6 +98,8 @@ class EventFile(Callback):
             if name in METRICS_COLUMNS:
                 self._writer.add_scalar(name, float(value), epoch)
         for found in binarized_weights(model_of(module)):
+            if is_sharded(found.latent):
+                continue  # this process writes alone, and a histogram would need the parts of all
             latents = found.quantizer.normalized(found.latent.detach()).float().cpu()
             self._writer.add_histogram(f"latents/{found.name}", latents, epoch, bins=_BINS)
         self._writer.flush()

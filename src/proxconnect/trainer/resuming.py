@@ -15,7 +15,7 @@ from proxconnect.base.files import content_of
 from proxconnect.errors import TrainingError
 from proxconnect.optim import learning_rate_factor
 from proxconnect.trainer.checkpoint import Checkpoint, facts_to_save, read_checkpoint, write_checkpoint
-from proxconnect.trainer.config import TrainConfig
+from proxconnect.trainer.config import HARDWARE, TrainConfig
 from proxconnect.trainer.folder import MODEL_FILE, RESULT_FILE, write_config
 
 _SCHEDULES = ("mu_schedule", "activation_schedule")
@@ -33,7 +33,7 @@ def read_run(out: Path) -> Checkpoint:
 
 
 def resumed_config(out: Path, checkpoint: Checkpoint, changes: Mapping[str, Any]) -> TrainConfig:
-    """Return the configuration of a run with the options ``changes``, which may ask for more epochs.
+    """Return the configuration of a run with the options ``changes``: more epochs, or other hardware.
 
     Raises:
         TrainingError: another option differs (each is named), or the run cannot have that number of epochs.
@@ -45,7 +45,7 @@ def resumed_config(out: Path, checkpoint: Checkpoint, changes: Mapping[str, Any]
     differences = [
         f"{key} was {recorded[key]!r}, now {given[key]!r}"
         for key in recorded
-        if key != "epochs" and recorded[key] != given[key]
+        if key not in ("epochs", *HARDWARE) and recorded[key] != given[key]
     ]
     if differences:
         raise TrainingError(
@@ -54,7 +54,8 @@ def resumed_config(out: Path, checkpoint: Checkpoint, changes: Mapping[str, Any]
         )
     if changed.epochs != config.epochs:
         _check_extension(out, checkpoint, changed.epochs)
-    return replace(config, epochs=changed.epochs)
+    hardware = {name: getattr(changed, name) for name in HARDWARE}
+    return replace(config, epochs=changed.epochs, **hardware)
 
 
 def finished_result(out: Path, changes: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,11 +13,19 @@ from torch import nn
 from proxconnect.base.optional import needed_for
 from proxconnect.data import ImageData, load_data, preprocessing
 from proxconnect.errors import DataError, TrainingError
-from proxconnect.trainer._process import is_main_process
-from proxconnect.trainer.checkpoint import DataFacts, build_model
+from proxconnect.trainer._process import SHARDED, is_main_process, with_processes
+from proxconnect.trainer.checkpoint import DataFacts, build_model, read_checkpoint
 from proxconnect.trainer.config import TrainConfig
 from proxconnect.trainer.distill import Distillation
-from proxconnect.trainer.folder import CHECKPOINT_FILE, clean_folder, prepare_folder, write_config
+from proxconnect.trainer.folder import (
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    clean_folder,
+    is_continued,
+    prepare_folder,
+    write_config,
+    write_launch,
+)
 from proxconnect.trainer.plan import plan_lines, steps_per_epoch
 from proxconnect.trainer.post_training import quantize_trained, settle_checkpoint
 from proxconnect.trainer.resuming import extend, read_run, resumed_config
@@ -40,6 +48,8 @@ def train(
 ) -> TrainedRun:
     """Train as ``config`` says; checkpoint, configuration and logs go to the folder ``out``.
 
+    Processes that torchrun starts anew, after one of them failed, continue the run in ``out``.
+
     With ``init``, the model, data and image size that are None are those of the run that it names. The first
     line that is shown is the plan of the run.
 
@@ -49,8 +59,12 @@ def train(
         DataError: the data cannot be read, or all images are of one class.
         WriteError: ``out`` cannot be written to.
     """
+    if is_continued(out):
+        if (out / CHECKPOINT_FILE).is_file():
+            return resume(out, _given(config), show=show)
+        overwrite = overwrite or (out / CONFIG_FILE).is_file()  # the first epoch was not completed
     start = read_start(config)
-    config = inherit(config, start).resolved()
+    config = inherit(with_processes(config, config.devices), start).resolved()
     data = _load(config)
     config = config.for_images(len(data.train))
     facts = _facts(data)
@@ -64,6 +78,7 @@ def train(
     if is_main_process():
         prepare_folder(out, overwrite)
         write_config(config, out)
+        write_launch(out)
     return _fit(model, config, data, facts, out, None, distillation, show)
 
 
@@ -76,8 +91,8 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
     Args:
         out: the folder of the run.
         changes: options that are given again; their values have to be those that the run began with, except
-            ``epochs``, which may be more. If the run has a ``pair``, it has to be given again: a file does
-            not choose what is imported.
+            ``epochs``, which may be more, and the hardware: accelerator, devices and strategy. If the run has
+            a ``pair``, it has to be given again: a file does not choose what is imported.
         show: receives the lines to print.
 
     Raises:
@@ -86,7 +101,7 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
         WriteError: ``out`` cannot be written to.
     """
     checkpoint = read_run(out)
-    config = resumed_config(out, checkpoint, changes)
+    config = with_processes(resumed_config(out, checkpoint, changes), changes.get("devices")).resolved()
     data = _load(config)
     facts = _facts(data)
     if facts != checkpoint.data:
@@ -107,6 +122,12 @@ def resume(out: Path, changes: Mapping[str, Any], *, show: Callable[[str], None]
     run = _fit(model, config, data, facts, out, checkpoint.path, distillation, show)
     # A run that was finished already trains no epoch and measures nothing again.
     return run if run.metrics else replace(run, metrics=checkpoint.metrics)
+
+
+def _given(config: TrainConfig) -> dict[str, Any]:
+    """Return the options that are not those by default."""
+    default = TrainConfig().to_dict()
+    return {name: value for name, value in config.to_dict().items() if value != default[name]}
 
 
 def _load(config: TrainConfig) -> ImageData:
@@ -167,7 +188,10 @@ def _fit(
         from proxconnect.trainer.fit import fit
 
     metrics = fit(model, config, data, facts, out, checkpoint, distillation, show)
-    model.cpu().eval()
+    if config.strategy != SHARDED:
+        model.cpu().eval()
+    elif is_main_process():  # which has a part of the model alone
+        model = read_checkpoint(out).build_model(config.own_pair)
     if config.recalibrate and is_main_process():
         settle_checkpoint(model, config, data, out)
     return TrainedRun(model, config, data, out / CHECKPOINT_FILE, metrics)

@@ -52,7 +52,7 @@ def outside_exact_interval(model: nn.Module) -> dict[str, float]:
         if known is None:
             known = pair, mu, check(pair, mu).exact_interval
             found.append(known)
-        shares[weight.name] = _share_outside(quantizer.normalized(weight.latent), known[2])
+        shares[weight.name] = _share_outside(quantizer.normalized(weight.whole_latent), known[2])
     return shares
 
 
