@@ -166,6 +166,8 @@ def test_adapters_on_a_packed_model_train(name: str, tmp_path: Path) -> None:
     again = PeftModel.from_pretrained(base, tmp_path / "adapters")
     with torch.inference_mode():
         assert torch.equal(again.eval()(words()).logits, model.eval()(words()).logits)
+    with pytest.raises(pc.ProxConnectError, match="keep adapters beside the packed model"):
+        model.merge_and_unload()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")

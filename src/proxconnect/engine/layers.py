@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from proxconnect.base.eager import watched
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import geometry_of_layer
 from proxconnect.engine._packed_forward import PackedForward, PackedLookUp
 from proxconnect.engine.weight import PackedWeight
+from proxconnect.errors import ProxConnectError
 from proxconnect.layers import note_call, read_weights_anew, scale_name
 
 
@@ -114,8 +116,31 @@ def _blank_layer(plain: type[nn.Module], names: tuple[str, ...]) -> PackedLayer:
     return kind.__new__(kind)
 
 
+class UnpackedWeight(Tensor):
+    """The weight of a packed layer, made of its bits for one read; assigning its ``data`` is refused.
+
+    Tools that merge adapters do so, and what they assign would be lost.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # as a Parameter
+
+    @property
+    def data(self) -> Tensor:
+        """The values."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        raise ProxConnectError(
+            "the weight of a packed layer is made of its bits for each read, so what is assigned to it would "
+            "be lost: keep adapters beside the packed model, or merge them into a float model and binarize "
+            "that"
+        )
+
+
 def _unpacked(layer: PackedLayer, name: str) -> Tensor:
-    return layer.packed[name]()  # type: ignore[no-any-return]
+    weight: Tensor = layer.packed[name]()
+    return weight if watched(weight) else weight.as_subclass(UnpackedWeight)
 
 
 def _lay_out_again(layer: nn.Module, keys: object) -> None:
