@@ -120,6 +120,7 @@ def test_rendered_parts_are_what_the_json_says() -> None:
         ("guide.md", 20, pytest.warns(UserWarning, match="repair scales it")),  # as the guide says
         ("theory.md", 10, contextlib.nullcontext()),
         ("export.md", 3, contextlib.nullcontext()),
+        ("language_models.md", 15, contextlib.nullcontext()),
     ],
 )
 def test_examples_run(page: str, examples: int, warns: contextlib.AbstractContextManager[object]) -> None:
