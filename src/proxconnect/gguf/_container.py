@@ -52,7 +52,7 @@ class StoredTensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """What a GGUF file says before its tensors.
+    """The metadata and the table of tensors of a GGUF file.
 
     Args:
         path: the file.

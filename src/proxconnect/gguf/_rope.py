@@ -1,4 +1,4 @@
-"""How positions turn queries and keys: ``rope_parameters`` of transformers as metadata of a GGUF file."""
+"""Rotary positions: ``rope_parameters`` of transformers as metadata of a GGUF file."""
 
 from __future__ import annotations
 
