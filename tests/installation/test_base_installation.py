@@ -37,7 +37,8 @@ def test_nothing_beyond_the_base_was_loaded(found: dict[str, Any]) -> None:
 
 def test_only_the_parts_on_other_loops_and_clusters_cannot_be_imported(found: dict[str, Any]) -> None:
     on_lightning = {
-        f"proxconnect.trainer.{name}" for name in ("callbacks", "fit", "module", "progress", "reports")
+        f"proxconnect.trainer.{name}"
+        for name in ("callbacks", "fit", "module", "progress", "reports", "sharding")
     } | {"proxconnect.integrations.lightning"}
     lacking = dict.fromkeys(on_lightning, "lightning")
     lacking["proxconnect.integrations.transformers"] = "transformers"
