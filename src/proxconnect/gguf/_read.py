@@ -55,12 +55,12 @@ def from_gguf(path: str | os.PathLike[str], activations: str | None = None) -> A
     ...     print(error)
     no/such/file.gguf: cannot be read: No such file or directory
     """
+    check_kernels("fast", activations)
+    container = read_container(Path(path))
     with needed_for("Reading GGUF files as models", "gguf"):
         import transformers
 
         from proxconnect.integrations.transformers.packed_model import packed_model
-    check_kernels("fast", activations)
-    container = read_container(Path(path))
     try:
         numbers = _numbers(container)
         tensors, binary = _tensors(container, numbers)
