@@ -14,7 +14,7 @@ from looking import every, some
 
 from proxconnect.base.optional import needed_for
 
-INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|plots|dask)\]"')
+INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|plots|dask|gguf)\]"')
 # By package; all others come with "train".
 EXTRAS = {"onnx": "export", "matplotlib": "plots", "distributed": "dask"}
 
@@ -50,7 +50,7 @@ def test_examples_run_or_name_a_missing_package(found: dict[str, Any]) -> None:
     assert examples["failed"] == {}
     assert examples["ran"] > 100
     assert every(INSTALL.search(line) is not None for line in examples["missing"].values())
-    parts = (".data", ".trainer", ".comparison", ".export")
+    parts = (".data", ".trainer", ".comparison", ".export", ".gguf")
     assert every(some(part in name for part in parts) for name in examples["missing"])
 
 
