@@ -69,6 +69,7 @@ def test_what_only_the_graph_breaks_is_a_file_that_can_be_read(name: str) -> Non
     assert read(bad(name)).graph_json()
 
 
+@pytest.mark.full
 def test_the_script_makes_these_files(tmp_path: Path) -> None:
     """Files that the library writes are compared by content: zlib and floats differ among machines."""
     script = ROOT / "tools" / "format_vectors.py"

@@ -20,6 +20,6 @@ def test_two_processes_equal_one_under_every_rule() -> None:
         str(script),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("equal") == 6

@@ -24,7 +24,7 @@ OPTIONS = {
 
 def two_processes(*arguments: str) -> str:
     command = [sys.executable, "-m", "proxconnect", "train", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
