@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from proxconnect.engine import PackedLayer, PackedWeight
 from proxconnect.errors import ExportError
-from proxconnect.format import pack_weight, unpack_weight
 from proxconnect.gguf._architectures import EMBEDDING, HEAD, row_order, tensor_names, tensor_shapes
 from proxconnect.gguf._blocks import BLOCK_TYPES, WRITTEN_TYPES, Blocks
 from proxconnect.gguf._configuration import Model
 from proxconnect.gguf._rope import FACTORS, rope_factors
 from proxconnect.layers import BinaryInput, HardenedWeight, binarized_weights, hardened_weights
-from proxconnect.packing import hardened_copy, packed_form
+from proxconnect.packing import hardened_copy, packed_bits, packed_form
 
 Weight = PackedWeight | Tensor
 
@@ -36,7 +35,7 @@ def model_weights(model: nn.Module) -> dict[str, Weight]:
 
     Raises:
         ExportError: no weight has few levels, or layers have binary inputs.
-        ProxConnectError: a weight has levels that cannot be packed.
+        ProxConnectError: a weight has levels that cannot be packed, or is no longer a level times its scale.
     """
     if any(isinstance(module, BinaryInput) for module in model.modules()):
         raise ExportError(
@@ -63,11 +62,7 @@ def model_weights(model: nn.Module) -> dict[str, Weight]:
 
 def _packed(found: HardenedWeight) -> PackedWeight:
     form = packed_form(found.name, found.form.levels, found.form.rows)
-    weight, scale = found.weight.detach().cpu(), found.scale.cpu()
-    bits = pack_weight(weight, form)
-    if not torch.equal(unpack_weight(bits, scale, form).to(weight.dtype), weight):
-        raise ExportError(f"weight {found.name!r} is no longer a level times its scale; harden it again")
-    return PackedWeight(bits, scale, form)
+    return PackedWeight(packed_bits(found.name, found, form), found.scale.cpu(), form)
 
 
 def file_tensors(weights: Mapping[str, Weight], numbers: Model, rest: str) -> dict[str, FileTensor]:

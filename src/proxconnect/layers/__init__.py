@@ -39,6 +39,7 @@ from proxconnect.layers.binary_input import (
     BinaryInput,
     binarize_input_,
     harden_input_,
+    setting_of,
     takes_binary_input,
 )
 from proxconnect.layers.config import SETTINGS, BinarizeConfig
@@ -93,6 +94,7 @@ __all__ = [
     "rows_of",
     "saved_name",
     "scale_name",
+    "setting_of",
     "settle_scales_",
     "takes_binary_input",
     "warn_if_far",

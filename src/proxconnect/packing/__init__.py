@@ -5,7 +5,13 @@ from __future__ import annotations
 from proxconnect.packing._load import inspect, load
 from proxconnect.packing._pack import pack_
 from proxconnect.packing._save import save
-from proxconnect.packing._store import dense_tensors, distinct_weights, hardened_copy, packed_form
+from proxconnect.packing._store import (
+    dense_tensors,
+    distinct_weights,
+    hardened_copy,
+    packed_bits,
+    packed_form,
+)
 
 __all__ = [
     "dense_tensors",
@@ -14,6 +20,7 @@ __all__ = [
     "inspect",
     "load",
     "pack_",
+    "packed_bits",
     "packed_form",
     "save",
 ]

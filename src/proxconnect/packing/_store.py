@@ -41,6 +41,7 @@ from proxconnect.packing._plain import compute_weights_, plain_copy, unwrap_part
 
 # Bits of a packed weight, by its levels.
 BITS: dict[tuple[float, ...], int] = {(-1, 1): 1, (-1, 0, 1): 2}
+LEVELS = {bits: levels for levels, bits in BITS.items()}
 _GATHER = (
     "gather them with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, options="
     "StateDictOptions(full_state_dict=True, cpu_offload=True)) in every process, load what it returns into a "
@@ -110,11 +111,8 @@ def store(
     )
     tensors: dict[str, Tensor] = {}
     for name, found in binary.items():
-        weight, scale, form = found.weight.detach(), found.scale, header.binary[name]
-        bits = pack_weight(weight, form)
-        if not torch.equal(unpack_weight(bits, scale, form), weight):
-            raise ProxConnectError(f"weight {name!r} is no longer a level times its scale; harden it again")
-        tensors |= {f"{name}.bits": bits, f"{name}.scale": scale}
+        bits = packed_bits(name, found, header.binary[name])
+        tensors |= {f"{name}.bits": bits, f"{name}.scale": found.scale}
     for name, (tensor, _) in dense.items():
         tensors |= stored(name, tensor, stored_dtypes(header, name))
     if captured is not None:
@@ -134,6 +132,19 @@ def packed_form(name: str, levels: tuple[float, ...], rows: Rows) -> BinaryTenso
             "train with one of these, or keep the hardened model's state_dict"
         )
     return BinaryTensor(rows.shape, BITS[levels], rows.group, rows.transposed)
+
+
+def packed_bits(name: str, found: HardenedWeight, form: BinaryTensor) -> Tensor:
+    """Return the bits of a hardened weight, on the CPU.
+
+    Raises:
+        ProxConnectError: bits and scale do not make the weight again; the message calls it ``name``.
+    """
+    weight = found.weight.detach().cpu()
+    bits = pack_weight(weight, form)
+    if not torch.equal(unpack_weight(bits, found.scale.cpu(), form).to(weight.dtype), weight):
+        raise ProxConnectError(f"weight {name!r} is no longer a level times its scale; harden it again")
+    return bits
 
 
 def accumulator_of(module: nn.Module) -> str | None:

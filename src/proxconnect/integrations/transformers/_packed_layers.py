@@ -22,11 +22,12 @@ from proxconnect.layers import (
     remember,
     rows_of,
     scale_name,
+    setting_of,
     takes_binary_input,
     watch_reads_,
     weight_names,
 )
-from proxconnect.packing._store import BITS
+from proxconnect.packing._store import LEVELS
 
 
 class EmptyPackedLayers:
@@ -97,11 +98,8 @@ class EmptyPackedLayers:
         for name, (layer, tensor_name) in {**self._own, **self._again}.items():
             first = self._shared.get(name, name)
             record, weight = self._packed[first], weights[first]
-            accumulator = record.form.accumulator
-            setting = "bw" if accumulator is None else "bwa" if accumulator == "32" else "bwaa"
-            levels = next(levels for levels, bits in BITS.items() if bits == record.form.bits)
-            info = BinarizationInfo(record.method, setting)
-            remember(layer, tensor_name, Hardened(info, levels, record.form.rows))
+            info = BinarizationInfo(record.method, setting_of(layer))
+            remember(layer, tensor_name, Hardened(info, LEVELS[record.form.bits], record.form.rows))
             layers.setdefault(layer, {})[tensor_name] = weight
         for layer, found in layers.items():
             pack_layer_(layer, found, activations)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor, nn
 
 from proxconnect.engine import PackedLayer
-from proxconnect.errors import ProxConnectError
-from proxconnect.format import BinaryTensor, pack_weight, unpack_weight
+from proxconnect.format import BinaryTensor
 from proxconnect.integrations.transformers._records import PackedRecord
 from proxconnect.layers import (
     BinarizeConfig,
@@ -22,7 +20,7 @@ from proxconnect.layers import (
     saved_name,
     scale_name,
 )
-from proxconnect.packing._store import accumulator_of, packed_form
+from proxconnect.packing._store import accumulator_of, packed_bits, packed_form
 
 _WAY_OUT = "gather it in one process first, or save with torch.distributed.checkpoint"
 
@@ -65,7 +63,7 @@ def saved_state(model: nn.Module) -> SavedState:
         form = packed_form(hardened.name, hardened.form.levels, rows)
         del saved.tensors[hardened.name], saved.tensors[scale_name(hardened.name)]
         if _is_first(saved, first, hardened.weight, hardened.name):
-            bits = _bits(hardened.name, hardened.weight.detach(), hardened.scale, form)
+            bits = packed_bits(hardened.name, hardened, form)
             _add(saved, hardened.module, hardened.tensor_name, hardened.name, bits, hardened.scale, form)
     for fqn, module in model.named_modules():
         if isinstance(module, PackedLayer):
@@ -83,13 +81,6 @@ def _is_first(saved: SavedState, first: dict[int, str], weight: nn.Module | Tens
     if before != name:
         saved.shared[name] = before
     return before == name
-
-
-def _bits(name: str, weight: Tensor, scale: Tensor, form: BinaryTensor) -> Tensor:
-    bits = pack_weight(weight, form)
-    if not torch.equal(unpack_weight(bits, scale.cpu(), form).to(weight.dtype), weight.cpu()):
-        raise ProxConnectError(f"weight {name!r} is no longer a level times its scale; harden it again")
-    return bits
 
 
 def _add(

@@ -21,6 +21,7 @@ from proxconnect.integrations.transformers._records import latents_to_json, pack
 from proxconnect.integrations.transformers._saved_state import SavedState, saved_state
 from proxconnect.integrations.transformers.config import QUANT_METHOD, ProxConnectConfig
 from proxconnect.layers import binarize_, default_layers
+from proxconnect.packing._store import LEVELS
 
 
 class ProxConnectQuantizer(HfQuantizer):
@@ -150,7 +151,7 @@ def _description(model: nn.Module, saved: SavedState, config: ProxConnectConfig)
     activations = config.activations if config.packed_activations or not kernels else kernels.pop()
     packed, latents = list(saved.packed.values()), list(saved.latents.values())
     method = latents[0].pair.name if latents else packed[0].method
-    levels = latents[0].levels if latents else (-1, 1) if packed[0].form.bits == 1 else (-1, 0, 1)
+    levels = latents[0].levels if latents else LEVELS[packed[0].form.bits]
     return ProxConnectConfig(
         method=method,
         group=latents[0].group if latents else packed[0].form.group,
