@@ -11,14 +11,8 @@ from typing import Any
 from proxconnect.base.figures import apart, figure_to, line_look
 from proxconnect.comparison import Line, draw_lines
 from proxconnect.experiments.differences import row_differences
-from proxconnect.experiments.tables import rows_of
+from proxconnect.experiments.tables import LATENT_STATISTICS, last_statistics, plain, rows_of
 
-_PREDICTORS = {
-    "flip_rate": "share of the weights that flip, last epoch",
-    "outside_exact": "latents outside the exact interval",
-    "gradient_killed": "share of the gradient that is stopped",
-    "level_distance": "distance from the levels",
-}
 _MARKERS = "os^D"
 _MOST_LABELS = 24  # below each other at the right of a panel
 
@@ -87,7 +81,7 @@ def _label_ends(axes: Any, ends: Mapping[str, tuple[float, float, str]]) -> None
     places = apart(heights, 1 / _MOST_LABELS)
     for (row, (epoch, height, color)), place in zip(ends.items(), places, strict=True):
         axes.annotate(
-            row.replace("`", ""),
+            plain(row),
             xy=(epoch, height),
             xytext=(1.03, place),
             textcoords="axes fraction",
@@ -107,8 +101,8 @@ def forests(results: Mapping[str, Any]) -> dict[tuple[str, str], list[Line]]:
     found: dict[tuple[str, str], list[Line]] = {}
     for title, rows in tables_of_seeds(results).items():
         for one in sorted(row_differences(rows), key=lambda one: -one.mean):
-            label = textwrap.fill(one.row.replace("`", ""), 45)
-            found.setdefault((title, one.first.replace("`", "")), []).append(Line(label, one.mean, one.half))
+            label = textwrap.fill(plain(one.row), 45)
+            found.setdefault((title, plain(one.first)), []).append(Line(label, one.mean, one.half))
     return found
 
 
@@ -136,18 +130,13 @@ def runs_beside_their_table(
     for table in results["tables"]:
         groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
         for cell in map(results["cells"].__getitem__, table["cells"]):
-            if cell["status"] == "done" and _last(cell):
+            if cell["status"] == "done" and last_statistics(cell):
                 groups.setdefault((cell["model"], cell["setting"], cell["seed"]), []).append(cell)
         for cells in groups.values():
             mean = statistics.mean(cell["record"]["packed"] for cell in cells)
             if len(cells) > 1:
                 for cell in cells:
-                    yield cell["method"], _last(cell), 100 * (cell["record"]["packed"] - mean)
-
-
-def _last(cell: Mapping[str, Any]) -> dict[str, float]:
-    history = cell["record"]["history"]
-    return {key: history[key][-1] for key in _PREDICTORS if history.get(key)}
+                    yield cell["method"], last_statistics(cell), 100 * (cell["record"]["packed"] - mean)
 
 
 def draw_predictors(results: Mapping[str, Any], path: Path) -> None:
@@ -157,7 +146,7 @@ def draw_predictors(results: Mapping[str, Any], path: Path) -> None:
     runs = list(runs_beside_their_table(results))
     methods = list(dict.fromkeys(method for method, _, _ in runs))
     with figure_to(path, (9, 7)) as figure:
-        for axes, (key, name) in zip(figure.subplots(2, 2).flat, _PREDICTORS.items(), strict=True):
+        for axes, (key, name) in zip(figure.subplots(2, 2).flat, LATENT_STATISTICS.items(), strict=True):
             known = [(method, last[key], gap) for method, last, gap in runs if key in last]
             for place, method in enumerate(methods):
                 own = [(value, gap) for other, value, gap in known if other == method]

@@ -13,16 +13,18 @@ from proxconnect.base.table import Table
 from proxconnect.comparison import smallest_told
 from proxconnect.errors import TrainingError, unknown_name
 from proxconnect.experiments.differences import row_differences
-from proxconnect.experiments.tables import PENDING, difference_table, method_table, pair_table, rows_of
+from proxconnect.experiments.tables import (
+    LATENT_STATISTICS,
+    PENDING,
+    difference_table,
+    last_statistics,
+    method_table,
+    pair_table,
+    rows_of,
+)
 
 _BLOCK = re.compile(r"(<!-- rendered: (?P<what>[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SEEDS = (3, 5, 10, 30)
-_LATENTS = {
-    "flip_rate": "flips, last epoch",
-    "outside_exact": "outside the exact interval",
-    "gradient_killed": "gradient stopped",
-    "level_distance": "distance from the levels",
-}
 
 
 def has_rendered_parts(text: str) -> bool:
@@ -89,12 +91,12 @@ def _latents(results: Mapping[str, Any], selection: str) -> str:
     rows = []
     for name in _table(results, selection):
         cell = results["cells"][name]
-        last = {key: values[-1] for key, values in cell.get("record", {}).get("history", {}).items()}
-        shares = (
-            [f"{last[key]:.2g}" if key in last else "" for key in _LATENTS] if last else [PENDING, "", "", ""]
-        )
+        last = last_statistics(cell)
+        shares = [f"{last[key]:.2g}" if key in last else "" for key in LATENT_STATISTICS]
+        if not cell.get("record", {}).get("history"):
+            shares[0] = PENDING
         rows.append([f"`{cell['method']}`", str(cell["seed"]), *shares])
-    return Table(("method", "seed", *_LATENTS.values()), rows).markdown()
+    return Table(("method", "seed", *LATENT_STATISTICS.values()), rows).markdown()
 
 
 def _accumulators(results: Mapping[str, Any], selection: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from proxconnect.errors import TrainingError
 from proxconnect.experiments.grid import Cell
 from proxconnect.trainer import TrainConfig, latent_histogram, read_checkpoint
+from proxconnect.trainer.config import HARDWARE
 from proxconnect.trainer.epoch_table import HISTOGRAM_COLUMNS, read_epochs
 from proxconnect.trainer.folder import CHECKPOINT_FILE, CONFIG_FILE, LAYERS_FILE, METRICS_FILE, RESULT_FILE
 
@@ -26,7 +27,7 @@ _HISTORY = (
     "epoch_seconds",
 )
 # These options do not change the result of a run.
-_ELSEWHERE = ("data", "accelerator", "devices", "strategy", "compile", "precision", "channels_last")
+_ELSEWHERE = ("data", *HARDWARE, "compile", "precision", "channels_last")
 # The largest number of histograms of the latents in a record.
 _HISTOGRAMS = 6
 # A plan without these leaves the batch to the number of images, and learning rates to the batch.

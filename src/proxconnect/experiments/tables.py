@@ -11,6 +11,13 @@ from proxconnect.experiments.differences import RowDifference, row_differences
 from proxconnect.experiments.pairs import ComparedPair, compared_pairs
 
 PENDING = "pending"
+LATENT_STATISTICS = {
+    "flip_rate": "flips, last epoch",
+    "outside_exact": "outside the exact interval",
+    "gradient_killed": "gradient stopped",
+    "level_distance": "distance from the levels",
+}
+"""Statistics of the latents in a record, in words."""
 _COLUMNS = (
     "method",
     "seeds",
@@ -50,6 +57,12 @@ def method_numbers(results: Mapping[str, Any], names: Sequence[str]) -> list[dic
     return [_numbers(results, label, cells) for label, cells in groups.items()]
 
 
+def last_statistics(cell: Mapping[str, Any]) -> dict[str, float]:
+    """Return the statistics of a cell's latents in the last epoch that were recorded, by their keys."""
+    history = cell.get("record", {}).get("history", {})
+    return {key: history[key][-1] for key in LATENT_STATISTICS if history.get(key)}
+
+
 def rows_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Put the seeds of each row of a table together, by the row's label."""
     shared = shared_options(cells)
@@ -80,7 +93,7 @@ def _numbers(results: Mapping[str, Any], label: str, cells: Sequence[Mapping[str
     sharpness = {record["mu"] for record in records}
     gaps = _gaps(results, cells)
     return {
-        "method": _plain(label),
+        "method": plain(label),
         "seeds": len(records),
         "planned": len(cells),
         **_of_seeds("trained", [100 * record["trained"] for record in records]),
@@ -145,8 +158,7 @@ def difference_numbers(results: Mapping[str, Any], names: Sequence[str]) -> list
     """List the rows of :func:`difference_table` as numbers."""
     found = row_differences(rows_of([results["cells"][name] for name in names]))
     return [
-        {"row": _plain(one.row), "beside": _plain(one.first), "seeds": one.seeds, **_ends(one)}
-        for one in found
+        {"row": plain(one.row), "beside": plain(one.first), "seeds": one.seeds, **_ends(one)} for one in found
     ]
 
 
@@ -185,7 +197,8 @@ def _ends(found: ComparedPair | RowDifference) -> dict[str, Any]:
     return {"difference": found.mean, "low": low, "high": high, "seeds_needed": found.needed}
 
 
-def _plain(label: str) -> str:
+def plain(label: str) -> str:
+    """Return the label of a row without marks of Markdown."""
     return label.replace("`", "")
 
 
