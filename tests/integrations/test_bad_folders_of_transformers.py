@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny
 from torch import Tensor
@@ -20,18 +19,10 @@ import proxconnect as pc
 from proxconnect.errors import FormatError
 from proxconnect.integrations.transformers import ProxConnectConfig
 
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
+
 Tensors = dict[str, Tensor]
 UP = "model.layers.0.mlp.up_proj.weight"
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the bars and reports of transformers."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    yield
-    transformers.logging.set_verbosity(level)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,7 @@ from proxconnect.engine import PackedLayer
 from proxconnect.integrations.transformers import ProxConnectConfig
 from proxconnect.layers import binarized_weights, hardened_weights
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the bars and reports of transformers."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    yield
-    transformers.logging.set_verbosity(level)
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 
 @pytest.fixture(scope="module")

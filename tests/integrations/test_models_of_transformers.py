@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,9 @@ from proxconnect.engine import PackedLayer
 from proxconnect.integrations.transformers import ProxConnectConfig
 from proxconnect.layers import binarized_weights
 
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
+
 CAUSAL = [name for name in CLASSES if "CausalLM" in name or "LMHead" in name]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the bars and reports of transformers."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    yield
-    transformers.logging.set_verbosity(level)
 
 
 @pytest.mark.parametrize("name", CLASSES)

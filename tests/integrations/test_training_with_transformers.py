@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from proxconnect.engine import PackedLayer
 from proxconnect.integrations.transformers import ProxConnectCallback, ProxConnectConfig, ProxConnectTrainer
 from proxconnect.layers import binarized_weights, hardened_weights
 from proxconnect.optim import Schedule
+
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 STOCK = """
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
@@ -40,16 +41,6 @@ trainer = ProxConnectTrainer(model, arguments, train_dataset=rows, callbacks=[ca
 trainer.train()
 trainer.save_model(out)
 """
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the bars and reports of transformers."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    yield
-    transformers.logging.set_verbosity(level)
 
 
 ROWS = [{"input_ids": row, "labels": row} for row in words(16, 6)]
