@@ -122,7 +122,7 @@ def in_llama_cpp(path: Path, threads: int) -> Engine:
 
     def generation() -> float:
         model.reset()
-        *first, last = some_tokens(16 + NEW)[0].tolist()[: 16 + 1]
+        *first, last = some_tokens(17)[0].tolist()
         model.eval(first)
         start = time.perf_counter()
         for _ in range(NEW):

@@ -137,6 +137,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
     torch.manual_seed(options.seed)
     tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(options.out)
     text, held_out = (tokens_of(tokenizer, part) for part in texts())
     model = llama(options.layers, options.width)
     if options.start is not None:
@@ -148,29 +149,16 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     if options.method != "fp":
         pc.harden_(model)
         found["hardened"] = bits_per_byte(model, held_out, options.length)
-        pc.export.gguf(model, make(options.out) / "model.gguf", tokenizer=saved(tokenizer, options.out))
+        pc.export.gguf(model, options.out / "model.gguf", tokenizer=options.out)
         model = pc.pack_(model, activations="int8")
         found["packed, 8-bit activations"] = bits_per_byte(model, held_out, options.length)
-    model.save_pretrained(make(options.out))
-    tokenizer.save_pretrained(options.out)
+    model.save_pretrained(options.out)
     print(f"{options.steps} steps in {seconds:.0f} s; bits a byte of held-out text:")
     print(*(f"  {name}: {value:.3f}" for name, value in found.items()), sep="\n")
     prompt = tokenizer(options.prompt, return_tensors="pt").input_ids
     answer = model.generate(prompt, max_new_tokens=120, do_sample=True, temperature=0.7, pad_token_id=256)
     print("-" * 40, tokenizer.decode(answer[0]), "-" * 40, sep="\n")
     return found
-
-
-def make(folder: Path) -> Path:
-    """Make a folder, and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def saved(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
-    """Save the tokenizer to a folder, and return it."""
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 if __name__ == "__main__":
