@@ -13,6 +13,7 @@ import pytest
 from looking import every, some
 
 from proxconnect.base.optional import needed_for
+from proxconnect.errors import MissingPackageError
 
 INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|plots|dask|gguf)\]"')
 # By package; all others come with "train".
@@ -76,3 +77,19 @@ def test_intervals_name_scipy(found: dict[str, Any]) -> None:
 def test_a_fault_of_ours_is_no_missing_package() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"proxconnect\.nothing"), needed_for("Nothing"):
         import proxconnect.nothing  # noqa: F401
+
+
+def test_a_package_that_raises_when_it_is_imported_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outer_package.py").write_text("import inner_package")
+    (tmp_path / "inner_package.py").write_text("import torch\ntorch.library.register_fake('nobody::nms')(print)")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = "Pictures needs the package outer_package, which .* inner_package says .*nobody::nms.* fits torch "
+    with pytest.raises(MissingPackageError, match=message), needed_for("Pictures"):
+        import outer_package  # noqa: F401
+
+
+def test_other_errors_are_no_broken_package() -> None:
+    with pytest.raises(ZeroDivisionError), needed_for("Nothing"):
+        _ = 1 / 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.base.optional import needed_for
-from proxconnect.errors import MissingPackageError, ProxConnectError
+from proxconnect.errors import ProxConnectError
 
 PREFIX = "timm:"
 
@@ -80,15 +80,7 @@ def _try_once(model: nn.Module, images: Tensor) -> None:
 
 def _library() -> Any:
     with needed_for("A model of timm", extra="timm"):
-        try:
-            import timm
-        except ModuleNotFoundError:
-            raise
-        except Exception as error:  # a torchvision of another build than torch raises a RuntimeError
-            raise MissingPackageError(
-                f"timm is installed, and cannot be imported: {_line(error)}; install the torchvision that "
-                f"belongs to torch {torch.__version__}"
-            ) from error
+        import timm
     return timm
 
 
