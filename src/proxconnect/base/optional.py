@@ -34,8 +34,8 @@ def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
         extra: the extra of this package that brings them.
 
     Raises:
-        MissingPackageError: a package is not installed, or raises an error while it is imported, as a torchvision
-            does that was built for another torch.
+        MissingPackageError: a package is not installed, or raises an error while it is imported: a torchvision
+            that was built for another torch does.
 
     >>> with needed_for("Drawing a figure"):
     ...     import drawing_package
@@ -63,8 +63,8 @@ def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise MissingPackageError(
             f"{purpose} needs the package {packages[0]}, which is installed and cannot be imported: "
-            f"{packages[-1]} says {reason!r}; install a {packages[-1]} that fits torch {torch.__version__}, or "
-            "uninstall it if nothing needs it"
+            f"{packages[-1]} says {reason!r}; install a {packages[-1]} that fits torch {torch.__version__}, "
+            "or uninstall it if nothing needs it"
         ) from error
 
 
