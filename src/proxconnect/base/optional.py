@@ -34,7 +34,7 @@ def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
         extra: the extra of this package that brings them.
 
     Raises:
-        MissingPackageError: a package is not installed, or raises an error while it is imported: a torchvision
+        MissingPackageError: a package is not installed, or raises an error on import: a torchvision
             that was built for another torch does.
 
     >>> with needed_for("Drawing a figure"):
