@@ -1,4 +1,4 @@
-"""Imports of packages that the base installation lacks, with an error that names a missing or a broken one."""
+"""Imports of packages that the base installation lacks; an error names one that is missing or broken."""
 
 from __future__ import annotations
 
