@@ -8,7 +8,8 @@ import pytest
 
 from proxconnect.data import ImageData, load_data
 from proxconnect.trainer import TrainConfig
-from proxconnect.trainer.plan import plan_lines
+from proxconnect.trainer.fit import _batches
+from proxconnect.trainer.plan import plan_lines, steps_per_epoch
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,15 @@ def test_few_steps_are_pointed_out_with_what_to_change(digits: ImageData) -> Non
     _, said = lines(digits, setting="fp", batch_size=8, limit_train_batches=2)
     assert said.endswith("pass a larger --limit-train-batches, or --epochs 100 or more")
     assert len(lines(digits, batch_size=128, epochs=20)) == 1
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "steps"), [(8, 1, 157), (8, 2, 157), (7, 1, 180), (7, 3, 179), (2000, 1, 1)]
+)
+def test_a_last_batch_of_one_image_for_a_device_is_left_out(
+    digits: ImageData, batch_size: int, devices: int, steps: int
+) -> None:
+    config = TrainConfig(model="resnet8", data="digits", batch_size=batch_size, devices=devices).resolved()
+    assert steps_per_epoch(config, len(digits.train)) == steps  # of 1,257 images
+    train, _ = _batches(config, digits)
+    assert len(train) == steps

@@ -222,6 +222,11 @@ def test_a_loss_that_is_not_finite_in_the_first_epoch_says_that_nothing_is_kept(
         train(tiny(setting="fp", lr=1e25), tmp_path / "run", show=quiet)
 
 
+def test_a_single_value_for_a_channel_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"BatchNorm cannot train on a single value .* --batch-size"):
+        train(tiny(setting="fp", model="resnet18", batch_size=1), tmp_path / "run", show=quiet)
+
+
 def test_resume_says_what_differs(finished_runs: Path, tmp_path: Path) -> None:
     shutil.copytree(finished_runs / "bw", tmp_path / "run")
     with pytest.raises(TrainingError, match=r"seed was 0, now 7; mu_end was 300, now 30.0|mu_end.*seed"):

@@ -96,9 +96,7 @@ def test_refuses(values: dict[str, object], words: str, tmp_path: Path) -> None:
 
 
 def test_refuses_a_last_batch_that_does_not_go_round(tmp_path: Path) -> None:
-    config = TrainConfig(
-        **{**OPTIONS, "batch_size": 8, "devices": 2, "strategy": "ddp"}
-    )  # 1257 = 157 * 8 + 1
-    with pytest.raises(DataError, match="leave 1 for the last: too few for 2 processes"):
+    config = TrainConfig(**{**OPTIONS, "batch_size": 179, "devices": 2, "strategy": "ddp"})
+    with pytest.raises(DataError, match="180 images in batches of 179 leave 1 for the last: too few for 2"):
         train(config, tmp_path / "run", show=lambda line: None)
     assert not (tmp_path / "run").exists()

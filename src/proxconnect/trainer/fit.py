@@ -31,6 +31,7 @@ from proxconnect.trainer.distill import Distillation
 from proxconnect.trainer.folder import CHECKPOINT_FILE
 from proxconnect.trainer.interruption import interrupted
 from proxconnect.trainer.module import Classifier
+from proxconnect.trainer.plan import leaves_out_last
 from proxconnect.trainer.precision import fastest_precision
 from proxconnect.trainer.progress import EpochBar, EpochLines
 from proxconnect.trainer.reports import EventFile, Tables
@@ -118,7 +119,8 @@ def _batches(config: TrainConfig, data: ImageData) -> tuple[Batches, Batches]:
         std=data.std,
         channels_last=config.channels_last,
     )
-    train = both(data.train, augmentation=data.augmentation, shuffle=True, seed=config.seed)
+    last = leaves_out_last(config, len(data.train))
+    train = both(data.train, augmentation=data.augmentation, shuffle=True, seed=config.seed, drop_last=last)
     return train, both(data.val)
 
 
@@ -128,6 +130,13 @@ def _interruptible(trainer: Trainer, out: Path, pair: str | None) -> Iterator[No
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "BatchNorm cannot train on a single value for each channel: the batches have one image, and a "
+            "layer sees one pixel of it; pass a larger --batch-size or --image-size"
+        ) from error
     except OSError as error:  # the event file of TensorBoard cannot be written
         raise WriteError(cannot_write(Path(error.filename or out), error)) from error
     except SystemExit:

@@ -40,8 +40,16 @@ def plan_lines(config: TrainConfig, data: ImageData) -> Iterator[str]:
 
 def steps_per_epoch(config: TrainConfig, images: int) -> int:
     """Return the number of steps in an epoch of ``images`` images."""
-    steps = math.ceil(images / config.images_per_step)
+    steps = math.ceil(images / config.images_per_step) - leaves_out_last(config, images)
     return min(steps, config.limit_train_batches or steps)
+
+
+def leaves_out_last(config: TrainConfig, images: int) -> bool:
+    """Tell whether an epoch leaves out its last batch, since a device would get a single image of it.
+
+    BatchNorm cannot train on a single value for each channel. Which images are left out changes each epoch.
+    """
+    return images > config.images_per_step and 0 < images % config.images_per_step < 2 * config.devices
 
 
 def _parts(config: TrainConfig, data: ImageData, per_epoch: int, total: int) -> Iterator[str]:
