@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import proxconnect as pc
 from proxconnect.quantizers import hard_tanh, sign_swish, slope_of
@@ -69,6 +70,31 @@ def test_callables_that_change_their_argument_leave_activations_alone() -> None:
     layer(x).sum().backward()
     assert x.grad.tolist() == [0.0, 1.0, 0.0]
     assert x.tolist() == [-3.0, 0.5, 2.0]
+
+
+def natural_sign(w: torch.Tensor, mu: object) -> torch.Tensor:
+    return torch.where(w >= 0, 1.0, -1.0)  # of torch's default dtype, whatever that of w is
+
+
+def box_of_integers(w: torch.Tensor, mu: object) -> torch.Tensor:
+    return (w.abs() <= 1).long()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_callables_may_return_another_dtype(dtype: torch.dtype) -> None:
+    pair = pc.ForwardBackward(natural_sign, box_of_integers)
+    w = torch.tensor([-3.0, -0.5, 0.0, 2.0], dtype=dtype, requires_grad=True)
+    output = pair(w, 1.0)
+    assert output.dtype == dtype
+    assert output.tolist() == [-1, -1, 1, 1]
+    output.sum().backward()
+    assert w.grad.tolist() == [0, 1, 1, 0]
+    assert pc.check(pair).status == pc.check("bnn").status
+    layer = pc.binarize_(nn.Linear(4, 2, dtype=dtype), pc.BinarizeConfig(pair), lambda module, name: True)
+    layer(w.detach()).sum().backward()
+    assert layer.parametrizations.weight.original.grad.dtype == dtype
+    activation = pc.layers.BinaryActivation(pair)
+    activation(w).sum().backward()
 
 
 @given(values=st.lists(st.floats(-4, 4), min_size=1, max_size=20), mu=st.floats(0.1, 10))

@@ -17,7 +17,7 @@ from proxconnect.kernels import (
     with_stride,
 )
 from proxconnect.layers._compiled import CompiledPair
-from proxconnect.quantizers.pair import safe_argument
+from proxconnect.quantizers.pair import evaluated
 
 
 def quantize_activation(x: Tensor, mu: Tensor, pair: CompiledPair) -> Tensor:
@@ -60,5 +60,4 @@ class _QuantizeActivation(torch.autograd.Function):
         slope = None if watched(g) else ctx.pair.slope
         if slope:
             return slope.gradient(kept, ctx.mu, g), None, None, None
-        backward = ctx.pair.pair.backward
-        return g * backward(safe_argument(kept, backward), ctx.mu), None, None, None
+        return g * evaluated(ctx.pair.pair.backward, kept, ctx.mu), None, None, None

@@ -12,7 +12,7 @@ from proxconnect.base.eager import differentiated_forwards, transformed, watched
 from proxconnect.base.rows import Rows
 from proxconnect.kernels import fits_compiled_code, mean_magnitudes
 from proxconnect.layers._compiled import CompiledPair
-from proxconnect.quantizers.pair import present_sharpness
+from proxconnect.quantizers.pair import evaluated, present_sharpness
 
 
 def quantize_weight(
@@ -84,7 +84,7 @@ class _QuantizeWeight(torch.autograd.Function):
         else:
             ctx.mu = present_sharpness(mu, latent.dtype)
             scale = mean_magnitudes(rows.turned(latent)) if alpha is None else alpha
-            codes = pair.pair.forward(latent / s, ctx.mu)
+            codes = evaluated(pair.pair.forward, latent / s, ctx.mu)
             weight = rows.spread(scale) * codes
         ctx.save_for_backward(latent, scale, s)
         if not with_codes:
@@ -105,7 +105,7 @@ class _QuantizeWeight(torch.autograd.Function):
             ):  # still: a module may have moved
                 of_latent = slope.gradient(latent, ctx.mu, g, s, alpha)
             else:
-                of_latent = (pair.backward(latent / s, ctx.mu) * g).mul_(rows.spread(alpha) / s)
+                of_latent = (evaluated(pair.backward, latent / s, ctx.mu) * g).mul_(rows.spread(alpha) / s)
         if ctx.needs_input_grad[1]:
-            of_alpha = rows.summed(pair.forward(latent / s, ctx.mu) * g, alpha.shape)
+            of_alpha = rows.summed(evaluated(pair.forward, latent / s, ctx.mu) * g, alpha.shape)
         return of_latent, of_alpha, None, None, None, None, None

@@ -17,7 +17,7 @@ from proxconnect.layers._sharpness import Sharp
 from proxconnect.layers.activations import BinaryActivation, activation_quantizers
 from proxconnect.quantizers import ForwardBackward, projector
 from proxconnect.quantizers._levels import written
-from proxconnect.quantizers.pair import safe_argument
+from proxconnect.quantizers.pair import evaluated
 
 FAR = 0.1
 """Mean distance, in units of the scale, from which on hardening changes what a network computes."""
@@ -44,8 +44,7 @@ def level_distance(found: BinarizedWeight) -> float:
     """
     quantizer, value = found.quantizer, found.quantizer.normalized(found.whole_latent)
     if quantizer.enabled and quantizer.rule != "pq":
-        forward = quantizer.pair.forward
-        value = forward(safe_argument(value, forward), quantizer.mu)
+        value = evaluated(quantizer.pair.forward, value, quantizer.mu)
     return _mean_distance(value, quantizer.config.levels)
 
 
@@ -56,7 +55,7 @@ def input_distance(quantizer: BinaryActivation) -> float:
     A normalisation layer in front of the quantizer makes this distribution likely.
     """
     inputs = normal_quantiles().to(quantizer.mu.device)
-    value = quantizer.pair.forward(inputs, quantizer.mu) if quantizer.enabled else inputs
+    value = evaluated(quantizer.pair.forward, inputs, quantizer.mu) if quantizer.enabled else inputs
     return _mean_distance(value, BINARY)
 
 
@@ -80,7 +79,7 @@ def open_distance(pair: ForwardBackward, levels: tuple[float, ...], mu: float) -
     """
     latents = normal_quantiles().double() / _MEAN_MAGNITUDE
     try:
-        return _mean_distance(pair.forward(safe_argument(latents, pair.forward), mu), levels)
+        return _mean_distance(evaluated(pair.forward, latents, mu), levels)
     except Exception:  # whatever the user's function raises; training will show it
         return math.nan
 

@@ -11,7 +11,7 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.layers import normal_quantiles, open_distance
 from proxconnect.optim.schedule import SETTLED_MU, Schedule
 from proxconnect.quantizers import ForwardBackward, method
-from proxconnect.quantizers.pair import safe_argument
+from proxconnect.quantizers.pair import evaluated
 
 _LEAST, _MOST = 1e-6, 1e9
 _ROUNDS = 60
@@ -48,7 +48,7 @@ def _distance(pair: ForwardBackward, mu: float) -> float:
 
 
 def _slopes(pair: ForwardBackward, mu: float) -> Tensor:
-    return pair.backward(safe_argument(normal_quantiles(), pair.backward), mu)
+    return evaluated(pair.backward, normal_quantiles(), mu)
 
 
 def _where(pair: ForwardBackward, distance: float) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers import BinarizedWeight, BinaryWeight, WeightParts, binarized_weights, level_distance
-from proxconnect.quantizers.pair import safe_argument
+from proxconnect.quantizers.pair import evaluated
 from proxconnect.theory import outside_exact_interval
 
 # B counts as stopping a gradient where it is below this share of its peak.
@@ -137,7 +137,7 @@ def _shares(counts: Tensor) -> list[float]:
 
 def _killed(gradient: Tensor, latent: Tensor, quantizer: BinaryWeight) -> float:
     backward = quantizer.pair.backward
-    slope = backward(safe_argument(latent, backward), quantizer.mu).abs()
+    slope = evaluated(backward, latent, quantizer.mu).abs()
     # If no latent is near 0, none of their slopes may be the peak.
     peak = torch.maximum(slope.max(), backward(latent.new_zeros(1), quantizer.mu).abs().max())
     size = gradient.abs()

@@ -23,7 +23,8 @@ class ForwardBackward:
 
     Args:
         forward: ``F``, a callable ``(w, mu) -> tensor`` that acts elementwise. It is called with a copy
-            of ``w`` unless it is an :class:`ElementwiseMap`, so it may change its argument.
+            of ``w`` unless it is an :class:`ElementwiseMap`, so it may change its argument. Its values
+            are converted to the dtype of ``w``.
         backward: ``B``, a callable like ``forward``. None stands for the slope of an :class:`ElementwiseMap`,
             and for the derivative by automatic differentiation of any other ``forward``.
         name: the name of the pair in reports and files.
@@ -106,7 +107,7 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(w: Tensor, mu: Sharpness, pair: ForwardBackward) -> Tensor:
-        value = pair.forward(safe_argument(w, pair.forward), present_sharpness(mu, w.dtype))
+        value = evaluated(pair.forward, w, present_sharpness(mu, w.dtype))
         # Autograd needs a new tensor from every node, and the identity returns its argument.
         return value.clone() if value is w else value
 
@@ -119,7 +120,7 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (w,) = ctx.saved_tensors
-        return gradients[0] * ctx.pair.backward(safe_argument(w, ctx.pair.backward), ctx.mu), None, None
+        return gradients[0] * evaluated(ctx.pair.backward, w, ctx.mu), None, None
 
 
 class _WithTangents(_FakeQuantize):
@@ -133,9 +134,15 @@ class _WithTangents(_FakeQuantize):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         (w,) = ctx.saved_tensors
-        return cast(Tensor, tangents[0] * ctx.pair.backward(safe_argument(w, ctx.pair.backward), ctx.mu))
+        return tangents[0] * evaluated(ctx.pair.backward, w, ctx.mu)
 
 
-def safe_argument(w: Tensor, function: Elementwise) -> Tensor:
-    """Return the argument for a quantizer: ``w`` if the function leaves its argument alone, else a copy."""
-    return w if isinstance(function, ElementwiseMap | Slope) else w.clone()
+def evaluated(function: Elementwise, w: Tensor, mu: Sharpness) -> Tensor:
+    """Return the values of a quantizer at ``w``, in the dtype of ``w``.
+
+    A user's function gets a copy of ``w``, which it may change. It may return another dtype, as
+    ``torch.where(w >= 0, 1.0, -1.0)`` does, whose dtype is torch's default.
+    """
+    if isinstance(function, ElementwiseMap | Slope):
+        return function(w, mu)
+    return function(w.clone(), mu).to(w.dtype)

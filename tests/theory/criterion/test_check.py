@@ -283,7 +283,7 @@ def test_values_that_change_between_calls_are_undetermined() -> None:
         (lambda w, mu: w.sqrt(), one, "forward is nan at w = -"),
         (lambda w, mu: 1 / w, one, "forward is inf at w = 0"),
         (lambda w, mu: w.sum(), one, r"shape \(1001,\)"),
-        (lambda w, mu: w.float(), one, "torch.float32"),
+        (lambda w, mu: w + 0j, one, "torch.complex128"),
         (identity, lambda w, mu: 1.0, "backward returns float"),
         (identity, lambda w, mu: w.nope, "backward fails"),
     ],

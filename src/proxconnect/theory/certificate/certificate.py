@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness, pair_of
+from proxconnect.quantizers.pair import evaluated
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.certificate._residual import Residual, TransformResidual, decomposition
 from proxconnect.theory.certificate._run_sums import RunSums, in_float64
@@ -168,7 +169,7 @@ class Certificate:
             )
         now, then = run.potential(mu), run.potential(mu_next)
         # B in the precision of the training, in which the step was made.
-        slope = in_float64(self.pair.backward(latent.detach() / self.scale.to(latent), mu))
+        slope = in_float64(evaluated(self.pair.backward, latent.detach() / self.scale.to(latent), mu))
         u = run.prox(before / s, mu)
         run.residual.add(u, slope, mu, g, eta, s)
         run.add_step(before, after, eta, slope * g, u)

@@ -99,13 +99,13 @@ class Probe:
                 f"{self.role} returns {type(values).__name__}; expected an elementwise callable "
                 "(w, mu) -> tensor"
             )
-        if values.shape != argument.shape or values.dtype != argument.dtype:
+        if values.shape != argument.shape or values.is_complex():
             raise ProxConnectError(
                 f"{self.role} turns a tensor of shape {tuple(argument.shape)} and {argument.dtype} into one "
-                f"of shape {tuple(values.shape)} and {values.dtype}; expected the same: it must act "
-                "elementwise"
+                f"of shape {tuple(values.shape)} and {values.dtype}; expected a real value for each "
+                "latent: it must act elementwise"
             )
-        found: Array = values.detach().numpy()
+        found: Array = values.detach().to(torch.float64).numpy()
         return found
 
     def steady(self, w: Array) -> bool:

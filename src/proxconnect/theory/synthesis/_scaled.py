@@ -9,7 +9,7 @@ from functools import lru_cache
 from torch import Tensor
 
 from proxconnect.quantizers.maps import Elementwise, Sharpness
-from proxconnect.quantizers.pair import safe_argument
+from proxconnect.quantizers.pair import evaluated
 from proxconnect.theory.criterion.ends import LINE, Pair, ends_at
 
 
@@ -31,7 +31,7 @@ class Scaled:
         """Evaluate ``a + c F(w)``, of the shape and dtype of ``w``."""
         mu = float(mu)
         a, c = _line(self.forward, self.levels, mu)
-        return self.forward(safe_argument(w, self.forward), mu) * c + a
+        return evaluated(self.forward, w, mu) * c + a
 
     def ends(self, mu: float) -> Pair:
         """Return the limits far out on either side."""
