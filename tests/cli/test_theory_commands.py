@@ -52,17 +52,17 @@ def test_check_takes_a_pair_from_a_users_own_file(
         "import torch\n"
         "import proxconnect as pc\n"
         "soft = pc.ForwardBackward(lambda w, mu: torch.tanh(mu * w), name='soft')\n"
-        "hopeful = pc.ForwardBackward(lambda w, mu: torch.ones_like(w).where(w >= 0, -1),\n"
+        "hopeful = pc.ForwardBackward(lambda w, mu: torch.where(w >= 0, 1.0, -1.0),\n"
         "                             lambda w, mu: torch.exp(-(mu * w) ** 2), name='hopeful')\n"
     )
     monkeypatch.chdir(tmp_path)
     assert run(["check", "--pair", "drafts:soft"]) == 0
     assert "numeric" in capsys.readouterr().out
-    assert run(["check", "--pair", "drafts:hopeful", "--mu", "2"]) == 1
+    assert run(["check", "--pair", "drafts:hopeful", "--mu", "2", "--plot", "hopeful.svg"]) == 1
     assert "fails" in capsys.readouterr().out
-    assert run(["check", "--pair", "drafts:soft", "--mu", "2", "--json", "--plot", "soft.svg"]) == 0
+    assert run(["check", "--pair", "drafts:soft", "--mu", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "soft"
-    assert (tmp_path / "soft.svg").stat().st_size > 10_000
+    assert (tmp_path / "hopeful.svg").stat().st_size > 10_000
     assert run(["check", "--pair", "drafts:hopefull"]) == 2  # codespell:ignore
     assert "defines no 'hopefull'; its pairs: soft, hopeful" in capsys.readouterr().err
     assert run(["check", "--pair", "drafts.py:soft"]) == 2

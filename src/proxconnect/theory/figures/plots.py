@@ -9,6 +9,7 @@ from torch import Tensor
 
 from proxconnect.base.figures import figure_to
 from proxconnect.quantizers import ElementwiseMap, ForwardBackward
+from proxconnect.quantizers.pair import evaluated
 from proxconnect.theory.criterion.check import check
 from proxconnect.theory.criterion.verdict import Verdict
 from proxconnect.theory.figures._panels import (
@@ -40,8 +41,18 @@ def draw_pair(pair: ForwardBackward, path: Path, mus: Sequence[float] = (1.0, 3.
         only_zero = all(str(verdict.exact_interval) == "{0}" for verdict in verdicts)
         unknown = "exact on {0} only" if only_zero else "none"
         panels: tuple[tuple[str, str, Callable[[float, Verdict], list[Curve]], str], ...] = (
-            ("forward F", "w*", lambda mu, verdict: unbroken(LATENTS, pair.forward(LATENTS, mu)), ""),
-            ("backward B", "w*", lambda mu, verdict: unbroken(LATENTS, pair.backward(LATENTS, mu)), ""),
+            (
+                "forward F",
+                "w*",
+                lambda mu, verdict: unbroken(LATENTS, evaluated(pair.forward, LATENTS, mu)),
+                "",
+            ),
+            (
+                "backward B",
+                "w*",
+                lambda mu, verdict: unbroken(LATENTS, evaluated(pair.backward, LATENTS, mu)),
+                "",
+            ),
             ("proximal map P", "w*", lambda mu, verdict: _proximal(verdict), unknown),
             ("transform T", "u = P(w*)", lambda mu, verdict: _transform(verdict), unknown),
             (
@@ -81,7 +92,7 @@ def draw_maps(maps: Mapping[str, ElementwiseMap], path: Path, mus: Sequence[floa
         rows = figure.subplots(len(maps), 3, squeeze=False)
         for row, (label, prox) in zip(rows, maps.items(), strict=True):
             panels = (
-                ("map P", "w", [unbroken(LATENTS, prox(LATENTS, mu)) for mu in mus]),
+                ("map P", "w", [unbroken(LATENTS, evaluated(prox, LATENTS, mu)) for mu in mus]),
                 ("potential R", "z", [potential_curves(prox, mu, convex=True) for mu in mus]),
                 ("regulariser r", "z", [potential_curves(prox, mu, convex=False) for mu in mus]),
             )

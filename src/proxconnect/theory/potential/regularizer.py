@@ -14,6 +14,7 @@ from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import Elementwise, ForwardBackward, Sharpness, pair_of
 from proxconnect.quantizers._potential import ROUNDINGS, into_range
 from proxconnect.quantizers._structure import hull
+from proxconnect.quantizers.pair import evaluated
 from proxconnect.theory._arguments import positive
 from proxconnect.theory.criterion.monotone import refuse_a_fall
 from proxconnect.theory.potential._quadrature import REACH, Function, integral, inverse
@@ -74,7 +75,7 @@ def convex_potential(
     pieces = None if declared is None else declared(mu)
 
     def value(w: Tensor) -> Tensor:
-        return prox(w, mu)
+        return evaluated(prox, w, mu)
 
     because = "what falls is no proximal map and has no regularizer: take its monotone part"
     refuse_a_fall(prox, name, mu, because)

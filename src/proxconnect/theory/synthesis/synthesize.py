@@ -13,6 +13,7 @@ from torch import Tensor
 from proxconnect.errors import ProxConnectError
 from proxconnect.quantizers import ForwardBackward
 from proxconnect.quantizers.maps import Elementwise, Sharpness
+from proxconnect.quantizers.pair import evaluated
 from proxconnect.theory._cells import integrals
 from proxconnect.theory.criterion.monotone import refuse_a_fall
 from proxconnect.theory.interval import Interval
@@ -74,7 +75,7 @@ class _Composed:
     prox: Elementwise
 
     def __call__(self, w: Tensor, mu: Sharpness) -> Tensor:
-        return self.outer(self.prox(w, mu))
+        return self.outer(evaluated(self.prox, w, mu))
 
 
 @dataclass(frozen=True)
