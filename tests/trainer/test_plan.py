@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+import torch
 
 from proxconnect.data import ImageData, load_data
 from proxconnect.trainer import TrainConfig
@@ -67,6 +69,16 @@ def test_few_steps_are_pointed_out_with_what_to_change(digits: ImageData) -> Non
     _, said = lines(digits, setting="fp", batch_size=8, limit_train_batches=2)
     assert said.endswith("pass a larger --limit-train-batches, or --epochs 100 or more")
     assert len(lines(digits, batch_size=128, epochs=20)) == 1
+
+
+def test_a_busy_machine_is_pointed_out(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for load, said in ((3.9, []), (7.84, ["other programs keep this machine busy (7.8 at work on 4 cores)"])):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert [line.partition(",")[0] for line in lines(digits, epochs=20)[1:]] == said
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert len(lines(digits, epochs=20)) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
+
+import torch
 
 from proxconnect.data import ImageData
 from proxconnect.trainer._defaults import SGD_BATCH, sgd_learning_rate
@@ -31,10 +34,21 @@ def plan_lines(config: TrainConfig, data: ImageData) -> Iterator[str]:
     per_epoch = steps_per_epoch(config, len(data.train))
     total = config.epochs * per_epoch
     yield "; ".join(_parts(config, data, per_epoch, total))
+    yield from _busy(torch.get_num_threads())
     if 0 < total < _FEW_STEPS:
         yield (
             f"{total} steps are few, and the accuracy will be low: pass "
             f"{_listed(list(_remedies(config, len(data.train), per_epoch)))}"
+        )
+
+
+def _busy(threads: int) -> Iterator[str]:
+    """Yield a line if other programs use the cores that the threads of this process want."""
+    load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
+    if threads > 1 and load > cores:
+        yield (
+            f"other programs keep this machine busy ({load:.1f} at work on {cores} cores), and the {threads} "
+            "threads of this one wait for each other: with OMP_NUM_THREADS=1 it may train many times faster"
         )
 
 

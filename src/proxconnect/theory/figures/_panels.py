@@ -67,7 +67,7 @@ def draw_panel(axis: Any, title: str, label: str, curves_by_mu: Sequence[list[Cu
 def legend_handles(axis: Any, mus: Sequence[float]) -> list[Any]:
     """Make the entries of a legend, one for each sharpness."""
     return [
-        axis.plot([], [], color=color, linestyle=dash, linewidth=2.5, label=f"mu = {mu:g}")[0]
+        axis.plot([], [], color=color, linestyle=dash, linewidth=2.5, label=f"mu = {mu:.3g}")[0]
         for mu, (color, dash) in zip(mus, _STYLES, strict=False)
     ]
 
