@@ -34,7 +34,6 @@ def plan_lines(config: TrainConfig, data: ImageData) -> Iterator[str]:
     per_epoch = steps_per_epoch(config, len(data.train))
     total = config.epochs * per_epoch
     yield "; ".join(_parts(config, data, per_epoch, total))
-    yield from _busy(torch.get_num_threads())
     if 0 < total < _FEW_STEPS:
         yield (
             f"{total} steps are few, and the accuracy will be low: pass "
@@ -42,8 +41,9 @@ def plan_lines(config: TrainConfig, data: ImageData) -> Iterator[str]:
         )
 
 
-def _busy(threads: int) -> Iterator[str]:
+def busy_lines() -> Iterator[str]:
     """Yield a line if other programs use the cores that the threads of this process want."""
+    threads = torch.get_num_threads()
     load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
     if threads > 1 and load > cores:
         yield (

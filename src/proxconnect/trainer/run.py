@@ -26,7 +26,7 @@ from proxconnect.trainer.folder import (
     write_config,
     write_launch,
 )
-from proxconnect.trainer.plan import plan_lines, steps_per_epoch
+from proxconnect.trainer.plan import busy_lines, plan_lines, steps_per_epoch
 from proxconnect.trainer.post_training import quantize_trained, settle_checkpoint
 from proxconnect.trainer.resuming import extend, read_run, resumed_config
 from proxconnect.trainer.start import check_classes, full_precision, inherit, initial_weights, read_start
@@ -179,7 +179,7 @@ def _fit(
     show: Callable[[str], None],
 ) -> TrainedRun:
     if is_main_process():
-        for line in plan_lines(config, data):
+        for line in (*plan_lines(config, data), *busy_lines()):
             show(line)
     if not config.epochs:
         metrics = quantize_trained(model, config, data, facts, out)
