@@ -57,8 +57,8 @@ def product_calls(native: ModuleType, m: int, n: int, k: int) -> dict[str, Call]
     words, out = np.zeros(-(-n // 16) * 16 * words_of(k), np.uint32), np.zeros((m, n), np.float32)
     native.make_panels((weight.ctypes.data, weight.shape[1], n), k, words.ctypes.data)
 
-    def panels() -> tuple[int, int, int]:
-        return words.ctypes.data, n, k
+    def panels() -> tuple[int, int, int, int]:
+        return words.ctypes.data, n, k, 1
 
     def affine() -> tuple[int, int, int, int]:
         return 0, scale.ctypes.data, bias.ctypes.data, 0
@@ -67,11 +67,13 @@ def product_calls(native: ModuleType, m: int, n: int, k: int) -> dict[str, Call]
         rows = (signs.ctypes.data, signs.shape[1], m)
         build.w1a1_affine(rows, panels(), False, out.ctypes.data, affine(), 1)
 
+    all_inputs = 32 * words_of(k), False  # share a scale, of single precision
+
     def w1a8(build: ModuleType) -> None:
-        build.w1a8((x.ctypes.data, k, m), panels(), 32 * words_of(k), 127, out.ctypes.data, affine(), 1)
+        build.w1a8((x.ctypes.data, k, m), panels(), all_inputs, 127, out.ctypes.data, affine(), 1)
 
     def w1a32(build: ModuleType) -> None:
-        build.w1a32((x.ctypes.data, k, m), panels(), out.ctypes.data, affine(), 1)
+        build.w1a32((x.ctypes.data, k, m), panels(), all_inputs, out.ctypes.data, affine(), 1)
 
     return {f"{run.__name__} {m} x {n} x {k}": (run, out) for run in (w1a1, w1a8, w1a32)}
 

@@ -10,6 +10,7 @@ _Panels = tuple[int, int, int, int]  # address of words; outputs, inputs, planes
 _ConvPanels = tuple[int, int, int, int, int, int, int]  # addresses of words, tap sums; n, C, (kh, kw), groups
 _Geometry = tuple[int, int, int, int, int, int, int]  # stride, padding, dilation, each (y, x); fill
 _Affine = tuple[int, int, int, int]  # addresses of residual, scale, bias, slope
+_Groups = tuple[int, bool]  # inputs that share a scale; whether scales are halves
 _Thresholds = tuple[int, int]  # addresses of threshold, flip
 _Chain = tuple[int, int, int, int, int, int]  # floats, signs, steps; count; constants, residual
 _Latents = tuple[int, int, int, int, int, int]  # address; rows, columns; addresses of s, alpha; step
@@ -60,9 +61,9 @@ def w1a1_signs(
 def w1a1_chain(a: _Rows, weight: _Panels, wrap: bool, chain: _Chain, threads: int) -> None: ...
 def chain_rows(x: _Rows, n: int, chain: _Chain, threads: int) -> None: ...
 def w1a8(
-    x: _Rows, weight: _Panels, group: int, greatest: int, out: int, affine: _Affine, threads: int
+    x: _Rows, weight: _Panels, groups: _Groups, greatest: int, out: int, affine: _Affine, threads: int
 ) -> bool: ...
-def w1a32(x: _Rows, weight: _Panels, group: int, out: int, affine: _Affine, threads: int) -> None: ...
+def w1a32(x: _Rows, weight: _Panels, groups: _Groups, out: int, affine: _Affine, threads: int) -> None: ...
 def w1a1_conv_sums(
     a: _SignImages, weight: _ConvPanels, geometry: _Geometry, wrap: bool, out: int, threads: int
 ) -> None: ...

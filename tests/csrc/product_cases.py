@@ -91,17 +91,32 @@ def float_products(random: np.random.Generator, x: Array, w: Array, *signs: Arra
     _, rest = finish(random, n, k, m)
     given = or_empty(rest)
     for group in (32, 96, max(-(-k // 32), 1) * 32):
-        scales = numbers(random, max(-(-k // group), 1), n)
-        yield ["w1a32", *size, group, x, scales, *given, finished(w1a32(x, w, scales, group), *rest)]
+        scales, stored = scales_of_groups(random, max(-(-k // group), 1), n)
+        yield ["w1a32", *size, group, x, *stored, *given, finished(w1a32(x, w, scales, group), *rest)]
         for greatest in (127, 31, 1):
             y = finished(w1a8(x, w, scales, group, greatest), *rest)
-            yield ["w1a8", *size, group, greatest, x, scales, *given, 1, y]
+            yield ["w1a8", *size, group, greatest, x, *stored, *given, 1, y]
 
     if x.size and n:
         x = x.copy()
         x.flat[random.integers(x.size)] = random.choice([np.inf, -np.inf, np.nan])
-        yield ["w1a8", *size, group, 127, x, scales, *given, 0, y]
-        yield ["w1a32", *size, group, x, scales, *given, finished(w1a32(x, w, scales, group), *rest)]
+        yield ["w1a8", *size, group, 127, x, *stored, *given, 0, y]
+        yield ["w1a32", *size, group, x, *stored, *given, finished(w1a32(x, w, scales, group), *rest)]
+
+
+def scales_of_groups(random: np.random.Generator, groups: int, n: int) -> tuple[Array, list[Array]]:
+    """Draw (groups, n) scales. Return them, and how kernels take them: as halves or as floats, by panels."""
+    scales = numbers(random, groups, n)
+    halves = bool(random.integers(2))
+    if halves:
+        scales[random.random(scales.shape) < 0.1] *= np.float32(1e-6)  # halves below the normal ones
+        scales = scales.astype(np.float16).astype(np.float32)
+    filled = np.zeros((groups, n if groups == 1 else -(-n // 16) * 16), np.float32)
+    filled[:, :n] = scales
+    panels = filled if groups == 1 else filled.reshape(groups, -1, 16).transpose(1, 0, 2).copy()
+    nothing = np.empty(0, np.uint16), np.empty(0, np.float32)
+    as_halves = panels.astype(np.float16).view(np.uint16)
+    return scales, [as_halves, nothing[1]] if halves else [nothing[0], panels]
 
 
 def product_cases(random: np.random.Generator) -> Cases:

@@ -1,5 +1,7 @@
 // Checks products of matrices, packing and unpacking.
 
+#include <utility>
+
 #include "checks.h"
 #include "drivers/gemm.h"
 #include "drivers/packing.h"
@@ -64,6 +66,28 @@ struct PlanesOfWeight : Weight {
       words.insert(words.end(), first.begin() + at, first.begin() + at + panel);
       words.insert(words.end(), second.begin() + at, second.begin() + at + panel);
     }
+  }
+};
+
+// What follows the sums of groups: their scales are halves where there are some.
+struct GroupsAffine : Affine {
+  std::vector<std::uint16_t> halves;
+
+  explicit GroupsAffine(CaseFile& file) : GroupsAffine(file.array<std::uint16_t>(), file) {}
+
+ private:
+  GroupsAffine(std::vector<std::uint16_t> scales, CaseFile& file) : Affine(file), halves(std::move(scales)) {}
+};
+
+struct GuardedGroups : GuardedAffine {
+  Guarded<std::uint16_t> halves;
+
+  GuardedGroups(const GroupsAffine& affine, Edge edge) : GuardedAffine(affine, edge), halves(affine.halves, edge) {}
+
+  GroupsOutput output(float* out) const {
+    const bool half = halves.or_null() != nullptr;
+    const void* const scales = half ? static_cast<const void*>(halves.get()) : scale.get();
+    return {out, {scales, half}, bias.get(), residual.or_null(), slope.or_null()};
   }
 };
 
@@ -134,14 +158,14 @@ void check_w1a8(CaseFile& file) {
   const int64_t group = file.number();
   const auto greatest = static_cast<int32_t>(file.number());
   const auto x = file.array<float>();
-  const Affine affine(file);
+  const GroupsAffine affine(file);
   const bool finite = file.number() != 0;
   const auto expected = file.array<float>();
   const std::string what = described("w1a8", weight.m, weight.n, weight.k);
   check(what, expected, [&](float* out, Run run) {
     const WeightPanels b(weight, run.edge, weight.planes);
     const FloatOperand rows(x, weight, run.edge);
-    const GuardedAffine finish(affine, run.edge);
+    const GuardedGroups finish(affine, run.edge);
     const bool found = gemm(W1A8{rows.rows, b.panels, group, finish.output(out), greatest}, run.threads);
     expect(found == finite, what + " takes numbers for infinities, or the reverse");
     if (!finite) std::memcpy(out, expected.data(), expected.size() * sizeof(float));  // unspecified
@@ -152,11 +176,11 @@ void check_w1a32(CaseFile& file) {
   const PlanesOfWeight weight(file);
   const int64_t group = file.number();
   const auto x = file.array<float>();
-  const Affine affine(file);
+  const GroupsAffine affine(file);
   check(described("w1a32", weight.m, weight.n, weight.k), file.array<float>(), [&](float* out, Run run) {
     const WeightPanels b(weight, run.edge, weight.planes);
     const FloatOperand rows(x, weight, run.edge);
-    const GuardedAffine finish(affine, run.edge);
+    const GuardedGroups finish(affine, run.edge);
     gemm(W1A32{rows.rows, b.panels, group, finish.output(out)}, run.threads);
   });
 }

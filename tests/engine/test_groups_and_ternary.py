@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,74 @@ def test_a_linear_layer_runs_packed(
         inputs = quantized(x, bits) if runs and activations else x.double()
         expected = inputs @ layer.weight.double().T + layer.bias.double()
         torch.testing.assert_close(packed(x).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def memory(layer: nn.Module) -> int:
+    """Count the bytes of all tensors that a layer holds, in whatever it holds them."""
+    stores: dict[int, int] = {}
+
+    def look(thing: Any, seen: set[int]) -> None:
+        if id(thing) in seen:
+            return
+        seen.add(id(thing))
+        if isinstance(thing, Tensor):
+            store = thing.untyped_storage()
+            stores[store.data_ptr()] = store.nbytes()
+        elif isinstance(thing, dict):
+            for value in thing.values():
+                look(value, seen)
+        elif isinstance(thing, (list, tuple)):
+            for value in thing:
+                look(value, seen)
+        elif type(thing).__module__.startswith("proxconnect") and hasattr(thing, "__dict__"):
+            look(vars(thing), seen)
+
+    look(vars(layer), set())
+    return sum(stores.values())
+
+
+@pytest.mark.parametrize(
+    ("levels", "dtype", "bits"), [((-1, 1), 16, 1.125), ((-1, 0, 1), 16, 2.125), ((-1, 1), 32, 1.25)]
+)
+def test_a_weight_is_in_memory_once(levels: tuple[int, ...], dtype: int, bits: float) -> None:
+    config = pc.BinarizeConfig("pc", levels=levels, scale=128, scale_dtype=getattr(torch, f"float{dtype}"))
+    layer = nn.Linear(1024, 256, bias=False).requires_grad_(False)
+    packed = pc.pack_(pc.binarize_(layer, config, lambda module, name: True), activations="int8")
+    packed(torch.randn(2, 1024))
+    vectors = 8 * 256  # bytes: what layers of any size have, a bias for example
+    assert memory(packed) <= bits * 1024 * 256 / 8 + vectors
+    state = packed.state_dict()
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == {
+        "packed.weight.bits": (*(2,) * (len(levels) - 2), 256, 128),
+        "packed.weight.scale": (256, 8),
+    }
+
+
+@pytest.mark.parametrize("levels", [(-1, 1), (-1, 0, 1)])
+def test_bits_and_scales_stay_what_they_are_when_kernels_have_laid_them_out(levels: tuple[int, ...]) -> None:
+    layer = hardened(nn.Linear(K, N, bias=False), levels, 64)
+    packed, reference = pc.pack_(copy.deepcopy(layer)), pc.pack_(copy.deepcopy(layer), kernels="reference")
+    assert packed.kernel != reference.kernel
+    assert not {"bits", "scale"} & dict(packed.packed.weight.named_buffers()).keys()
+    x = torch.randn(3, K)
+    expected = packed(x)
+    for there_and_back in (
+        lambda module: module.half().float(),
+        lambda module: module.double().float(),
+        lambda module: pickle.loads(pickle.dumps(module)),
+        copy.deepcopy,
+    ):
+        again = there_and_back(packed)
+        assert torch.equal(again.packed.weight.bits, reference.packed.weight.bits)
+        assert torch.equal(again.packed.weight.scale, reference.packed.weight.scale)
+        assert again.packed.weight.scale.dtype == torch.float16
+        assert torch.equal(again.weight, layer.weight)
+        assert torch.equal(again(x), expected)
+    other = pc.pack_(hardened(nn.Linear(K, N, bias=False), levels, 64))
+    other.load_state_dict(packed.state_dict())
+    assert torch.equal(other(x), expected)
+    other.load_state_dict({name: tensor.clone() for name, tensor in packed.state_dict().items()}, assign=True)
+    assert torch.equal(other(x), expected)
 
 
 class Model(nn.Module):

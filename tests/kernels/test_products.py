@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import kernel_reference
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ from hypothesis import strategies as st
 from kernel_reference import Array, finished, same, sign, wrapped
 from looking import every
 from torch import Tensor
+from torch.nn import functional
 
 from proxconnect import kernels
 from proxconnect.format import BinaryTensor, pack_weight
 from proxconnect.kernels import Affine, Panels, Thresholds, pack_signs
+from proxconnect.kernels._group_scales import scales_by_panels, scales_by_rows, scales_of_rows
 
 pytestmark = pytest.mark.usefixtures("every_kernel_set")
 
@@ -52,8 +56,10 @@ class Case:
         self.residual = None if plain else normal(m, n)
         slope = None if plain else normal(n) * (torch.arange(n) % 3 > 0)  # a ReLU among them
         self.group = group
-        scales = self.scale if group is None else normal(max(-(-k // group), 1), n)
-        self.affine = Affine.of(scales, self.bias, slope, group)
+        self.scales = self.scale[None] if group is None else normal(max(-(-k // group), 1), n)
+        if group is not None and seed % 2:
+            self.scales = self.scales.half()
+        self.affine = Affine.of(self.scale if group is None else self.scales, self.bias, slope, group)
         if ternary:
             weight *= torch.rand(n, k, generator=generator) < 0.6
             self.w = np.sign(weight.numpy())
@@ -62,8 +68,8 @@ class Case:
     @property
     def operands(self) -> tuple[Array, Array, Array, int]:
         """Inputs, weights, (groups, n) scales and the inputs of a group, as the reference takes them."""
-        scale = self.affine.scale.numpy().reshape(-1, self.affine.n) if self.affine.n else np.ones((1, 0))
-        return self.x.numpy(), self.w, scale.astype(np.float32), self.group or max(self.weight.k, 1)
+        scales = self.scales.float().numpy()
+        return self.x.numpy(), self.w, scales, self.group or max(self.weight.k, 1)
 
     def finished(self, y: Array) -> Array:
         return finished(y, self.affine.bias, self.residual, self.affine.slope)
@@ -105,6 +111,45 @@ def test_signs_of_w1a1_that_all_differ(m: int, k: int) -> None:
     differing = kernels.w1a1_sums(pack_signs(-torch.ones(m, k)), weight)
     assert torch.equal(differing, torch.full((m, 33), -k, dtype=torch.int32))
     assert torch.equal(kernels.w1a1_sums(pack_signs(torch.ones(m, k)), weight), -differing)
+
+
+@settings(max_examples=60, deadline=None)
+@given(outputs, inputs, st.booleans(), seeds)
+def test_panels_give_the_rows_back_that_they_were_made_of(n: int, k: int, ternary: bool, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    levels = torch.randint(-1, 2, (n, k), generator=generator).float()
+    bits = pack_weight(
+        levels if ternary else levels.sign() + 0.5, BinaryTensor((n, k), bits=2 if ternary else 1)
+    )
+    panels = Panels.lay_out(bits, k)
+    assert torch.equal(panels.rows(), bits)
+    if n:
+        index = torch.randint(n, (5,), generator=generator)
+        assert torch.equal(panels.rows(index), bits[..., index, :])
+
+
+@settings(max_examples=30, deadline=None)
+@given(outputs, st.integers(1, 9), st.sampled_from([torch.float16, torch.float32, torch.float64]), seeds)
+def test_scales_by_panels_are_those_of_the_rows(n: int, groups: int, dtype: torch.dtype, seed: int) -> None:
+    scale = torch.randn(n, groups, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    panels = scales_by_panels(scale)
+    assert panels.dtype == dtype
+    assert torch.equal(scales_by_rows(panels, n), scale)
+    index = torch.arange(n).flip(0)
+    assert torch.equal(scales_of_rows(panels, index), scale[index])
+
+
+@pytest.mark.parametrize("product", [kernels.w1a8, kernels.w1a32])
+def test_scales_of_half_precision_count_as_the_floats_that_they_are(product: Callable[..., Tensor]) -> None:
+    x = torch.randn(3, 256)
+    weight = Panels.lay_out(pack_signs(torch.randn(40, 256)), 256)
+    # Every half that is finite, of both signs, so those below the normal ones too, and infinities.
+    halves = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(torch.float16)
+    halves = halves[~halves.isnan()]
+    for some in functional.pad(halves, (0, -len(halves) % 320)).view(-1, 8, 40)[::9]:
+        affine = Affine.of(some, group=32)
+        assert affine.scale.dtype == torch.float16
+        assert same(product(x, weight, affine), product(x, weight, Affine.of(some.float(), group=32)).numpy())
 
 
 groups = st.sampled_from([None, 32, 64, 96, 128, 1056])

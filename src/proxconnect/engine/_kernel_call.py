@@ -13,7 +13,7 @@ from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine._operand_layout import ConvOperand, LinearOperand
 from proxconnect.engine._torch_operators import Operand, multiply, multiply_to_signs, pack
 from proxconnect.engine.weight import PackedWeight
-from proxconnect.kernels import Affine, Chain, ConvPanels, Geometry, Outputs, Panels, Thresholds
+from proxconnect.kernels import Affine, Chain, ConvPanels, Geometry, Outputs, Thresholds
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ def _outputs(floats: Tensor | None, signs: Tensor | None) -> Tensor | Outputs:
 
 def lay_out(weight: PackedWeight, geometry: LayerGeometry) -> Operand:
     """Lay a weight out as the kernels of layers of this geometry take it."""
-    bits, shape = weight.bits, weight.form.rows.row_shape
+    shape = weight.form.rows.row_shape
     if geometry.operation == "linear":
-        return LinearOperand(Panels.lay_out(bits, shape[1]))
+        return LinearOperand(weight.lay_out())
     height, width = (1, *shape[2:])[-2:]
-    panels = ConvPanels.lay_out(bits, (shape[0], shape[1], height, width), geometry.groups)
+    panels = ConvPanels.lay_out(weight.bits, (shape[0], shape[1], height, width), geometry.groups)
     return ConvOperand(panels, Geometry(geometry.stride, geometry.padding, geometry.dilation))
 
 
@@ -134,7 +134,12 @@ def affine_of(weight: PackedWeight, bias: Tensor | None = None) -> Affine:
     group = weight.form.group
     if group is None or group >= math.prod(weight.form.rows.row_shape[1:]):
         return Affine.of(scale_of(weight), bias)
-    return Affine.of(weight.scale.T, bias, group=group)
+    scale = weight.panel_scale()
+    if scale.dtype != torch.float16:
+        scale = scale.to(torch.float32)
+    zeros = torch.zeros(weight.form.rows.row_shape[0], dtype=torch.float32, device="cpu")
+    bias = zeros if bias is None else zeros + bias.detach()
+    return Affine.over(scale, bias, group=group)
 
 
 def scale_of(weight: PackedWeight) -> Tensor:

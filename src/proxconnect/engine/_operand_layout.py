@@ -52,7 +52,7 @@ class LinearOperand:
     packed_result = result
 
     @staticmethod
-    def inputs(words: object, k: int) -> int:
+    def inputs(words: object, k: int, *scale: object) -> int:
         """Return the number of products in a sum."""
         return k
 

@@ -102,7 +102,8 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
 
     def fake(x: Tensor, *arguments: Any) -> Tensor:
         size = kind.size(x, packed, *arguments[:count])
-        y = x.new_empty((*size, arguments[count].shape[-1]), dtype=torch.float32)
+        bias = arguments[count + 1]
+        y = x.new_empty((*size, bias.shape[-1]), dtype=torch.float32)
         return kind.result(y, x)
 
     steps = "Tensor scale, Tensor bias, Tensor? slope, Tensor? residual"
@@ -113,7 +114,7 @@ def _product(kernel: str, kind: type[Operand], product: Callable[..., Tensor]) -
     name = f"{kernel}_{kind.name}"
     operator = define(name, f"Tensor x, {kind.schema}, {steps}", function, fake, run)
     register_vmap(LIBRARY, name, (0, count + 4), kind.fixed_rank)
-    register_flops(name, count + 1, kind.inputs)
+    register_flops(name, count + 2, kind.inputs)
     refuse_gradients(LIBRARY, name)
     return operator
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from proxconnect.base.memory import return_free_memory
 from proxconnect.base.optional import needed_for
 from proxconnect.engine import check_kernels
 from proxconnect.errors import FormatError, shown
@@ -72,7 +73,7 @@ def from_gguf(path: str | os.PathLike[str], activations: str | None = None) -> A
         }
         config, kind = kinds[numbers.architecture.name]
         tied = numbers.size.tied and EMBEDDING in binary
-        return packed_model(
+        model: Any = packed_model(
             kind,
             config(**config_arguments(numbers), **_special_tokens(container)),
             tensors,
@@ -80,9 +81,12 @@ def from_gguf(path: str | os.PathLike[str], activations: str | None = None) -> A
             method=METHOD,
             shared={HEAD: EMBEDDING} if tied else None,
             activations=activations,
-        ).eval()
+        )
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
+    del tensors
+    return_free_memory()
+    return model.eval()
 
 
 def gguf_tokenizer(path: str | os.PathLike[str]) -> Any:

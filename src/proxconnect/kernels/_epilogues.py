@@ -14,7 +14,8 @@ from proxconnect.format.bits import pack_bits, packed_width
 from proxconnect.kernels._checks import address_of_shape
 from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._gateway import pointer
-from proxconnect.kernels._panels import WORD_BITS, Panels
+from proxconnect.kernels._group_scales import scales_by_panels
+from proxconnect.kernels._panels import PANEL_WIDTH, WORD_BITS, Panels
 
 
 @dataclass(eq=False)
@@ -26,7 +27,8 @@ class Affine:
     Make one by :meth:`of` or :meth:`over`, which check their arguments.
 
     Attributes:
-        scale: float32 of shape (n,), or (groups, n) with ``group``.
+        scale: float32 of shape (n,). With ``group``: float16 or float32 of shape (panels, groups, 16), in
+            panels of 16 outputs, the last filled up with zeros.
         bias: float32 of shape (n,).
         slope: float32 of shape (n,): the slope of the PReLU at y < 0; None for no PReLU. A slope of 0 makes
             it a ReLU, which is 0 at minus infinity too.
@@ -41,7 +43,7 @@ class Affine:
     group: int | None = None
 
     def __post_init__(self) -> None:
-        self.n = self.scale.shape[-1]
+        self.n = self.bias.shape[-1]
 
     @classmethod
     def of(
@@ -51,7 +53,7 @@ class Affine:
         slope: Tensor | None = None,
         group: int | None = None,
     ) -> Self:
-        """Keep float32 copies, which nobody else can change.
+        """Keep copies, which nobody else can change: in float32, but for float16 scales of groups.
 
         Args:
             scale: floating point, of shape (n,), or with ``group`` (groups, n).
@@ -67,10 +69,14 @@ class Affine:
         (Affine(n=3), Affine(n=3, groups=2 of 32))
         """
         if scale.ndim != _dimensions(group):
-            raise _other_scale(scale, group)
+            raise _other_scale(scale, group, "(groups, n)")
         n = scale.shape[-1]
+        constant = _constant(scale, "scale", scale.shape)
+        if group is not None:
+            dtype = torch.float16 if scale.dtype == torch.float16 else torch.float32
+            constant = scales_by_panels(constant.T).to(dtype)
         return cls(
-            _constant(scale, "scale", scale.shape),
+            constant,
             torch.zeros(n, dtype=torch.float32, device="cpu")
             if bias is None
             else _constant(bias, "bias", (n,)),
@@ -83,14 +89,27 @@ class Affine:
         """Take these tensors themselves, without a copy.
 
         Raises:
-            ProxConnectError: they are not float32 on the CPU, or a shape is not as for :meth:`of`.
+            ProxConnectError: they are not on the CPU, or not as the attributes are described.
         """
-        if scale.ndim != _dimensions(group):
-            raise _other_scale(scale, group)
-        address_of_shape(scale, "scale", torch.float32, tuple(scale.shape))
+        if scale.ndim != (1 if _dimensions(group) == 1 else 3):
+            raise _other_scale(scale, group, "(panels, groups, 16)")
+        n = scale.shape[0] if group is None else bias.shape[-1] if bias.ndim else 0
         for values in (bias,) if slope is None else (bias, slope):
-            address_of_shape(values, "bias or slope", torch.float32, (scale.shape[-1],))
+            address_of_shape(values, "bias or slope", torch.float32, (n,))
+        shape: tuple[int, ...] = (n,)
+        dtype = torch.float32
+        if group is not None:
+            shape = -(-n // PANEL_WIDTH), scale.shape[1], PANEL_WIDTH
+            dtype = torch.float16 if scale.dtype == torch.float16 else torch.float32
+        address_of_shape(scale, "scale", dtype, shape)
         return cls(scale, bias, slope, group)
+
+    def scaled(self, gain: Tensor, bias: Tensor) -> Self:
+        """Return an epilogue of the scales times ``gain``, of shape (n,), and of another bias; no PReLU."""
+        if self.group is None:
+            return type(self).of(self.scale * gain, bias)
+        scale = (self.scale * scales_by_panels(gain[:, None])).to(torch.float32)
+        return type(self)(scale, _constant(bias, "bias", (self.n,)), None, self.group)
 
     def arguments(
         self,
@@ -118,9 +137,9 @@ class Affine:
             if not grouped:
                 raise ProxConnectError("affine has scales for groups of inputs; this kernel takes none")
             groups = max(-(-weight.k // self.group), 1)
-            if self.scale.shape[0] != groups:
+            if self.scale.shape[1] != groups:
                 raise ProxConnectError(
-                    f"affine has scales for {self.scale.shape[0]} groups of inputs; expected {groups}, as "
+                    f"affine has scales for {self.scale.shape[1]} groups of inputs; expected {groups}, as "
                     f"{weight.k} inputs have groups of {self.group}"
                 )
         residual_address = 0
@@ -132,12 +151,13 @@ class Affine:
         slope = 0 if self.slope is None else pointer(self.slope)
         return residual_address, pointer(self.scale), pointer(self.bias), slope
 
-    def inputs_of_scale(self, weight: Panels) -> int:
-        """Return how many inputs share a scale, as compiled code takes it: a multiple of 32."""
-        return WORD_BITS * max(weight.words.shape[1], 1) if self.group is None else self.group
+    def groups(self, weight: Panels) -> tuple[int, bool]:
+        """Return how many inputs share a scale, a multiple of 32, and whether scales are float16."""
+        group = WORD_BITS * max(weight.words.shape[1], 1) if self.group is None else self.group
+        return group, self.scale.dtype == torch.float16
 
     def __repr__(self) -> str:
-        groups = "" if self.group is None else f", groups={self.scale.shape[0]} of {self.group}"
+        groups = "" if self.group is None else f", groups={self.scale.shape[1]} of {self.group}"
         return f"Affine(n={self.n}{groups})"
 
 
@@ -255,8 +275,8 @@ def _dimensions(group: int | None) -> int:
     return 2
 
 
-def _other_scale(scale: Tensor, group: int | None) -> ProxConnectError:
-    wanted = "(n,)" if group is None else f"(groups, n), with groups of {group}"
+def _other_scale(scale: Tensor, group: int | None, shape: str) -> ProxConnectError:
+    wanted = "(n,)" if group is None else f"{shape}, with groups of {group}"
     return ProxConnectError(f"scale has shape {tuple(scale.shape)}; expected {wanted}")
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from proxconnect.errors import ProxConnectError
+from proxconnect.format.bits import packed_width
 from proxconnect.kernels._checks import address_of_shape, sign_rows
 from proxconnect.kernels._gateway import native, pointer
 
@@ -64,9 +65,7 @@ class Panels:
                 f"bits has {len(bits)} planes; expected 2, where weights are not 0 and signs"
             )
         nonzero, signs = bits
-        inputs = torch.full((1, bits.shape[-1]), 255, dtype=torch.uint8, device="cpu")
-        inputs[:, -1:] >>= -k % 8
-        not_negative = signs | (nonzero ^ inputs)
+        not_negative = signs | (nonzero ^ _set_bits(k))
         planes = torch.stack([_laid_out(not_negative, k), _laid_out(signs, k)], dim=1)
         return cls(planes.flatten(0, 1), bits.shape[1], k, planes=2)
 
@@ -81,6 +80,33 @@ class Panels:
         planes = 2 if n > 0 and words.shape[:1] == (2 * shape[0],) else 1
         address_of_shape(words, "words", torch.int32, (planes * shape[0], *shape[1:]))
         return cls(words, n, k, planes)
+
+    def rows(self, index: Tensor | None = None) -> Tensor:
+        """Return rows as :meth:`lay_out` takes them: all, or those of these numbers.
+
+        Args:
+            index: integers of shape (rows,), from 0 to n - 1; all rows where absent.
+
+        >>> Panels.lay_out(torch.tensor([[5], [3]], dtype=torch.uint8), 4).rows()
+        tensor([[5],
+                [3]], dtype=torch.uint8)
+        """
+        panels, words, _ = _shape_of_words(self.n, self.k)
+        by_plane = self.words.view(panels, self.planes, words, PANEL_WIDTH)
+        if index is None:
+            found = by_plane.permute(1, 0, 3, 2).flatten(1, 2)[:, : self.n]
+        else:
+            found = by_plane[index // PANEL_WIDTH, :, :, index % PANEL_WIDTH].transpose(0, 1)
+        planes = (
+            found.clone(memory_format=torch.contiguous_format)
+            .view(torch.uint8)[..., : packed_width(self.k)]
+            .contiguous()
+        )
+        if self.planes == 1:
+            return planes[0]
+        not_negative, signs = planes
+        nonzero = ~(not_negative ^ signs) & _set_bits(self.k).to(signs.device)
+        return torch.stack([nonzero, signs])
 
     def arguments(self, most_planes: int = 1) -> tuple[int, int, int, int]:
         """Return what compiled code takes for this weight.
@@ -102,6 +128,13 @@ def _laid_out(bits: Tensor, k: int) -> Tensor:
     words = torch.empty(_shape_of_words(n, k), dtype=torch.int32, device="cpu")
     native.make_panels(rows, k, pointer(words))
     return words
+
+
+def _set_bits(k: int) -> Tensor:
+    """Return a row of ``k`` bits that are set."""
+    bits = torch.full((1, packed_width(k)), 255, dtype=torch.uint8, device="cpu")
+    bits[:, -1:] >>= -k % 8
+    return bits
 
 
 def _shape_of_words(n: int, k: int) -> tuple[int, int, int]:

@@ -43,7 +43,7 @@ def w1a32(x: Tensor, weight: Panels, affine: Affine, residual: Tensor | None = N
         native.w1a32,
         rows,
         weight.arguments(most_planes=2),
-        affine.inputs_of_scale(weight),
+        affine.groups(weight),
         pointer(out),
         steps,
     )

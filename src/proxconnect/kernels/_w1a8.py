@@ -53,8 +53,15 @@ def w1a8(
     greatest = _greatest(bits)
     steps = affine.arguments(weight, (m,), residual, grouped=True)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
-    group = affine.inputs_of_scale(weight)
-    finite = run(native.w1a8, rows, weight.arguments(most_planes=2), group, greatest, pointer(out), steps)
+    finite = run(
+        native.w1a8,
+        rows,
+        weight.arguments(most_planes=2),
+        affine.groups(weight),
+        greatest,
+        pointer(out),
+        steps,
+    )
     if not finite:
         bad = not_finite(x)
         out = w1a8(x.masked_fill(bad, 0.0), weight, affine, residual, bits=bits)

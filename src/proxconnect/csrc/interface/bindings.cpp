@@ -34,6 +34,7 @@ using proxconnect::ElementwiseMap;
 using proxconnect::FloatRows;
 using proxconnect::gemm;
 using proxconnect::Geometry;
+using proxconnect::GroupsOutput;
 using proxconnect::Images;
 using proxconnect::KernelSet;
 using proxconnect::Latents;
@@ -68,6 +69,7 @@ using PanelsTuple = std::tuple<Address, Size, Size, Size>;  // words; outputs, i
 using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Size>;
 using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
 using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
+using GroupsTuple = std::tuple<Size, bool>;                              // inputs of a scale; halves
 using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
 // Floats, signs; steps, their number, constants, residual.
 using ChainTuple = std::tuple<Address, Address, Address, Size, Address, Address>;
@@ -126,6 +128,12 @@ AffineOutput affine_into(Address out, const AffineTuple& affine) {
   const auto [residual, scale, bias, slope] = affine;
   return {pointer<float>(out), pointer<const float>(scale), pointer<const float>(bias), pointer<const float>(residual),
           pointer<const float>(slope)};
+}
+
+GroupsOutput groups_into(Address out, const AffineTuple& affine, bool half) {
+  const auto [residual, scale, bias, slope] = affine;
+  return {pointer<float>(out), {pointer<const void>(scale), half}, pointer<const float>(bias),
+          pointer<const float>(residual), pointer<const float>(slope)};
 }
 
 SignsOutput signs_into(Address out, const ThresholdsTuple& thresholds) {
@@ -190,14 +198,16 @@ void chain_rows(const RowsTuple& x, Size n, const ChainTuple& chain, Size thread
   proxconnect::chain(floats_at(x), n, chain_of(chain), threads);
 }
 
-bool w1a8(const RowsTuple& x, const PanelsTuple& weight, Size group, int greatest, Address out,
+bool w1a8(const RowsTuple& x, const PanelsTuple& weight, const GroupsTuple& groups, int greatest, Address out,
           const AffineTuple& affine, Size threads) {
-  return gemm(W1A8{floats_at(x), panels_at(weight), group, affine_into(out, affine), greatest}, threads);
+  const auto [group, half] = groups;
+  return gemm(W1A8{floats_at(x), panels_at(weight), group, groups_into(out, affine, half), greatest}, threads);
 }
 
-void w1a32(const RowsTuple& x, const PanelsTuple& weight, Size group, Address out, const AffineTuple& affine,
-           Size threads) {
-  gemm(W1A32{floats_at(x), panels_at(weight), group, affine_into(out, affine)}, threads);
+void w1a32(const RowsTuple& x, const PanelsTuple& weight, const GroupsTuple& groups, Address out,
+           const AffineTuple& affine, Size threads) {
+  const auto [group, half] = groups;
+  gemm(W1A32{floats_at(x), panels_at(weight), group, groups_into(out, affine, half)}, threads);
 }
 
 void w1a1_conv_sums(const SignImagesTuple& a, const ConvPanelsTuple& weight, const GeometryTuple& geometry, bool wrap,
@@ -354,8 +364,9 @@ NB_MODULE(_native, module) {
   module.def("w1a1_signs", &w1a1_signs, "a"_a, "weight"_a, "wrap"_a, "out"_a, "thresholds"_a, "threads"_a, released());
   module.def("w1a1_chain", &w1a1_chain, "a"_a, "weight"_a, "wrap"_a, "chain"_a, "threads"_a, released());
   module.def("chain_rows", &chain_rows, "x"_a, "n"_a, "chain"_a, "threads"_a, released());
-  module.def("w1a8", &w1a8, "x"_a, "weight"_a, "group"_a, "greatest"_a, "out"_a, "affine"_a, "threads"_a, released());
-  module.def("w1a32", &w1a32, "x"_a, "weight"_a, "group"_a, "out"_a, "affine"_a, "threads"_a, released());
+  module.def("w1a8", &w1a8, "x"_a, "weight"_a, "groups"_a, "greatest"_a, "out"_a, "affine"_a, "threads"_a,
+             released());
+  module.def("w1a32", &w1a32, "x"_a, "weight"_a, "groups"_a, "out"_a, "affine"_a, "threads"_a, released());
   module.def("w1a1_conv_sums", &w1a1_conv_sums, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "threads"_a,
              released());
   module.def("w1a1_conv_affine", &w1a1_conv_affine, "a"_a, "weight"_a, "geometry"_a, "wrap"_a, "out"_a, "affine"_a,

@@ -87,6 +87,21 @@ struct AffineOutput {
   const float* slope;     // [n], or null for none: y < 0 becomes slope[j] * y, and 0 where the slope is 0 (ReLU)
 };
 
+// The scales of groups of inputs, as half-precision or single-precision floats. Those of a panel lie together:
+// [panels, groups, 16]. With one group, that of all inputs, nothing has to follow the scale of the last output.
+struct GroupScales {
+  const void* values;
+  bool half;
+};
+
+struct GroupsOutput {
+  float* out;             // [m, n] = prelu(y + bias[j] + residual[i, j]), rounded at each step, of a scaled sum y
+  GroupScales scale;
+  const float* bias;      // [n]
+  const float* residual;  // [m, n], or null for none
+  const float* slope;     // [n], or null for none, as above
+};
+
 struct SignsOutput {
   std::uint8_t* out;              // [m, packed_width(n)], bit j = (s >= threshold[j]) != flip[j]
   const std::int32_t* threshold;  // [n]
@@ -103,19 +118,23 @@ struct W1A1 {
   Output output;
 };
 
+// Inputs share a scale by groups of `group`, a multiple of 32; the last group may be shorter.
+[[gnu::always_inline]] constexpr std::int64_t groups_of(std::int64_t k, std::int64_t group) {
+  return k > group ? (k + group - 1) / group : 1;
+}
+
 constexpr std::int64_t w1a8_most_inputs = std::int64_t{1} << 24;
 
 // Signs times float32 rows quantized to integers of at most `greatest`, 2^(bits - 1) - 1 for 2 to 8 bits:
 // step = max|x[i]| / greatest and q = x / step, rounded to even, by way of 1 / step; a row whose step is below the
-// smallest normal number counts as zero. Inputs share a scale by groups of `group` (a multiple of 32; the last group
-// may be shorter):
+// smallest normal number counts as zero. With a scale for each group of inputs:
 // out[i, j] = prelu((sum over g of float(s_g) * scale[g, j]) * step[i] + bias[j] + residual[i, j]).
 // There are at most w1a8_most_inputs inputs, so that 127 k fits 32 bits.
 struct W1A8 {
   FloatRows x;
   Panels b;
   std::int64_t group;
-  AffineOutput output;  // its scale is [groups, n]
+  GroupsOutput output;
   std::int32_t greatest = 127;
 };
 
@@ -128,7 +147,7 @@ struct W1A32 {
   FloatRows x;
   Panels b;
   std::int64_t group;
-  AffineOutput output;  // its scale is [groups, n]
+  GroupsOutput output;
 };
 
 }  // namespace proxconnect

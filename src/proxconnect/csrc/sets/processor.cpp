@@ -23,7 +23,18 @@ bool portable::runs_here() { return true; }
 
 #ifdef PROXCONNECT_X86
 
-bool avx2::runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+namespace {
+
+bool converts_halves() {  // older Clang knows no name for this feature
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+}  // namespace
+
+bool avx2::runs_here() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && converts_halves();
+}
 
 bool avx512::runs_here() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -72,6 +83,7 @@ std::vector<std::pair<const char*, bool>> cpu_features() {
       {"popcnt", supported(__builtin_cpu_supports("popcnt"))},
       {"avx2", supported(__builtin_cpu_supports("avx2"))},
       {"fma", supported(__builtin_cpu_supports("fma"))},
+      {"f16c", converts_halves()},
       {"avx512f", supported(__builtin_cpu_supports("avx512f"))},
       {"avx512bw", supported(__builtin_cpu_supports("avx512bw"))},
       {"avx512dq", supported(__builtin_cpu_supports("avx512dq"))},

@@ -154,10 +154,9 @@ def _norms(rewriting: Rewriting, index: int, node: Node) -> None:
         gain = gain if weight is None else gain * weight
         shift = (product.affine.bias - mean) * gain
         shift = shift if bias is None else shift + bias
-        scale = product.affine.scale * gain
         floats = all(tensor is None or tensor.dtype == torch.float32 for tensor in given)
-        if floats and scale.float().isfinite().all() and shift.float().isfinite().all():
-            affine = Affine.of(scale, shift, group=product.affine.group)
+        affine = product.affine.scaled(gain, shift)
+        if floats and affine.scale.isfinite().all() and affine.bias.isfinite().all():
             rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, None)))
 
 
@@ -201,7 +200,8 @@ def _slopes(rewriting: Rewriting, index: int, node: Node) -> None:
         return
     if node.op == "aten.relu.default" or slope.all():
         affine = product.affine
-        affine = Affine.of(affine.scale, affine.bias, slope.expand(n), affine.group)
+        slope = slope.detach().expand(n).clone(memory_format=torch.contiguous_format)
+        affine = Affine.over(affine.scale, affine.bias, slope, affine.group)
         rewriting.draft.put(index, Node(PRODUCT, (replace(product, epilogue=affine), x, residual)))
 
 

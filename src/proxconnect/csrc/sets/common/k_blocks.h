@@ -1,7 +1,7 @@
 // K-blocks: the runs of inputs that are multiplied at a time, which groups with a scale of their own bound.
 #pragma once
 
-#include "sets/common/outputs.h"
+#include "sets/common/group_scales.h"
 
 namespace proxconnect {
 namespace {
@@ -51,17 +51,17 @@ class KBlocks {
 // Adds the sums of a block's group, times its scales, to those of the groups before it. After the last group it finishes
 // the outputs, which are those of `rows` rows and a panel. Calls sum_of(r) for the sums of a row, step_of(r) for what its
 // inputs were divided by, and so_far_of(r) for the place of the sum of the groups.
-template <typename SumOf, typename StepOf, typename SoFarOf>
-[[gnu::always_inline]] inline void add_group(const AffineOutput& output, const Place& at, const KBlock& block, int rows,
+template <typename Product, typename SumOf, typename StepOf, typename SoFarOf>
+[[gnu::always_inline]] inline void add_group(const Product& product, const Place& at, const KBlock& block, int rows,
                                              const SumOf& sum_of, const StepOf& step_of, const SoFarOf& so_far_of) {
-  const Floats scale = load<Floats>(output.scale + block.group * at.n + at.j, at.width);
+  const Floats scale = PanelScales(product, at)[block.group];
   if (block.group == 0) {
     for (int r = 0; r < rows; ++r) so_far_of(r) = to_floats(sum_of(r)) * scale;
   } else {
     for (int r = 0; r < rows; ++r) so_far_of(r) += to_floats(sum_of(r)) * scale;
   }
   if (!block.is_last) return;
-  const AffineWriter write(output, at);
+  const ScaledWriter write(product.output, at);
   for (int r = 0; r < rows; ++r) write.finish(r, so_far_of(r) * step_of(r));
 }
 

@@ -35,27 +35,17 @@ class SumsWriter {
   Place at_;
 };
 
-class AffineWriter {
+// Writes sums that are scaled already.
+class ScaledWriter {
  public:
-  AffineWriter(const AffineOutput& output, const Place& at)
+  template <typename Output>
+  ScaledWriter(const Output& output, const Place& at)
       : out_(output.out + at.row * at.n + at.j),
         residual_(output.residual ? output.residual + at.row * at.n + at.j : nullptr),
         at_(at),
-        scale_(load<Floats>(output.scale + at.j, at.width)),
         bias_(load<Floats>(output.bias + at.j, at.width)),
         has_slope_(output.slope != nullptr) {
     if (has_slope_) slope_ = load<Floats>(output.slope + at.j, at.width);
-  }
-
-  template <typename Sums>
-  void operator()(std::int64_t r, const Sums& sums) const {
-    finish(r, to_floats(sums) * scale_);
-  }
-
-  // Returns whether there is neither a residual nor a PReLU.
-  bool plain() const { return !residual_ && !has_slope_; }
-  void write_plain(std::int64_t r, const Integers& sums) const {
-    store(to_floats(sums) * scale_ + bias_, out_ + r * at_.n, at_.width);
   }
 
   // Adds bias and residual to scaled sums, applies the PReLU, and writes.
@@ -66,14 +56,33 @@ class AffineWriter {
     store(y, out_ + r * at_.n, at_.width);
   }
 
+  // Returns whether there is neither a residual nor a PReLU.
+  bool plain() const { return !residual_ && !has_slope_; }
+  void finish_plain(std::int64_t r, const Floats& y) const { store(y + bias_, out_ + r * at_.n, at_.width); }
+
  private:
   float* out_;
   const float* residual_;
   Place at_;
-  Floats scale_;
   Floats bias_;
   Floats slope_ = {};
   bool has_slope_;
+};
+
+class AffineWriter : public ScaledWriter {
+ public:
+  AffineWriter(const AffineOutput& output, const Place& at)
+      : ScaledWriter(output, at), scale_(load<Floats>(output.scale + at.j, at.width)) {}
+
+  template <typename Sums>
+  void operator()(std::int64_t r, const Sums& sums) const {
+    finish(r, to_floats(sums) * scale_);
+  }
+
+  void write_plain(std::int64_t r, const Integers& sums) const { finish_plain(r, to_floats(sums) * scale_); }
+
+ private:
+  Floats scale_;
 };
 
 class SignsWriter {

@@ -184,7 +184,7 @@ inline void transpose_rows(const FloatRows& x, std::int64_t k, std::int64_t row,
 }
 
 // Adds the sums of a group of inputs, times the scales of the panel's outputs, to those of the groups before it.
-inline void add_lanes(const KBlock& group, const float* scale, int width, const Lanes* sums, Lanes* y) {
+inline void add_lanes(const KBlock& group, const Floats& scale, int width, const Lanes* sums, Lanes* y) {
   for (int j = 0; j < width; ++j) y[j] = group.group == 0 ? sums[j] * scale[j] : y[j] + sums[j] * scale[j];
 }
 
@@ -225,14 +225,14 @@ inline void w1a32_gemm(const W1A32& product, Range rows, Range panels) {
             const Lanes* const other = sums.sums(tile, panel * b.planes + 1);
             for (int j = 0; j < panel_width; ++j) found[j] = (found[j] + other[j]) * 0.5f;
           }
-          add_lanes(group, product.output.scale + group.group * b.n + at.j, at.width, found, y + i * panel_width);
+          add_lanes(group, PanelScales(product, at)[group.group], at.width, found, y + i * panel_width);
         }
         if (group.is_last) break;
       }
       for (std::int64_t i = 0; i < tiles * width; ++i) {
         const std::int64_t row = part.begin + i / width * lanes;
         const int count = static_cast<int>(own::min<std::int64_t>(part.end - row, lanes));
-        const AffineWriter write(product.output, Place(row, block.begin + i % width, b.n));
+        const ScaledWriter write(product.output, Place(row, block.begin + i % width, b.n));
         write_rows(y + i * panel_width, count, [&](int lane, const Floats& sum) { write.finish(lane, sum); });
       }
     }

@@ -107,7 +107,7 @@ void w1a32_gemv(const GemvMicroKernels (&micro_kernels)[kinds], const Make& make
             for (std::int64_t p = 0; p < width; ++p) {
               Floats* const sum = found + p * b.planes * count;
               add_group(
-                  product.output, Place(row, panel + p, b.n), block, count,
+                  product, Place(row, panel + p, b.n), block, count,
                   [&](int r) { return b.planes == 1 ? sum[r] : (sum[r] + sum[count + r]) * 0.5f; },
                   [](int) { return 1.0f; }, [&](int r) -> Floats& { return y[(panel + p - part.begin) * count + r]; });
               own::fill_n(sum, b.planes * count, Floats{});

@@ -55,31 +55,17 @@ struct GroupSums {
   }
 };
 
-// Asks for the scales of some panels, which lie far apart, one group after the other.
-inline void prefetch_scales(const AffineOutput& output, std::int64_t n, Range panels, std::int64_t groups) {
-  for (std::int64_t g = 0; g < groups; ++g) {
-    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      __builtin_prefetch(output.scale + g * n + panel * panel_width);
-    }
-  }
-}
-
 // Adds up the sums of groups, each times its scales, in registers: the compiler keeps a vector of all outputs in memory.
-inline Floats scaled_sum(const AffineOutput& output, const Place& at, std::int64_t groups, const GroupSums& sums) {
-  using RegisterFloats = float __attribute__((vector_size(register_lanes * 4)));
+inline Floats scaled_sum(const PanelScales& scales, int width, std::int64_t groups, const GroupSums& sums) {
   Floats all;
-  if (at.width < panel_width) {
-    all = to_floats(sums.at<Integers>(0, 0)) * load<Floats>(output.scale + at.j, at.width);
-    for (std::int64_t g = 1; g < groups; ++g) {
-      all += to_floats(sums.at<Integers>(g, 0)) * load<Floats>(output.scale + g * at.n + at.j, at.width);
-    }
+  if (width < panel_width) {
+    all = to_floats(sums.at<Integers>(0, 0)) * scales[0];
+    for (std::int64_t g = 1; g < groups; ++g) all += to_floats(sums.at<Integers>(g, 0)) * scales[g];
     return all;
   }
   for (int j = 0; j < panel_width; j += register_lanes) {
     const auto scaled = [&](std::int64_t g) {
-      RegisterFloats scale;
-      std::memcpy(&scale, output.scale + g * at.n + at.j + j, sizeof scale);
-      return __builtin_convertvector(sums.at<Register>(g, j), RegisterFloats) * scale;
+      return __builtin_convertvector(sums.at<Register>(g, j), RegisterFloats) * scales.from(g, j);
     };
     RegisterFloats y = scaled(0);
     for (std::int64_t g = 1; g < groups; ++g) y += scaled(g);
@@ -101,7 +87,7 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
   auto* const q = scratch<Scratch::inputs, std::uint8_t>(words * word_bits);
   auto* const lines = scratch<Scratch::weights, Integers>(words * tiles.largest() * Tables::of_word / 64);
   auto* const tables = reinterpret_cast<std::uint8_t*>(lines);
-  const std::int64_t group_count = words > 0 ? (words - 1) / groups.largest() + 1 : 1;
+  const std::int64_t group_count = groups_of(b.k, product.group);
   auto* const starts = scratch<Scratch::starts, std::int32_t>(group_count * max_rows);
   float steps[max_rows];
   auto* const sums = scratch<Scratch::sums, Integers>(group_count * max_rows * (max_panels > 2 ? max_panels : 2));
@@ -130,7 +116,7 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
     for (std::int64_t panel = panels.begin; panel < panels.end;) {
       const int width = panels.end - panel < panels_at_once ? 1 : panels_at_once;
       const int kernel_panels = width * planes_at_once;
-      prefetch_scales(product.output, b.n, Range{panel, panel + width}, group_count);
+      PanelScales(product, Place(first_row, panel, b.n)).prefetch(width, group_count);
       for (int plane = 0; plane < planes; plane += planes_at_once) {
         Tables::micro_kernels[kernel_panels - 1][count - 1](tables, b.panel(panel) + plane * b.panel_words(),
                                                             b.panel_words(), words, groups.largest(), starts,
@@ -138,12 +124,13 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
       }
       for (int p = 0; p < width; ++p) {
         const Place at(first_row, panel + p, b.n);
-        const AffineWriter write(product.output, at);
+        const PanelScales scales(product, at);
+        const ScaledWriter write(product.output, at);
         const std::int64_t other = planes == 1 ? 0 : planes_at_once > 1 ? 1 : group_count * count;
         for (int r = 0; r < count; ++r) {
           const Integers* const first = sums + r * kernel_panels + p * planes_at_once;
           const GroupSums of_row{first, static_cast<std::int64_t>(count) * kernel_panels, other};
-          write.finish(r, scaled_sum(product.output, at, group_count, of_row) * steps[r]);
+          write.finish(r, scaled_sum(scales, at.width, group_count, of_row) * steps[r]);
         }
       }
       panel += width;

@@ -147,7 +147,7 @@ class W1A8MacroKernel {
         if (!block.ends_group) continue;
         for (int p = 0; p < width; ++p) {
           add_group(
-              product_.output, Place(rows.begin + row, panel + p, product_.b.n), block, count,
+              product_, Place(rows.begin + row, panel + p, product_.b.n), block, count,
               [&](int r) { return sums[r * width + p]; }, [&](int r) { return steps_[row + r]; },
               [&](int r) -> Floats& { return y_[kept + r * width + p]; });
         }

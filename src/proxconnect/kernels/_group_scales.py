@@ -1,0 +1,34 @@
+"""Lay the scales of groups of inputs out as the kernels read them: panel by panel."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from proxconnect.kernels._gateway import native
+
+PANEL_WIDTH = native.PANEL_WIDTH
+
+
+def scales_by_panels(scale: Tensor) -> Tensor:
+    """Return ``panels[p, g, j] = scale[16 p + j, g]``, filled up with zeros, of any dtype.
+
+    Args:
+        scale: of shape (n, groups).
+
+    >>> scales_by_panels(torch.ones(17, 3)).shape
+    torch.Size([2, 3, 16])
+    """
+    n, groups = scale.shape
+    filled = functional.pad(scale, (0, 0, 0, -n % PANEL_WIDTH))
+    return filled.view(-(-n // PANEL_WIDTH), PANEL_WIDTH, groups).transpose(1, 2).contiguous()
+
+
+def scales_by_rows(panels: Tensor, n: int) -> Tensor:
+    """Undo :func:`scales_by_panels` for ``n`` rows."""
+    return panels.transpose(1, 2).flatten(0, 1)[:n].contiguous()
+
+
+def scales_of_rows(panels: Tensor, index: Tensor) -> Tensor:
+    """Return the scales of the rows of these numbers, of shape (rows, groups)."""
+    return panels[index // PANEL_WIDTH, :, index % PANEL_WIDTH]
