@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import proxconnect as pc
 from proxconnect.engine import PackedLayer, PackedLinear, PackedWeight, unpack_layers_
@@ -258,6 +259,57 @@ def test_gradients_halves_and_single_images_use_the_unpacked_weight() -> None:
     assert torch.equal(packed(x[0].detach()), layer(x[0].detach()))
     assert packed.double().kernel == "unpacked"
     assert packed.float().kernel == "w1a32"
+
+
+@pytest.mark.parametrize("activations", [None, "int8", "int6"])
+@pytest.mark.parametrize("scale", ["channel", 32])
+def test_the_short_way_through_a_layer_computes_what_the_long_one_does(
+    activations: str | None, scale: str | int
+) -> None:
+    torch.manual_seed(6)
+    packed = pc.pack_(hardened(nn.Linear(64, 20), scale), activations=activations)
+    product = packed.packed_forward
+    odd = torch.randn(4, 64)
+    odd[1, 3], odd[2, 5] = torch.inf, torch.nan
+    for x in (torch.randn(64), torch.randn(3, 64), torch.randn(2, 3, 64), odd):
+        found = product.at_once(x, packed)
+        assert found.shape == (*x.shape[:-1], 20)
+        assert torch.equal(found.nan_to_num(7.0), product(x, packed).nan_to_num(7.0))
+    x = torch.randn(3, 64)
+    before = packed(x)
+    packed.bias = None
+    assert product.at_once(x, packed) is None
+    assert not torch.equal(packed(x), before)
+
+
+def test_the_short_way_is_left_to_inputs_that_nobody_watches() -> None:
+    packed = pc.pack_(hardened(nn.Linear(64, 20)))
+    x = torch.randn(3, 64)
+
+    def short(input: Tensor = x) -> bool:
+        return packed.packed_forward.at_once(input, packed) is not None
+
+    assert short()
+    packed.bias.requires_grad_()
+    assert not short()
+    with torch.no_grad():
+        assert short()
+        assert not short(x.double())
+        assert not short(x[:, :8])
+        assert not short(torch.randn(64, 3).T)
+        assert not short(torch.randn(0, 64))
+        assert not short(torch.randn(3, 64, device="meta"))
+        assert not short(nn.Parameter(x))
+        assert not short(torch.complex(x, x).conj().imag)
+        with torch.autocast("cpu"):
+            assert not short()
+        with FlopCounterMode(display=False):
+            assert not short()
+        with torch.autograd.forward_ad.dual_level():
+            assert not short()
+        assert not torch.vmap(lambda row: torch.tensor(float(short(row))))(x).any()
+    packed.bias.requires_grad_(False)
+    assert not short(x.clone().requires_grad_())
 
 
 def test_memory_format_follows_the_input() -> None:

@@ -8,13 +8,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from proxconnect.base.eager import differentiated, memory_address, traced, watched
+from proxconnect.base.eager import differentiated, memory_address, traced, unobserved, watched
 from proxconnect.engine._kernel_call import KernelCall, affine_of, lay_out
 from proxconnect.engine._kernel_choice import ROWS
 from proxconnect.engine._layer_geometry import LayerGeometry
+from proxconnect.engine._operand_layout import LinearOperand
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
-from proxconnect.kernels import Affine
+from proxconnect.kernels import Affine, PreparedProduct
 from proxconnect.layers import Accumulator, BinaryInput
 
 
@@ -26,6 +27,9 @@ class PackedLookUp:
     """
 
     kernel = ROWS
+
+    def at_once(self, input: Tensor, layer: nn.Module) -> None:
+        """Leave every input to the look-up."""
 
     def __init__(self, weight: PackedWeight) -> None:
         self.weight = weight
@@ -63,8 +67,26 @@ class PackedForward:
         operand, flat = lay_out(weight, geometry), geometry.operation == "conv1d"
         epilogue = self._with_bias(affine_of(weight), self._bias(layer).detach())
         self.product = KernelCall(kernel, operand, flat, epilogue, wrap)
+        self._prepared: PreparedProduct | None = None
+        if geometry.operation == "linear" and kernel != "w1a1":
+            (panels,) = cast(LinearOperand, operand).operands
+            bits = int(kernel.rpartition("a")[2])
+            self._prepared = PreparedProduct(panels, self.product.affine, bits)
         if kernel == "w1a1":
             self.sums = replace(self.product, epilogue=Affine.of(torch.ones_like(self.zeros)), wrap=False)
+
+    def at_once(self, input: Tensor, layer: nn.Module) -> Tensor | None:
+        """Compute the output of a linear layer, for an input that fits and that nobody watches; else None.
+
+        It is what :meth:`__call__` computes, in a fraction of the time that Python takes for that.
+        """
+        prepared = self._prepared
+        if prepared is None or not unobserved(input):
+            return None
+        bias = self._bias(layer)
+        if memory_address(bias) != prepared.bias_address or (bias.requires_grad and torch.is_grad_enabled()):
+            return None
+        return prepared(input) if input.ndim > 0 and input.shape[-1] == prepared.k else None
 
     def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
         """Compute the layer's output."""

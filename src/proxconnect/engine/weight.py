@@ -65,7 +65,7 @@ class PackedWeight(nn.Module):
     @property
     def bits(self) -> Tensor:
         """The bits as they are given: uint8; a copy where they are laid out."""
-        return self._panels.rows() if self._is_laid_out else self._kept("bits")
+        return self._panels().rows() if self._is_laid_out else self._kept("bits")
 
     @property
     def scale(self) -> Tensor:
@@ -90,14 +90,13 @@ class PackedWeight(nn.Module):
             scale = self.scale
             scales = {"panel_scale": scales_by_panels(scale)} if self._grouped else {"scale": scale}
             self._keep(words=Panels.lay_out(self.bits, self.form.rows.row_shape[1]).words, **scales)
-        return self._panels
+        return self._panels()
 
     def panel_scale(self) -> Tensor:
         """Return the scales of groups of inputs as kernels read them, of the dtype that they have."""
         self.lay_out()
         return self._kept("panel_scale")
 
-    @property
     def _panels(self) -> Panels:
         n, k = self.form.rows.row_shape
         return Panels(self._kept("words"), n, k, self.form.bits)
@@ -146,7 +145,7 @@ class PackedWeight(nn.Module):
         if self._is_laid_out:
             numbers = torch.arange(form.shape[0], dtype=torch.int64, device=self.device)
             wanted = numbers.index_select(0, wanted)  # which refuses others: panels are filled up
-            bits = self._panels.rows(wanted)
+            bits = self._panels().rows(wanted)
         else:
             planes = self.bits.view(form.bits, *self.bits.shape[-2:])
             some = [plane.index_select(0, wanted) for plane in planes]

@@ -50,7 +50,7 @@ def w1a8(
     """
     rows, m = float_rows(x, "x", weight.k), x.shape[0]
     check_inputs(weight.k)
-    greatest = _greatest(bits)
+    greatest = greatest_of(bits)
     steps = affine.arguments(weight, (m,), residual, grouped=True)
     out = torch.empty(m, weight.n, dtype=torch.float32, device="cpu")
     finite = run(
@@ -80,7 +80,7 @@ def not_finite(x: Tensor) -> Tensor:
     return ~x.isfinite().all(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
-def _greatest(bits: int) -> int:
+def greatest_of(bits: int) -> int:
     """Return the greatest integer of so many bits, which stands for the greatest activation."""
     if not 2 <= bits <= 8:
         raise ProxConnectError(f"bits is {bits}; expected 2 to 8, those of a quantized activation")
