@@ -33,6 +33,7 @@ test: lint ## spelling, style, types, import directions and tests
 test-full: lint ## the same, with the large matrices, then as other machines would, with new random examples
 	@$(PYTEST) -m "full or not full" --hypothesis-profile=new
 	@tools/test_machines
+	@tools/test_versions
 
 lint: $(INSTALLED) ## spelling, style, types and import directions
 	@$(BIN)/codespell
@@ -46,7 +47,7 @@ format: $(INSTALLED) ## rewrite the Python code in the project's style
 	@$(BIN)/ruff format --quiet
 
 clean: ## remove everything that was made
-	@rm -rf .venv .compilers .benchmarks build dist demo_out .*_cache .hypothesis src/proxconnect/*.so
+	@rm -rf .venv .compilers .versions .benchmarks build dist demo_out .*_cache .hypothesis src/proxconnect/*.so
 	@cd $(CSRC) && rm -rf .cmake .ninja_* .skbuild-info.json *.a build.ninja CMakeCache.txt CMakeFiles CMakeInit.txt \
 		cmake_install.cmake Makefile
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
