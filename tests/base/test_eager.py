@@ -195,12 +195,13 @@ def undisturbed(work: Callable[[Path], list[Any]]) -> list[Any]:
 
 WORK = [saved_and_loaded, packed_in_place, hardened, trained, augmented, theory, verdicts]
 SLOW = (saved_and_loaded, trained)
+USUAL = ("meta", "float64")
 
 
 @pytest.mark.parametrize(
     ("work", "default"),
     [
-        pytest.param(work, default, marks=pytest.mark.full if work in SLOW and default == "float16" else ())
+        pytest.param(work, default, marks=pytest.mark.full if work in SLOW and default not in USUAL else ())
         for work in WORK
         for default in DEFAULTS
     ],

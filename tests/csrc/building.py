@@ -17,6 +17,9 @@ CSRC = ROOT / "src" / "proxconnect" / "csrc"
 PATH = str(Path(sys.executable).parent)
 UNPACKED = ROOT / ".compilers" / "bin"  # where tools/compilers puts those that the system does not offer
 
+# For programs that run on this processor alone: no sets that it lacks, which take half of the time.
+OWN_SETS = () if "avx512" in kernels.kernel_sets() else ("-DPROXCONNECT_AVX512=OFF",)
+
 
 def tool(name: str, package: str = "") -> str:
     """Find a program in this environment, or in the system."""

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from kernel_cases import write_cases
+
+# The parts of the cases that each file has.
+FILES = {"all.bin": 1.0, "many.bin": 1 / 4, "some.bin": 1 / 15}
 
 
 @pytest.fixture(scope="session")
 def folder_of_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cases")
-    write_cases({folder / "all.bin": 1, folder / "some.bin": 7})
+    """Write the cases of kernel_test.cpp once for all processes that share the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cases"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            write_cases({folder / name: part for name, part in FILES.items()})
     return folder
 
 
@@ -17,6 +27,12 @@ def folder_of_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cases(folder_of_cases: Path) -> Path:
     """Return the file of all cases of kernel_test.cpp."""
     return folder_of_cases / "all.bin"
+
+
+@pytest.fixture(scope="session")
+def many_cases(folder_of_cases: Path) -> Path:
+    """Return a part of the cases that a program without optimization runs in seconds."""
+    return folder_of_cases / "many.bin"
 
 
 @pytest.fixture(scope="session")

@@ -22,15 +22,23 @@ def encoded(part: Part) -> bytes:
     return np.int64(len(content) if isinstance(part, str) else part.size).tobytes() + content
 
 
-def write_cases(files: dict[Path, int]) -> None:
-    """Write into each file, of each kernel, the first case and then one in so many."""
+GOLDEN = (5**0.5 - 1) / 2
+
+
+def is_in(part: float, place: int) -> bool:
+    """Tell whether a part of a list has this place: the first, and others that follow no period."""
+    return place * GOLDEN % 1 < part
+
+
+def write_cases(files: dict[Path, float]) -> None:
+    """Write a part of the cases of each kernel, the first among them, into each file."""
     random = np.random.default_rng(0)
     seen: Counter[object] = Counter()
     with ExitStack() as stack, np.errstate(invalid="ignore", over="ignore"):
-        opened = [(stack.enter_context(path.open("wb")), every) for path, every in files.items()]
+        opened = [(stack.enter_context(path.open("wb")), part) for path, part in files.items()]
         for case in chain(product_cases(random), conv_cases(random), latent_cases(random)):
             content = b"".join(map(encoded, case))
-            for file, every in opened:
-                if seen[case[0]] % every == 0:
+            for file, part in opened:
+                if is_in(part, seen[case[0]]):
                     file.write(content)
             seen[case[0]] += 1

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from building import build, check_kernels, check_parallel, output_of, tool
+from building import OWN_SETS, build, check_kernels, check_parallel, output_of, tool
 
 TO_ARM = (
     *("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", "-DCMAKE_EXE_LINKER_FLAGS=-static"),
@@ -30,7 +30,7 @@ def build_sanitized(folder: Path, target: str, flags: str, sanitizers: str) -> P
         [compiler, *flags.split(), probe, "-o", folder / "probe"], capture_output=True
     ).returncode:
         pytest.skip(f"the C++ compiler has no {flags}")
-    return build(folder, flags, targets=(target,))
+    return build(folder, flags, *OWN_SETS, targets=(target,))
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 from building import ROOT, build, check_kernels, check_parallel, find_compiler, newest_compiler
 
+OLDEST_AND_NEWEST = ["g++-11", newest_compiler("g++", 12), "clang++-14", newest_compiler("clang++", 14)]
+
 
 @pytest.mark.full
-@pytest.mark.parametrize("flags", ["-O0", "-O3"])
 @pytest.mark.parametrize(
-    "compiler",
-    ["g++-11", "g++-12", newest_compiler("g++", 12), "clang++-14", newest_compiler("clang++", 14)],
+    ("compiler", "flags"),
+    [("g++-12", "-O0"), *((compiler, flags) for compiler in OLDEST_AND_NEWEST for flags in ("-O0", "-O3"))],
 )
 def test_the_oldest_and_the_newest(compiler: str, flags: str, tmp_path: Path, cases: Path) -> None:
+    """Build with each compiler without optimization, and with it by the oldest and the newest of a family.
+
+    Without optimization a compiler shows what it accepts and warns of. What an optimizer gets wrong depends
+    on its age, and the two ends bound it. The usual compiler, such as g++ 12, compiles the optimized sets
+    that test_compiled_kernels.py runs.
+    """
     path = find_compiler(compiler)
     if path is None:
         pytest.skip(f"no {compiler} (tools/compilers unpacks all of them)")

@@ -24,8 +24,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def test_an_unoptimized_build_passes_the_tests(built: Path, cases: Path) -> None:
-    check_kernels(built / "kernel_test", cases)
+@pytest.mark.parametrize("chosen", ["many_cases", pytest.param("cases", marks=pytest.mark.full)])
+def test_an_unoptimized_build_passes_the_tests(
+    built: Path, request: pytest.FixtureRequest, chosen: str
+) -> None:
+    check_kernels(built / "kernel_test", request.getfixturevalue(chosen))
     check_parallel(built / "parallel_test")
 
 

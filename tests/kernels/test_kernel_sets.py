@@ -32,7 +32,7 @@ def run_with_kernels(value: str, code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("value", "answer"),
     [
-        ("portable", "portable"),
+        pytest.param("portable", "portable", marks=pytest.mark.full),
         ("", kernels.kernel_sets()[0]),
         (
             "z80",
@@ -70,7 +70,10 @@ for run in (
 """
 
 
-@pytest.mark.parametrize(("value", "answer"), [("portable", "portable"), ("z80", "unknown kernel set 'z80'")])
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [("portable", "portable"), pytest.param("z80", "unknown kernel set 'z80'", marks=pytest.mark.full)],
+)
 def test_the_passes_of_training_follow_the_environment_without_the_engine(value: str, answer: str) -> None:
     lines = run_with_kernels(value, PASSES).stdout.splitlines()
     assert len(lines) == 7

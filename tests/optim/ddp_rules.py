@@ -1,6 +1,13 @@
-"""Run by torchrun: two processes with half a batch each against one process with the joint batch."""
+"""Two processes with half a batch each against one process with the joint batch.
+
+``python ddp_rules.py RANK STORE`` is one of the two.
+"""
 
 from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -39,19 +46,23 @@ def trained(rule: str, method: str, *, rank: int | None) -> nn.Module:
     return model
 
 
-def main() -> None:
-    dist.init_process_group("gloo")
-    for rule, method in RULES:
-        model = trained(rule, method, rank=dist.get_rank())
-        joint = trained(rule, method, rank=None)
-        for parameter, expected in zip(model.parameters(), joint.parameters(), strict=True):
-            torch.testing.assert_close(parameter, expected, rtol=1e-12, atol=1e-12)
-        for found, alone in zip(binarized_weights(model), binarized_weights(joint), strict=True):
-            assert torch.equal(found.latent >= 0, alone.latent >= 0)
-        if dist.get_rank() == 0:
-            print(f"{rule} {method}: equal")
-    dist.destroy_process_group()
+def compared(rank: int, store: Path) -> list[tuple[str, str]]:
+    """Train as one of two processes that meet at a file, and compare; return the rules."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=timedelta(minutes=10)
+    )
+    try:
+        for rule, method in RULES:
+            model = trained(rule, method, rank=rank)
+            joint = trained(rule, method, rank=None)
+            for parameter, expected in zip(model.parameters(), joint.parameters(), strict=True):
+                torch.testing.assert_close(parameter, expected, rtol=1e-12, atol=1e-12)
+            for found, alone in zip(binarized_weights(model), binarized_weights(joint), strict=True):
+                assert torch.equal(found.latent >= 0, alone.latent >= 0)
+    finally:
+        dist.destroy_process_group()
+    return [*RULES]
 
 
 if __name__ == "__main__":
-    main()
+    compared(int(sys.argv[1]), Path(sys.argv[2]))

@@ -72,8 +72,10 @@ def untimed(table: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize(
     "values",
     [
-        {"setting": "fp"},
-        *(pytest.param(values, marks=pytest.mark.full) for values in ({"setting": "bw"}, {"rule": "pq"})),
+        *(
+            pytest.param(values, marks=pytest.mark.full)
+            for values in ({"setting": "fp"}, {"setting": "bw"}, {"rule": "pq"})
+        ),
         {"rule": "rpc"},
         {
             "setting": "bwaa",

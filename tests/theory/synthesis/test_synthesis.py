@@ -166,7 +166,9 @@ OFF: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, float]
 }
 
 
-@pytest.mark.parametrize("name", OFF)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if name == "scaled by mu" else ()) for name in OFF]
+)
 def test_a_repair_ends_at_the_levels_at_every_mu(name: str) -> None:
     slope, literal = OFF[name]
     with pytest.warns(UserWarning, match="ends at .* repair scales it, so that it ends at -1 and 1"):

@@ -11,8 +11,10 @@ const std::vector<const KernelSet*>& kernel_sets() {
 #ifdef PROXCONNECT_AMX
       &amx::kernels,
 #endif
-#ifdef PROXCONNECT_X86
+#ifdef PROXCONNECT_AVX512
       &avx512::kernels,
+#endif
+#ifdef PROXCONNECT_X86
       &avx2::kernels,
 #endif
 #ifdef PROXCONNECT_ARM_LINUX
