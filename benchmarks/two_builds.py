@@ -1,17 +1,19 @@
-"""Compares two builds of the compiled module: the same bits, and the ratio of their times.
+"""Compares two builds of the compiled module: whether they give the same bits, and the ratio of their times.
 
     python benchmarks/two_builds.py OLD.so NEW.so [ROUNDS]
 
-Both are loaded into this process and called in turns, on one thread, with every kernel set that runs here.
-A ratio below 1 says that the new build is faster.
+Each is loaded into a process of its own, and they are called in turns, on one thread, with every kernel set
+that runs here. A ratio below 1 says that the new build is faster. Each row says whether bits are the same.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from types import ModuleType
@@ -19,18 +21,23 @@ from types import ModuleType
 import numpy as np
 
 SECONDS = 2e-4  # at least, of a measurement
-PRODUCTS = [(1, 1024, 1024), (7, 256, 700), (64, 512, 1024)]  # rows, outputs, inputs
+PRODUCTS = [(1, 1024, 1024), (7, 256, 700), (64, 512, 1024), (197, 768, 768)]  # rows, outputs, inputs
 # Channels, size of the image, outputs, size of the kernel, stride, padding.
-CONVOLUTIONS = [(64, 14, 64, 3, 1, 1), (32, 16, 48, 3, 2, 1), (128, 8, 64, 1, 1, 0)]
+CONVOLUTIONS = [
+    *((64, 14, 64, 3, 1, 1), (32, 16, 48, 3, 2, 1), (128, 8, 64, 1, 1, 0)),
+    *((16, 32, 16, 3, 1, 1), (64, 8, 64, 3, 1, 1)),  # of a ResNet-20
+    *((64, 56, 64, 3, 1, 1), (256, 14, 256, 3, 1, 1), (512, 7, 512, 3, 1, 1)),  # of a ResNet-18
+]
 
 Array = np.ndarray
 Call = tuple[Callable[[ModuleType], object], Array]  # what a build computes, and where its outputs go
+Asked = tuple[str, str, int]  # a kernel set, a call, how often
 random = np.random.default_rng(0)
 
 
-def load(path: str, package: str) -> ModuleType:
-    """Import a build under a name of its own."""
-    spec = importlib.util.spec_from_file_location(f"{package}._native", Path(path).resolve())
+def load(path: str) -> ModuleType:
+    """Import a build."""
+    spec = importlib.util.spec_from_file_location("build._native", Path(path).resolve())
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -126,36 +133,66 @@ def seconds(run: Callable[[ModuleType], object], build: ModuleType, repeats: int
     return (time.perf_counter() - start) / repeats
 
 
-def ratio(run: Callable[[ModuleType], object], out: Array, builds: list[ModuleType], rounds: int) -> str:
+def all_calls(native: ModuleType) -> dict[str, Call]:
+    calls: dict[str, Call] = {}
+    for product in PRODUCTS:
+        calls |= product_calls(native, *product)
+    for convolution in CONVOLUTIONS:
+        calls |= convolution_calls(native, *convolution)
+    return calls
+
+
+def serve(path: str, to: Connection) -> None:
+    """Load a build, send its kernel sets and calls, and then time what is asked for: seconds and outputs."""
+    native = load(path)
+    calls = all_calls(native)
+    to.send((native.kernel_sets(), list(calls)))
+    while True:
+        kernel_set, call, repeats = to.recv()
+        if repeats == 0:
+            return
+        assert native.use_kernels(kernel_set)
+        run, out = calls[call]
+        out.fill(0)
+        taken = seconds(run, native, repeats)
+        to.send((taken, out.tobytes()))
+
+
+def ask(build: Connection, asked: Asked) -> tuple[float, bytes]:
+    build.send(asked)
+    taken, outputs = build.recv()
+    return taken, outputs
+
+
+def row(kernel_set: str, call: str, builds: list[Connection], rounds: int) -> str:
     """Measure the median time of the first build, and the second's as a multiple of it."""
-    run(builds[0])
-    expected = out.copy()
-    out.fill(0)
-    run(builds[1])
-    assert out.tobytes() == expected.tobytes(), "the builds give different bits"
-    repeats = max(1, round(SECONDS / seconds(run, builds[0], 1)))
+    first, expected = ask(builds[0], (kernel_set, call, 1))
+    same = "the same" if ask(builds[1], (kernel_set, call, 1))[1] == expected else "others"
+    repeats = max(1, round(SECONDS / first))
     times: list[list[float]] = [[], []]
     for i in range(rounds):
         for which in (i % 2, 1 - i % 2):
-            times[which].append(seconds(run, builds[which], repeats))
-    return f"{1e6 * median(times[0]):.1f} | {median(times[1]) / median(times[0]):.3f}"
+            times[which].append(ask(builds[which], (kernel_set, call, repeats))[0])
+    old, new = map(median, times)
+    return f"| {kernel_set} | {call} | {1e6 * old:.1f} | {new / old:.3f} | {same} |"
 
 
 def main() -> None:
     """Print one row for each set and call."""
-    builds = [load(sys.argv[1], "old"), load(sys.argv[2], "new")]
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 25
-    calls: dict[str, Call] = {}
-    for product in PRODUCTS:
-        calls |= product_calls(builds[0], *product)
-    for convolution in CONVOLUTIONS:
-        calls |= convolution_calls(builds[0], *convolution)
-    print("| set | call | old, us | new / old |\n| --- | --- | --- | --- |")
-    for name in builds[0].kernel_sets():
-        for build in builds:
-            assert build.use_kernels(name)
-        for call, (run, out) in calls.items():
-            print(f"| {name} | {call} | {ratio(run, out, builds, rounds)} |", flush=True)
+    spawn = multiprocessing.get_context("spawn")
+    builds = []
+    for path in sys.argv[1:3]:
+        here, there = spawn.Pipe()
+        spawn.Process(target=serve, args=(path, there), daemon=True).start()
+        builds.append(here)
+    (kernel_sets, calls), _ = [build.recv() for build in builds]
+    print("| set | call | old, us | new / old | bits |\n| --- | --- | --- | --- | --- |")
+    for kernel_set in kernel_sets:
+        for call in calls:
+            print(row(kernel_set, call, builds, rounds), flush=True)
+    for build in builds:
+        build.send(("", "", 0))
 
 
 if __name__ == "__main__":

@@ -108,15 +108,16 @@ def sums_of_floats(x: Array, w: Array) -> Array:
     return sums_of_signed(x, w)
 
 
-def sums_of_signed(x: Array, w: Array) -> Array:
+def sums_of_signed(x: Array, w: Array, block_fives: int = 32) -> Array:
+    """Add the fives of inputs in blocks of so many, and then the blocks."""
     signed = x[:, None, :] * w
     signed = np.pad(signed, ((0, 0), (0, 0), (0, -x.shape[1] % 5)))
     s = signed.reshape(*signed.shape[:2], signed.shape[2] // 5, 5)
     fives = ((s[..., 0] + s[..., 1]) + s[..., 2]) + (s[..., 3] + s[..., 4])
     y = np.zeros((len(x), len(w)), np.float32)
-    for first in range(0, fives.shape[2], 32):
+    for first in range(0, fives.shape[2], block_fives):
         block = np.zeros_like(y)
-        for five in np.moveaxis(fives[..., first : first + 32], -1, 0):
+        for five in np.moveaxis(fives[..., first : first + block_fives], -1, 0):
             block += five
         y += block
     return y
@@ -162,10 +163,14 @@ def w1a8_conv(x: Array, w: Array, scale: Array, groups: int, at: Geometry) -> Ar
 
 
 def w1a32_conv(x: Array, w: Array, groups: int, at: Geometry) -> Array:
-    """Split the channels of each tap into fives."""
+    """Split the channels into fives; all taps of one follow each other."""
+    taps = math.prod(w.shape[2:])
 
     def by_fives(a: Array) -> Array:
-        a = np.moveaxis(a, 1, -1)
-        return flat(np.pad(a, ((0, 0),) * 3 + ((0, -a.shape[-1] % 5),)))
+        a = np.pad(a, ((0, 0), (0, -a.shape[1] % 5), (0, 0), (0, 0)))
+        return flat(np.moveaxis(a.reshape(len(a), a.shape[1] // 5, 5, *a.shape[2:]), 2, -1))
 
-    return convolved(lambda a, b: sums_of_signed(by_fives(a), by_fives(b)), x, w, groups, at)
+    def product(a: Array, b: Array) -> Array:
+        return sums_of_signed(by_fives(a), by_fives(b), max(1, 32 // taps) * taps)
+
+    return convolved(product, x, w, groups, at)

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "drivers/conv.h"
 #include "drivers/sizes.h"
@@ -37,30 +36,32 @@ void convolve_lines(const W1A32Conv& conv, std::int64_t threads) {
 }
 
 void convolve_planes(const W1A32Conv& conv, std::int64_t threads) {
+  constexpr std::int64_t parts_of_lines = 2;
   const ConvPanels& b = conv.b;
   W1A32Image image(conv);
-  const std::int64_t positions = image.positions();
-  const std::int64_t blocks = (positions + panel_width - 1) / panel_width;
-  const std::int64_t useful = useful_threads(threads, positions * b.n * b.taps() * b.group_channels());
+  const std::int64_t lines = conv.geometry.y.outputs(), columns = conv.geometry.x.outputs();
+  const std::int64_t blocks = (columns + panel_width - 1) / panel_width;
+  const std::int64_t useful = useful_threads(threads, lines * columns * b.n * b.taps() * b.group_channels());
   const std::int64_t copying = useful_threads(threads, image.plane_floats());
   const std::unique_ptr<float[]> planes(new float[static_cast<std::size_t>(image.plane_floats())]);
-  std::vector<std::int64_t> taps(static_cast<std::size_t>(b.taps()));
-  for (std::size_t tap = 0; tap < taps.size(); ++tap) {
-    taps[tap] = image.tap_offset(static_cast<std::int64_t>(tap));
-  }
-  std::fill_n(planes.get() + b.channels * image.channel_floats, image.channel_floats + panel_width, 0.0f);
+  std::fill_n(planes.get() + b.channels * image.channel_floats, image.channel_floats + 2 * panel_width, 0.0f);
   image.planes = planes.get();
-  image.taps = taps.data();
   for (; image.index < conv.x.count; ++image.index) {
     parallel_ranges(b.channels, copying, [&](Range channels) { active_kernels().w1a32_planes(image, channels); });
-    if (blocks >= 2 * useful) {
+    // Parts of lines make the tables of the lines between them twice, so there are few.
+    if (lines >= 4 * useful) {
+      parallel_ranges(lines, useful, [&](Range part) {
+        active_kernels().w1a32_conv(image, part, Range{0, columns}, Range{0, b.panels()});
+      }, parts_of_lines);
+    } else if (lines == 1 && blocks >= 2 * useful) {
       parallel_ranges(blocks, useful, [&](Range part) {
-        const Range at{part.begin * panel_width, std::min(part.end * panel_width, positions)};
-        active_kernels().w1a32_conv(image, at, Range{0, b.panels()});
+        const Range at{part.begin * panel_width, std::min(part.end * panel_width, columns)};
+        active_kernels().w1a32_conv(image, Range{0, lines}, at, Range{0, b.panels()});
       });
     } else {
-      parallel_ranges(b.panels(), useful,
-                      [&](Range panels) { active_kernels().w1a32_conv(image, Range{0, positions}, panels); });
+      parallel_ranges(b.panels(), useful, [&](Range panels) {
+        active_kernels().w1a32_conv(image, Range{0, lines}, Range{0, columns}, panels);
+      });
     }
   }
 }

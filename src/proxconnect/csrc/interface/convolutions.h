@@ -118,8 +118,10 @@ struct W1A8Image {
   std::uint8_t* q;  // [y.padded(), x.padded(), pixel_bytes()]
 };
 
-// W1A32 of images, with zeros around them. The inputs of a tap are taken five channels at a time, one look-up table
-// each; taps follow each other in order. The K-blocks of this sequence are added as in W1A32. Rows are (image, y, x).
+// W1A32 of images, with zeros around them. Channels are taken five at a time, with zeros past the last. Five channels
+// at a tap are added as five inputs of a W1A32 are, from one look-up table. All taps of five channels follow each other in
+// their order, and then those of the next five. max(1, 32 / taps) fives with all their taps make a K-block, whose sum
+// begins with zero; the sums of K-blocks are added to zero, in their order. Rows are (image, y, x).
 struct W1A32Conv {
   Images x;
   ConvPanels b;
@@ -142,7 +144,6 @@ struct W1A32Image {
   std::int64_t channel_floats;  // positions of all phases
   std::int64_t index = 0;
   float* planes = nullptr;             // plane_floats() of them
-  const std::int64_t* taps = nullptr;  // tap_offset(tap) of each tap
 
   [[gnu::always_inline]] explicit W1A32Image(const W1A32Conv& of_conv)
       : conv(of_conv),
@@ -150,20 +151,10 @@ struct W1A32Image {
         plane(conv.geometry.y.phase_length() * pitch),
         channel_floats(conv.geometry.y.phases() * conv.geometry.x.phases() * plane) {}
 
-  // Returns how far, in a channel's planes, the tap's input for an output lies from the output's position.
-  [[gnu::always_inline]] std::int64_t tap_offset(std::int64_t tap) const {
-    const ConvAxis &vertical = conv.geometry.y, &horizontal = conv.geometry.x;
-    const std::int64_t y = tap / horizontal.taps;
-    const std::int64_t x = tap % horizontal.taps;
-    return (vertical.phase(y) * horizontal.phases() + horizontal.phase(x)) * plane + vertical.shift(y) * pitch +
-           horizontal.shift(x);
-  }
-  [[gnu::always_inline]] std::int64_t positions() const {
-    return (conv.geometry.y.outputs() - 1) * pitch + conv.geometry.x.outputs();
-  }
-  // A channel of zeros follows the last. It stands for the inputs that the last table of a tap lacks.
+  // A channel of zeros follows the last. It stands for the channels that the last five lack. Vectors of positions may
+  // reach beyond the last of all.
   [[gnu::always_inline]] std::int64_t plane_floats() const {
-    return (conv.b.channels + 1) * channel_floats + panel_width;
+    return (conv.b.channels + 1) * channel_floats + 2 * panel_width;
   }
 };
 

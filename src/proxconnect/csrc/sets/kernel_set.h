@@ -95,8 +95,8 @@ struct KernelSet {
   void (*w1a32)(const W1A32&, Range rows, Range panels);
   // Copies channels of an image to their planes.
   void (*w1a32_planes)(const W1A32Image&, Range channels);
-  // Computes outputs at positions, which begin at a multiple of 16, from the planes of all channels.
-  void (*w1a32_conv)(const W1A32Image&, Range positions, Range panels);
+  // Computes the outputs of lines and columns from the planes of all channels.
+  void (*w1a32_conv)(const W1A32Image&, Range lines, Range columns, Range panels);
 
   // The functions of drivers/latents.h, for the given rows, or for elements that begin at a multiple of 16.
 

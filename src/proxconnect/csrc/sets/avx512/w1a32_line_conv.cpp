@@ -111,14 +111,14 @@ template <int columns, int panels, int... column>
 }
 
 template <int columns, int panels>
-void micro_kernel(const own::Array<Step>& steps, std::int64_t first_table, std::int64_t apart,
-                  const std::uint32_t* panel, std::int64_t stride, Floats* sums) {
+void micro_kernel(const own::Array<Step>& steps, std::int64_t block_steps, std::int64_t first_table,
+                  std::int64_t apart, const std::uint32_t* panel, std::int64_t stride, Floats* sums) {
   const Step* const end = steps.data() + steps.size();
   for (const Step* step = steps.data(); step < end;) {
     Sums<columns, panels> sum;
 #pragma GCC unroll 32
     for (int i = 0; i < columns * panels; ++i) sum[i] = _mm512_setzero_ps();
-    for (const Step* const block_end = own::min(step + k_block_tables, end); step < block_end; ++step) {
+    for (const Step* const block_end = own::min(step + block_steps, end); step < block_end; ++step) {
       const __m512i down = _mm512_set1_epi32(step->shift);
       __m512i entry[panels];
 #pragma GCC unroll 8
@@ -154,8 +154,8 @@ void add_panels(const Line& line, std::int64_t first) {
     // The last tile overlaps the one before, so that no tile is partial.
     const std::int64_t column = own::min(next, line.width - columns);
     Floats sums[columns * count] = {};
-    micro_kernel<columns, count>(line.steps, column * apart, apart, b.words + first * b.panel_words(),
-                                 b.panel_words(), sums);
+    micro_kernel<columns, count>(line.steps, block_fives(b.taps()) * b.taps(), column * apart, apart,
+                                 b.words + first * b.panel_words(), b.panel_words(), sums);
     for (int p = 0; p < count; ++p) {
       const std::int64_t j = (first + p) * panel_width - line.group * panels_of(group_outputs) * panel_width;
       const AffineWriter write(line.conv.output,
@@ -184,9 +184,9 @@ void find_steps(const W1A32Conv& conv, const LineTables& tables, std::int64_t to
   const Geometry& at = conv.geometry;
   const std::int64_t words = b.channel_words();
   Step* step = steps.data();
-  for (std::int64_t tap = 0; tap < b.taps(); ++tap) {
-    const Table* first = tables.at(top + tap / b.kernel_x * at.y.dilation, tap % b.kernel_x * at.x.dilation);
-    for (std::int64_t t = 0; t < tables.pixel_tables(); ++t) {
+  for (std::int64_t t = 0; t < tables.pixel_tables(); ++t) {
+    for (std::int64_t tap = 0; tap < b.taps(); ++tap) {
+      const Table* first = tables.at(top + tap / b.kernel_x * at.y.dilation, tap % b.kernel_x * at.x.dilation);
       const TableIndex index(t, tap * words, words);
       *step++ = {first + t, static_cast<std::int32_t>(index.word), static_cast<std::int32_t>(index.next), index.shift};
     }

@@ -28,7 +28,7 @@ void w1a8_pixels(const W1A8Image& image, Range lines);
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels);
 void w1a32(const W1A32& product, Range rows, Range panels);
 void w1a32_planes(const W1A32Image& image, Range channels);
-void w1a32_conv(const W1A32Image& image, Range positions, Range panels);
+void w1a32_conv(const W1A32Image& image, Range lines, Range columns, Range panels);
 void mean_magnitudes(const float* values, std::int64_t columns, float* mean, Range rows);
 void quantize(const Latents& w, const ElementwiseMap& map, float* out, float* codes, Range elements);
 void scale_gradient(const Latents& w, const ElementwiseMap& map, const float* g, float* out, Range elements);

@@ -20,10 +20,16 @@ constexpr int lanes = 8, kernel_outputs = 4;
 #endif
 using Lanes = Vector<lanes>;
 
-// Makes a table whose entry e has +x[i][at ..] where bit i of e is set, -x[i][at ..] elsewhere.
-inline void make_lane_table(const float* const* x, std::int64_t at, float* table) {
+// Lanes anywhere in a row of floats. Loading them by this type keeps gcc from copying them to the stack first.
+typedef float LanesAnywhere __attribute__((vector_size(lanes * sizeof(float)), aligned(sizeof(float))));
+
+// Makes a table whose entry e has +x[i][at ..] where bit i of e is set, -x[i][at ..] elsewhere. Entries are `pitch`
+// apart.
+[[gnu::always_inline]] inline void make_lane_table(const float* const* x, std::int64_t at, float* table,
+                                                   std::int64_t pitch = lanes) {
   Lanes input[table_inputs];
-  for (int i = 0; i < table_inputs; ++i) std::memcpy(&input[i], x[i] + at, sizeof input[i]);
+#pragma GCC unroll 5
+  for (int i = 0; i < table_inputs; ++i) input[i] = *reinterpret_cast<const LanesAnywhere*>(x[i] + at);
   const Lanes two[4] = {-input[0] - input[1], input[0] - input[1], -input[0] + input[1], input[0] + input[1]};
   const Lanes rest[4] = {-input[3] - input[4], input[3] - input[4], -input[3] + input[4], input[3] + input[4]};
 #pragma GCC unroll 8
@@ -32,7 +38,7 @@ inline void make_lane_table(const float* const* x, std::int64_t at, float* table
 #pragma GCC unroll 4
     for (int high = 0; high < 4; ++high) {
       const Lanes entry = three + rest[high];
-      std::memcpy(table + (high * 8 + low) * lanes, &entry, sizeof entry);
+      std::memcpy(table + (high * 8 + low) * pitch, &entry, sizeof entry);
     }
   }
 }
@@ -88,7 +94,8 @@ inline void write_rows(const Lanes* outputs, int count, const Write& write) {
 #pragma GCC unroll 2
   for (int first = 0; first < panel_width; first += lanes) {
     Lanes part[lanes];
-    std::memcpy(part, outputs + first, sizeof part);
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) part[i] = outputs[first + i];
     transpose<lanes>(part);
     for (int lane = 0; lane < lanes; ++lane) {
       std::memcpy(reinterpret_cast<float*>(&rows[lane]) + first, &part[lane], sizeof part[lane]);
@@ -160,7 +167,7 @@ inline void load_rows(const float* x, std::int64_t stride, std::int64_t count, s
                       Lanes (&rows)[lanes]) {
   if (count == lanes && width == lanes) {
 #pragma GCC unroll 16
-    for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], x + r * stride, sizeof rows[r]);
+    for (int r = 0; r < lanes; ++r) rows[r] = *reinterpret_cast<const LanesAnywhere*>(x + r * stride);
     return;
   }
   for (int r = 0; r < lanes; ++r) {

@@ -13,6 +13,9 @@ constexpr std::int64_t k_block_tables = 32;  // whose entries are added before t
 
 inline std::int64_t tables_of(std::int64_t inputs) { return (inputs + table_inputs - 1) / table_inputs; }
 
+// Returns how many fives of channels a K-block of a convolution holds, with all taps of each.
+inline std::int64_t block_fives(std::int64_t taps) { return taps < k_block_tables ? k_block_tables / taps : 1; }
+
 // The place of a table's indices in a panel: from bit `shift` of `word` on, and over into `next`.
 struct TableIndex {
   std::int64_t word;
