@@ -67,15 +67,15 @@ class ChainWriter {
         return each<rows>([&](int r) { y[r] += load<Floats>(residual + r * at_.n, at_.width); });
       case StepKind::prelu: {
         const Floats c = constant();
-        return each<rows>([&](int r) { y[r] = y[r] > 0.0f ? y[r] : y[r] * c; });
+        return each<rows>([&](int r) { y[r] = where_below(Floats{}, y[r], y[r], y[r] * c); });
       }
       case StepKind::at_least: {
         const Floats c = constant();
-        return each<rows>([&](int r) { y[r] = y[r] < c ? c : y[r]; });
+        return each<rows>([&](int r) { y[r] = where_below(y[r], c, c, y[r]); });
       }
       case StepKind::at_most: {
         const Floats c = constant();
-        return each<rows>([&](int r) { y[r] = y[r] > c ? c : y[r]; });
+        return each<rows>([&](int r) { y[r] = where_below(c, y[r], c, y[r]); });
       }
     }
   }

@@ -15,14 +15,16 @@ struct Identity {
 };
 
 struct Sign {
-  Floats value(Floats w) const { return w < 0.0f ? broadcast(-1.0f) : broadcast(1.0f); }
+  Floats value(Floats w) const { return where_below(w, Floats{}, broadcast(-1.0f), broadcast(1.0f)); }
   Floats slope(Floats) const { return Floats{}; }
 };
 
 struct Ramp {
   float mu;
   Floats value(Floats w) const { return clipped(mu * w, -1.0f, 1.0f); }
-  Floats slope(Floats w) const { return magnitude(mu * w) <= 1.0f ? broadcast(mu) : Floats{}; }
+  Floats slope(Floats w) const {
+    return where_at_most(magnitude(mu * w), broadcast(1.0f), broadcast(mu), Floats{});
+  }
 };
 
 struct BinaryRelax {
@@ -84,7 +86,7 @@ struct MonotoneSignSwish {
   Floats slope(Floats w) const {
     const Floats minus_size = magnitude(w) * -mu;
     const Floats slope = at_least(quarter_of_swish_slope(at_least(minus_size, -2.0f * saturated)), 0.0f);
-    return minus_size > -2.0f * turn ? slope * (4.0f * mu / turn) : Floats{};
+    return where_below(broadcast(-2.0f * turn), minus_size, slope * (4.0f * mu / turn), Floats{});
   }
 };
 
@@ -98,7 +100,8 @@ struct Reste {
   Floats slope(Floats w) const {
     const Floats size = magnitude(w);
     const Floats slope = bounded_power(size, root() - 1.0f);
-    return size <= m ? slope : size <= t ? root() * slope : Floats{};
+    const Floats beyond_m = where_at_most(size, broadcast(t), root() * slope, Floats{});
+    return where_at_most(size, broadcast(m), slope, beyond_m);
   }
 };
 

@@ -85,7 +85,7 @@ inline Floats look_up(const float* cells, Floats w) {
   const auto a = reinterpret_cast<const __m512&>(of.a);
   const unsigned split = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
 #else
-  const unsigned split = bits_at_least(Integers{} - 1, of.a != of.a);  // a comparison that holds is -1
+  const unsigned split = bits_not_negative(where_equal(of.a, of.a, Floats{} - 1.0f, Floats{}));
 #endif
   if (__builtin_expect(split != 0, 0)) look_up_split(cells, bits, split, y);
   return y;

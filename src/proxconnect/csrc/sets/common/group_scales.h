@@ -7,8 +7,6 @@
 namespace proxconnect {
 namespace {
 
-using RegisterFloats = float __attribute__((vector_size(register_lanes * 4)));
-
 // Returns half-precision floats in single precision, which is exact.
 inline RegisterFloats floats_of_halves(const std::uint16_t* from) {
 #if defined(__AVX512F__)

@@ -43,14 +43,24 @@ inline void store(const Vector& lanes, Element* to, int width) {
 
 #else
 
+// Compilers expand a copy of a length that they do not know into a kilobyte of instructions. So there is one of each.
+template <typename Vector, typename Element>
+[[gnu::noinline]] Vector load_first(const Element* from, int width) {
+  Vector lanes = {};
+  std::memcpy(&lanes, from, static_cast<std::size_t>(width) * sizeof(Element));
+  return lanes;
+}
+
+template <typename Vector, typename Element>
+[[gnu::noinline]] void store_first(const Vector& lanes, Element* to, int width) {
+  std::memcpy(to, &lanes, static_cast<std::size_t>(width) * sizeof(Element));
+}
+
 template <typename Vector, typename Element>
 inline Vector load(const Element* from, int width) {
-  Vector lanes = {};
-  if (width == panel_width) {
-    std::memcpy(&lanes, from, sizeof lanes);
-  } else {
-    std::memcpy(&lanes, from, static_cast<std::size_t>(width) * sizeof(Element));
-  }
+  if (width != panel_width) return load_first<Vector>(from, width);
+  Vector lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
   return lanes;
 }
 
@@ -59,11 +69,59 @@ inline void store(const Vector& lanes, Element* to, int width) {
   if (width == panel_width) {
     std::memcpy(to, &lanes, sizeof lanes);
   } else {
-    std::memcpy(to, &lanes, static_cast<std::size_t>(width) * sizeof(Element));
+    const Vector in_memory = lanes;  // the others may stay in registers
+    store_first(in_memory, to, width);
   }
 }
 
 #endif
+
+// Vectors of as many lanes as a register holds.
+#if defined(__AVX512F__)
+constexpr int register_lanes = 16;
+#elif defined(__AVX2__)
+constexpr int register_lanes = 8;
+#else
+constexpr int register_lanes = 4;
+#endif
+using Register = std::int32_t __attribute__((vector_size(register_lanes * sizeof(std::int32_t))));
+using RegisterFloats = float __attribute__((vector_size(register_lanes * sizeof(float))));
+
+// Returns x where holds(a, b), y elsewhere, register by register: gcc compares longer vectors lane by lane.
+template <typename Holds>
+[[gnu::always_inline]] inline Floats chosen(const Holds& holds, const Floats& a, const Floats& b, const Floats& x,
+                                            const Floats& y) {
+#if defined(__AVX512F__)
+  return holds(a, b) ? x : y;
+#else
+  Floats all;
+  for (std::size_t at = 0; at < sizeof all; at += sizeof(RegisterFloats)) {
+    const auto part = [&](const Floats& of) {
+      RegisterFloats lanes;
+      std::memcpy(&lanes, reinterpret_cast<const char*>(&of) + at, sizeof lanes);
+      return lanes;
+    };
+    const RegisterFloats lanes = holds(part(a), part(b)) ? part(x) : part(y);
+    std::memcpy(reinterpret_cast<char*>(&all) + at, &lanes, sizeof lanes);
+  }
+  return all;
+#endif
+}
+
+// Returns x where a < b, y elsewhere and where one is NaN.
+inline Floats where_below(const Floats& a, const Floats& b, const Floats& x, const Floats& y) {
+  return chosen([](const auto& left, const auto& right) { return left < right; }, a, b, x, y);
+}
+
+// Returns x where a <= b, y elsewhere and where one is NaN.
+inline Floats where_at_most(const Floats& a, const Floats& b, const Floats& x, const Floats& y) {
+  return chosen([](const auto& left, const auto& right) { return left <= right; }, a, b, x, y);
+}
+
+// Returns x where a == b, y elsewhere and where one is NaN.
+inline Floats where_equal(const Floats& a, const Floats& b, const Floats& x, const Floats& y) {
+  return chosen([](const auto& left, const auto& right) { return left == right; }, a, b, x, y);
+}
 
 // Returns a * b + c, rounded once.
 inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
@@ -124,7 +182,19 @@ inline unsigned bits_at_least(const Integers& a, const Integers& b) {
 }
 
 // Returns the bits j for which not x[j] < 0: set for both zeros and NaN.
-inline unsigned bits_not_negative(const Floats& x) { return bits_at_least(x < 0.0f, Integers{}); }
+inline unsigned bits_not_negative(const Floats& x) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(reinterpret_cast<const __m512&>(x), _mm512_setzero_ps(), _CMP_NLT_UQ);
+#elif defined(__AVX2__)
+  const auto half = [&](int i) {
+    const __m256 lanes = reinterpret_cast<const __m256*>(&x)[i];
+    return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(lanes, _mm256_setzero_ps(), _CMP_NLT_UQ)));
+  };
+  return half(0) | half(1) << 8;
+#else
+  return bits_at_least(reinterpret_cast<Integers>(where_below(x, Floats{}, Floats{} - 1.0f, Floats{})), Integers{});
+#endif
+}
 
 }  // namespace
 }  // namespace proxconnect

@@ -52,7 +52,7 @@ class ScaledWriter {
   void finish(std::int64_t r, Floats y) const {
     y += bias_;
     if (residual_) y += load<Floats>(residual_ + r * at_.n, at_.width);
-    if (has_slope_) y = y < 0.0f ? (slope_ != 0.0f ? y * slope_ : Floats{}) : y;
+    if (has_slope_) y = where_below(y, Floats{}, where_equal(slope_, Floats{}, Floats{}, y * slope_), y);
     store(y, out_ + r * at_.n, at_.width);
   }
 

@@ -20,8 +20,8 @@ bool pack_planes(const float* x, std::int64_t stride, std::int64_t channels, std
       for (std::int64_t c = first; c < last; ++c, from += stride) {
         const auto values = load<Floats>(from, count);
         const Integers bit = Integers{} + static_cast<std::int32_t>(std::uint32_t{1} << (c - first));
-        words = values >= 0.0f ? words | bit : words;
-        nan |= values != values;
+        words |= reinterpret_cast<Integers>(where_at_most(Floats{}, values, reinterpret_cast<Floats>(bit), Floats{}));
+        nan |= reinterpret_cast<Integers>(where_equal(values, values, Floats{}, Floats{} + 1.0f));
       }
       std::uint8_t* to = bits + pixel * width + first / 8;
       const auto bytes = static_cast<std::size_t>(packed_width(last - first));

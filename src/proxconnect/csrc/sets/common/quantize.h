@@ -10,16 +10,6 @@
 namespace proxconnect {
 namespace {
 
-// A vector of as many integers as a register holds: the compiler keeps wider ones in memory.
-#if defined(__AVX512F__)
-constexpr int register_lanes = 16;
-#elif defined(__AVX2__)
-constexpr int register_lanes = 8;
-#else
-constexpr int register_lanes = 4;
-#endif
-using Register = std::int32_t __attribute__((vector_size(register_lanes * 4)));
-
 // Returns the greatest |x|; NaN if there is one, infinity before any number. Magnitudes order as their bits do.
 inline float greatest_magnitude(const float* x, std::int64_t count) {
   Register most[4] = {};

@@ -9,8 +9,8 @@ namespace {
 
 inline Floats broadcast(float value) { return value - Floats{}; }
 inline Floats magnitude(Floats x) { return reinterpret_cast<Floats>(reinterpret_cast<Integers>(x) & 0x7fffffff); }
-inline Floats at_least(Floats x, float low) { return x < low ? broadcast(low) : x; }
-inline Floats at_most(Floats x, float high) { return x > high ? broadcast(high) : x; }
+inline Floats at_least(Floats x, float low) { return where_below(x, broadcast(low), broadcast(low), x); }
+inline Floats at_most(Floats x, float high) { return where_below(broadcast(high), x, broadcast(high), x); }
 inline Floats clipped(Floats x, float low, float high) { return at_most(at_least(x, low), high); }
 
 // Adding it leaves the nearest integer in the low bits of the sum.
@@ -62,7 +62,7 @@ inline Floats hyperbolic_tangent(Floats x) {
   y = y * z - 3.33332819422e-1f;
   const Floats small = y * z * x + x;
   const Floats large = 1.0f - tanh_below_one(size);
-  return size < 0.625f ? small : x < 0.0f ? -large : large;
+  return where_below(size, broadcast(0.625f), small, where_below(x, Floats{}, -large, large));
 }
 
 // Returns the logistic function of x <= 0.

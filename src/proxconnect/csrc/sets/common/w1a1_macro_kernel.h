@@ -103,7 +103,7 @@ template <typename MicroKernel, int count, typename Output, int... index>
     std::int64_t x = 0;
     for (; x + max_rows <= a.width; x += max_rows) tile(x, own::Constant<max_rows>());
     const auto rest = [&](auto rows) __attribute__((always_inline)) { tile(x, rows); };
-    if (x < a.width) with_constant<max_rows>(a.width - x, rest);
+    if (x < a.width) with_constant<own::max(max_rows - 1, 1)>(a.width - x, rest);
   }
 }
 
