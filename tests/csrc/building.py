@@ -17,7 +17,7 @@ CSRC = ROOT / "src" / "proxconnect" / "csrc"
 PATH = str(Path(sys.executable).parent)
 UNPACKED = ROOT / ".compilers" / "bin"  # where tools/compilers puts those that the system does not offer
 
-# For programs that run on this processor alone: no sets that it lacks, which take half of the time.
+# For programs that run on this processor alone: no sets that it lacks.
 OWN_SETS = () if "avx512" in kernels.kernel_sets() else ("-DPROXCONNECT_AVX512=OFF",)
 
 
