@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxconnect.base.eager import traced, transformed
+from proxconnect.base.eager import traced, watched
 from proxconnect.base.notice import notice
 
 # Attributes of a watched layer: its name, the id of the outermost module around it whose forward runs, and
@@ -68,7 +68,7 @@ def note_input(layer: nn.Module, input: Tensor, shifted: Callable[[Tensor], Tens
         return
     first = _USE not in layer.__dict__ and _NAME in layer.__dict__
     layer.__dict__[_USE] = "called"
-    if first and type(input) is Tensor and not input.is_meta and input.numel() and not transformed():
+    if first and input.numel() and not watched(input):
         low, high = shifted(input).detach().aminmax()
         layer.__dict__[_ONE_SIGN] = bool(0 <= low < high)
 
