@@ -76,7 +76,7 @@ class PackedWeight(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the bits are."""
+        """The device of the bits."""
         return self._kept("words" if self._is_laid_out else "bits").device
 
     @property

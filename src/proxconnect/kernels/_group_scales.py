@@ -16,6 +16,7 @@ def scales_by_panels(scale: Tensor) -> Tensor:
     Args:
         scale: of shape (n, groups).
 
+    >>> import torch
     >>> scales_by_panels(torch.ones(17, 3)).shape
     torch.Size([2, 3, 16])
     """

@@ -21,6 +21,7 @@ class PreparedProduct:
     Raises:
         ProxConnectError: an argument is not as described.
 
+    >>> import torch
     >>> from proxconnect.kernels import pack_signs
     >>> weight = Panels.lay_out(pack_signs(torch.tensor([[1.0, -1.0]])), 2)
     >>> PreparedProduct(weight, Affine.of(torch.ones(1)), bits=8)(torch.tensor([[[12.7, -3.1]]]))
