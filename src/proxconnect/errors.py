@@ -66,3 +66,12 @@ def shown(value: object) -> str:
     """
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of what an error says, or its kind if it says nothing.
+
+    >>> first_line(ValueError("too small\nby far")), first_line(ValueError())
+    ('too small', 'ValueError')
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

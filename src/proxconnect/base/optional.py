@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from proxconnect.errors import MissingPackageError, ProxConnectError
+from proxconnect.errors import MissingPackageError, ProxConnectError, first_line
 
 # The distributions whose name differs from the name of their module.
 _DISTRIBUTIONS = {"PIL": "pillow", "dask_jobqueue": "dask-jobqueue", "sklearn": "scikit-learn"}
@@ -60,11 +60,10 @@ def needed_for(purpose: str, extra: str = "train") -> Iterator[None]:
         packages = _packages_of(error)
         if not packages:  # not a broken package, but a fault of this one
             raise
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise MissingPackageError(
             f"{purpose} needs the package {packages[0]}, which is installed and cannot be imported: "
-            f"{packages[-1]} says {reason!r}; install a {packages[-1]} that fits torch {torch.__version__}, "
-            "or uninstall it if nothing needs it"
+            f"{packages[-1]} says {first_line(error)!r}; install a {packages[-1]} that fits "
+            f"torch {torch.__version__}, or uninstall it if nothing needs it"
         ) from error
 
 

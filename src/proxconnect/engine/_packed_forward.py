@@ -28,11 +28,11 @@ class PackedLookUp:
 
     kernel = ROWS
 
-    def at_once(self, input: Tensor, layer: nn.Module) -> None:
-        """Leave every input to the look-up."""
-
     def __init__(self, weight: PackedWeight) -> None:
         self.weight = weight
+
+    def at_once(self, input: Tensor, layer: nn.Module) -> None:
+        """Leave every input to the look-up."""
 
     def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
         """Compute the layer's output."""

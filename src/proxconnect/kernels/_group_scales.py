@@ -5,9 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from proxconnect.kernels._gateway import native
-
-PANEL_WIDTH = native.PANEL_WIDTH
+from proxconnect.kernels._panels import PANEL_WIDTH
 
 
 def scales_by_panels(scale: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from proxconnect.base.optional import needed_for
-from proxconnect.errors import ProxConnectError
+from proxconnect.errors import ProxConnectError, first_line
 
 PREFIX = "timm:"
 
@@ -65,7 +65,7 @@ def create_timm_model(
         with_weights = "with its pretrained weights " if pretrained else ""
         raise ProxConnectError(
             f"timm cannot make {architecture!r} {with_weights}for {classes} classes and images of "
-            f"{height} x {width} with {channels} channels: {_line(error)}"
+            f"{height} x {width} with {channels} channels: {first_line(error)}"
         ) from error
     return model
 
@@ -82,7 +82,3 @@ def _library() -> Any:
     with needed_for("A model of timm", extra="timm"):
         import timm
     return timm
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from proxconnect.base.files import written_whole
 from proxconnect.data import check_preprocessing
-from proxconnect.errors import ProxConnectError, TrainingError, unknown_name
+from proxconnect.errors import ProxConnectError, TrainingError, first_line, unknown_name
 from proxconnect.layers import LINEAR_AND_CONV, binarize_, default_layers
 from proxconnect.models import create_model
 from proxconnect.quantizers import ForwardBackward, Sharpness
@@ -75,7 +75,7 @@ class Checkpoint:
             raise TrainingError(f"{self.path} describes no model: {error}") from error
         except _IMPOSSIBLE as error:
             raise TrainingError(
-                f"{self.path} describes a model that cannot be made: {_line(error)}"
+                f"{self.path} describes a model that cannot be made: {first_line(error)}"
             ) from error
         _load(str(self.path), model, self.weights)
         return model.eval()
@@ -235,14 +235,10 @@ def _check_sums(file: Path) -> None:
 
 
 def _no_checkpoint(file: Path, error: Exception) -> TrainingError:
-    return TrainingError(f"{file} is not a checkpoint of 'proxconnect train' ({_line(error)})")
+    return TrainingError(f"{file} is not a checkpoint of 'proxconnect train' ({first_line(error)})")
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise TypeError(f"classes are {value!r}, expected a list of names")
     return tuple(value)
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

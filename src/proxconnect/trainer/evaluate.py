@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from proxconnect.data import Batches, ImageSet, check_preprocessing, load_split
 from proxconnect.engine import Network
-from proxconnect.errors import DataError, ProxConnectError
+from proxconnect.errors import DataError, ProxConnectError, first_line
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def class_scores(network: Network, images: Tensor) -> Tensor:
     except ProxConnectError as error:
         raise ProxConnectError(f"the network cannot be run on {what}: {error}") from error
     except Exception as error:  # the operators of a file may raise any error
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ProxConnectError(f"the network cannot be run on {what}: {reason}") from error
+        raise ProxConnectError(f"the network cannot be run on {what}: {first_line(error)}") from error
     if not (isinstance(scores, Tensor) and scores.is_floating_point() and scores.ndim == 2):
         found = (
             f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
