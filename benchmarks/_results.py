@@ -12,6 +12,20 @@ from proxconnect.base.files import written_whole
 RESULTS = Path("docs/results")
 
 
+def add_run(
+    name: str,
+    run: dict[str, Any],
+    kind: Callable[[dict[str, Any]], Any],
+    page: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """Write the results with a run more, which replaces a run of its kind, and return them."""
+    file = RESULTS / "data" / f"{name}.json"
+    known = json.loads(file.read_text())["runs"] if file.is_file() else []
+    result = {"runs": [*(old for old in known if kind(old) != kind(run)), run]}
+    write_results(name, result, page)
+    return result
+
+
 def write_results(name: str, result: dict[str, Any], page: Callable[[dict[str, Any]], str]) -> None:
     """Write ``docs/results/data/<name>.json`` and the page ``docs/results/<name>.md``."""
     for path, text in (

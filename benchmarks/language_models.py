@@ -19,7 +19,6 @@ threads, and writes ``docs/results/language_models.md``.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _results import RESULTS, write_results
+from _results import add_run
 from _rounds import Interval, machine, median_interval, ratio, rounds
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -325,11 +324,7 @@ def main() -> None:
     print(table(run), *facts(run), sep="\n")
     if options.dry:
         return
-    file = RESULTS / "data" / f"{NAME}.json"
-    known = json.loads(file.read_text())["runs"] if file.is_file() else []
-    same = ("origin", "layers", "bits", "threads")
-    others = [old for old in known if any(old[key] != run[key] for key in same)]
-    write_results(NAME, {"runs": [*others, run]}, page)
+    add_run(NAME, run, lambda run: [run[key] for key in ("origin", "layers", "bits", "threads")], page)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 Networks run on one image at a time. Every round runs the packed network at each level of precision, the
 network that was never binarized in PyTorch, and that in the other engines, in float32 and in int8; ratios are
 taken round by round. The weights are random, since they do not change the amount of work. The script needs
-``pip install "proxconnect[bench]"``, and writes ``docs/results/data/models.json`` and ``models.md``.
+``pip install "proxconnect[bench]"``. It puts the figures of this machine beside those of others in
+``docs/results/data/models.json``, and writes ``models.md``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from _results import write_results
+from _results import add_run
 from _rounds import ROUNDS, Run, machine, median_interval, ratio, rounds
 from torch import Tensor
 
@@ -114,30 +115,33 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [row["model"], row["packed_as"], str(row["image"]), str(row["threads"]), *medians, *ratios]
 
 
+INTRODUCTION = """\
+# Latency of packed networks
+
+One image at a time; medians of interleaved rounds, ratios as 95 % intervals, a table for each machine.
+`benchmarks/models.py` makes this page.
+
+- *Packed* is the file on its kernels, at a level of `pc.load(path, precision=...)`. The first and
+  the last layer are not binarized.
+- The others are the network before it is binarized. *torch float32* has the default memory format.
+- *best int8* is the faster of ONNX Runtime and OpenVINO in int8, round by round. OpenVINO computes
+  its float32 in bfloat16 where the processor multiplies tiles.
+- Other programs ran on the machine meanwhile: ratios say more than times.
+- In `bwa` the ResNets have Bi-Real blocks and RPReLU, in all engines.
+"""
+
+
 def page(result: dict[str, Any]) -> str:
     """Write the page of the results."""
-    first = result["rows"][0]
+    return "\n".join([INTRODUCTION, *map(section, result["runs"])])
+
+
+def section(run: dict[str, Any]) -> str:
+    first = run["rows"][0]
     head = ["network", "packed as", "image", "threads", *(f"{name}, ms" for name in first["milliseconds"])]
     head += [f"x {peer}" for peer in first["faster_than"]]
-    lines = [
-        "# Latency of packed networks",
-        "",
-        f"{result['machine']}; kernel set {result['kernels']}, "
-        f"{', '.join(result['versions'])}; one image; medians of "
-        f"{result['rounds']} interleaved rounds, ratios as 95 % intervals. `benchmarks/models.py` makes this "
-        "page.",
-        "",
-        "- *Packed* is the file on its kernels, at a level of `pc.load(path, precision=...)`. The first and",
-        "  the last layer are not binarized.",
-        "- The others are the network before it is binarized. *torch float32* has the default memory format.",
-        "- *best int8* is the faster of ONNX Runtime and OpenVINO in int8, round by round. OpenVINO computes",
-        "  its float32 in bfloat16 where the processor multiplies tiles.",
-        "- Other programs ran on the machine meanwhile: ratios say more than times.",
-        "- In `bwa` the ResNets have Bi-Real blocks and RPReLU, in all engines.",
-        "",
-        Table(head, map(cells, result["rows"])).markdown(),
-    ]
-    return "\n".join(lines) + "\n"
+    about = f"Kernel set {run['kernels']}, {', '.join(run['versions'])}; {run['rounds']} rounds."
+    return f"## {run['machine']}\n\n{about}\n\n{Table(head, map(cells, run['rows'])).markdown()}\n"
 
 
 def main() -> None:
@@ -146,7 +150,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     arguments = parser.parse_args()
-    result: dict[str, Any] = {
+    run: dict[str, Any] = {
         "machine": machine(),
         "kernels": active_kernels(),
         "versions": [f"{name} {version(name)}" for name in ("torch", *ENGINES)],
@@ -160,7 +164,7 @@ def main() -> None:
     }
     if arguments.dry:
         return
-    write_results("models", result, page)
+    add_run("models", run, lambda run: (run["machine"], run["kernels"]), page)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ writes ``docs/results/repaired_pairs.md``.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import statistics
@@ -23,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from _results import RESULTS, write_results
+from _results import add_run
 from _rounds import ratio
 from torch import Tensor, nn
 
@@ -155,11 +154,7 @@ def main() -> None:
     options = vars(parser.parse_args())
     torch.set_num_threads(1)
     run = {**options, "pairs": measured(**options), "origin": origin()}
-    file = RESULTS / "data" / f"{NAME}.json"
-    known = json.loads(file.read_text())["runs"] if file.is_file() else []
-    others = [old for old in known if old["origin"]["processor"] != run["origin"]["processor"]]
-    report = {"runs": [*others, run]}
-    write_results(NAME, report, page)
+    report = add_run(NAME, run, lambda run: run["origin"]["processor"], page)
     print(page(report))
 
 

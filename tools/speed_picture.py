@@ -127,7 +127,7 @@ def draw() -> str:
 def caption() -> str:
     """Return the lines under the picture: machine and protocol."""
     result = read("kernels")
-    ratios = [row["faster_than"]["torch float32"] for row in read("models")["rows"]]
+    ratios = [row["faster_than"]["torch float32"] for run in read("models")["runs"] for row in run["rows"]]
     slowest, fastest = (f"{value:.1f}" for value in (min(r[0] for r in ratios), max(r[0] for r in ratios)))
     return (
         f"*{result['machine']}, AVX-512, one thread. Times are medians of {result['rounds']} interleaved "

@@ -51,18 +51,23 @@ def _vit(patch: int, depth: int, class_token: bool, heads: int = 3) -> Callable[
     return build
 
 
-def _vit_stem(classes: int, channels: int, image_size: int, nonlinearity: str = "relu") -> nn.Module:
-    shape: dict[str, Any] = {"width": 128, "depth": 6, "heads": 4, "mlp_ratio": 2}
-    return VisionTransformer(
-        classes, channels, image_size, **shape, stem="convolutions", nonlinearity=nonlinearity
-    )
+def _vit_stem(depth: int) -> Callable[..., nn.Module]:
+    shape: dict[str, Any] = {"width": 128, "depth": depth, "heads": 4, "mlp_ratio": 2}
+
+    def build(classes: int, channels: int, image_size: int, nonlinearity: str = "relu") -> nn.Module:
+        return VisionTransformer(
+            classes, channels, image_size, **shape, stem="convolutions", nonlinearity=nonlinearity
+        )
+
+    return build
 
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": _resnet(depth) for depth in (8, 20, 32, 44, 56)},
     "resnet18": _resnet18,
     "resnet50": _resnet50,
-    "vit-stem": _vit_stem,
+    "vit-stem": _vit_stem(depth=6),
+    "vit-stem-mini": _vit_stem(depth=3),
     "vit-mini": _vit(patch=4, depth=6, class_token=False),
     "vit-tiny-cifar": _vit(patch=4, depth=12, class_token=True),
     "deit-tiny": _vit(patch=16, depth=12, class_token=True),
@@ -76,7 +81,7 @@ def model_names() -> list[str]:
 
     >>> model_names()
     ['resnet8', 'resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet18', 'resnet50',
-     'vit-stem', 'vit-mini', 'vit-tiny-cifar', 'deit-tiny', 'deit-small', 'deit-base']
+     'vit-stem', 'vit-stem-mini', 'vit-mini', 'vit-tiny-cifar', 'deit-tiny', 'deit-small', 'deit-base']
     """
     return list(_MODELS)
 
