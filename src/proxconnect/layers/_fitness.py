@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -10,6 +12,7 @@ from torch.nn.utils import parametrize, prune
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._hardened import remembered
 from proxconnect.layers._parametrization import binary_weight
+from proxconnect.layers._sharded import gathered
 
 # Hooks of torch that compute a layer's weight before each forward, by the name of their class.
 _HOOKS = {
@@ -48,8 +51,8 @@ def is_float_parameter(module: nn.Module, tensor_name: str) -> bool:
     return weight is not None and (is_lazy(weight) or weight.is_floating_point())
 
 
-def refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
-    """Refuse a layer called ``name`` if one of its tensors cannot become latents."""
+def fit_weight(name: str, module: nn.Module, tensor_name: str) -> Tensor:
+    """Return the whole of a tensor that becomes latents; refuse a layer called ``name`` if it cannot."""
     if binary_weight(module, tensor_name) is not None:
         raise ProxConnectError(
             f"layer {name!r} is binarized already; to binarize it otherwise, call harden_ first"
@@ -60,12 +63,13 @@ def refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
     form = other_form(module, tensor_name)
     if form is not None:
         raise ProxConnectError(f"{where} is not a plain parameter ({form[0]}): call {form[1]}, then binarize")
-    weight = getattr(module, tensor_name)
+    weight: Tensor = getattr(module, tensor_name)
     if not is_float_parameter(module, tensor_name):
         kind = f"{type(weight).__name__}, {weight.dtype}"
         raise ProxConnectError(f"{where} must be a float parameter, not {kind}")
     if is_lazy(weight):
         raise ProxConnectError(f"{where} is a lazy one: call the model once, then binarize")
+    weight = gathered(weight.detach())
     why = _without_values(weight)
     if why is not None:
         raise ProxConnectError(f"{where} {why}")
@@ -73,11 +77,20 @@ def refuse_unfit(name: str, module: nn.Module, tensor_name: str) -> None:
         raise ProxConnectError(f"{where} has no elements, but the shape {tuple(weight.shape)}; leave it out")
     if not torch.isfinite(weight).all():
         raise ProxConnectError(f"{where} has NaN or infinite values; mend the model first")
+    return weight
 
 
-def refuse_sharded(model: nn.Module, way_out: str) -> None:
-    """Refuse a model if this process holds only parts of its weights."""
+def refuse_sharded(model: nn.Module, way_out: str, known: Collection[int] = ()) -> None:
+    """Refuse a model if this process holds only parts of its weights.
+
+    Args:
+        model: any module.
+        way_out: what to do instead, for the message.
+        known: ids of modules and parameters that may be in parts.
+    """
     for name, item in (*model.named_modules(), *model.named_parameters()):
+        if id(item) in known:
+            continue
         if sharded := _SHARDED & {base.__name__ for base in type(item).__mro__}:
             where = f"{name!r} of the model" if name else "the model"
             raise ProxConnectError(

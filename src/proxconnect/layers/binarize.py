@@ -10,7 +10,8 @@ from proxconnect.base.hosts import tell_hosts
 from proxconnect.errors import ProxConnectError
 from proxconnect.layers._attachment import parametrize_
 from proxconnect.layers._choice import Choice, ConfigMap, Filter, choose
-from proxconnect.layers._fitness import refuse_sharded, refuse_unfit
+from proxconnect.layers._fitness import fit_weight, refuse_sharded
+from proxconnect.layers._fully_shard import Divided
 from proxconnect.layers._hardened import forget
 from proxconnect.layers._parametrization import BinaryWeight
 from proxconnect.layers._reads import watch_reads_
@@ -71,8 +72,11 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
     >>> lstm.weight_hh_l0.shape
     torch.Size([16, 4])
     """
-    refuse_sharded(model, "call binarize_ before the model is sharded")
+    divided = Divided(model)
+    refuse_sharded(model, "call binarize_ before the model is sharded", divided.known())
     choice = choose(model, config, filter_fn)
+    if divided:
+        _refuse_new_parameters(choice)
     quantizers = _quantizers(model, choice)
     for name, verdict in choice.items():
         module = model.get_submodule(name)
@@ -83,6 +87,7 @@ def binarize_(model: Model, config: BinarizeConfig | ConfigMap, filter_fn: Filte
             module.__dict__.pop("skipped_because", None)
         else:
             module.skipped_because = verdict  # type: ignore[assignment]
+    divided.follow_()
     watch_reads_(model, BinaryInput)
     tell_hosts(model)
     configs = [verdict for verdict in choice.values() if isinstance(verdict, BinarizeConfig)]
@@ -103,10 +108,10 @@ def _quantizers(model: nn.Module, choice: Choice) -> dict[str, dict[str, BinaryW
             refuse_unfit_for_binary_input(name, module)
         quantizers[name] = {}
         for tensor_name in weight_names(module):
-            refuse_unfit(name, module, tensor_name)
-            weight = getattr(module, tensor_name)
-            rows = rows_of(module, weight.shape, config.group)
-            quantizer = shared.setdefault(id(weight), BinaryWeight(weight, config, rows))
+            whole = fit_weight(name, module, tensor_name)
+            rows = rows_of(module, whole.shape, config.group)
+            weight = module._parameters[tensor_name]
+            quantizer = shared.setdefault(id(weight), BinaryWeight(whole, config, rows))
             if quantizer.config != config or quantizer.rows != rows:
                 raise ProxConnectError(
                     f"layer {name!r} shares its weight with one that is to be binarized otherwise; "
@@ -115,6 +120,17 @@ def _quantizers(model: nn.Module, choice: Choice) -> dict[str, dict[str, BinaryW
             quantizers[name][tensor_name] = quantizer
     _refuse_shared_with_others(model, choice, shared)
     return quantizers
+
+
+def _refuse_new_parameters(choice: Choice) -> None:
+    """Refuse parameters that ``fully_shard`` would not know, and whose gradients each process would keep."""
+    for name, config in choice.items():
+        if isinstance(config, BinarizeConfig) and (config.learn_scale or config.learn_thresholds):
+            what = "learn_scale" if config.learn_scale else "learn_thresholds"
+            raise ProxConnectError(
+                f"{what}=True gives layer {name!r} a new parameter, and fully_shard has divided the model "
+                "already: call binarize_ before fully_shard"
+            )
 
 
 def _refuse_shared_with_others(model: nn.Module, choice: Choice, shared: dict[int, BinaryWeight]) -> None:
