@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from language_models import VOCABULARY, binary, save_tokenizer, tiny
 from looking import every
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 import proxconnect as pc
 from proxconnect.engine import PackedLayer
@@ -38,6 +38,8 @@ def logits(model: Any, tokens: torch.Tensor = TOKENS) -> torch.Tensor:
         ("llama", {}, {}),
         ("llama", {"attention_bias": True, "mlp_bias": True}, {"everything": True}),
         ("llama", {"tie_word_embeddings": True}, {}),
+        ("qwen2", {}, {"everything": True}),
+        ("qwen2", {"tie_word_embeddings": True}, {"levels": (-1, 0, 1), "scale": 256}),
         ("qwen3", {"tie_word_embeddings": True}, {"everything": True}),
         ("qwen3", {}, {"levels": (-1, 0, 1), "scale": 256, "everything": True}),
     ],
@@ -53,6 +55,13 @@ def test_a_model_comes_back_with_the_same_answers(
     assert {name for name, layer in found.named_modules() if isinstance(layer, PackedLayer)} == packed
     for name in ("rms_norm_eps", "rope_parameters", "max_position_embeddings", "tie_word_embeddings"):
         assert getattr(found.config, name) == getattr(model.config, name)
+
+
+def test_a_mistral_comes_back_as_a_llama_with_the_same_answers(tmp_path: Path) -> None:
+    model = pc.pack_(binary(tiny("mistral"), everything=True))
+    found = pc.from_gguf(pc.export.gguf(model, tmp_path / "m.gguf"))
+    assert type(found) is LlamaForCausalLM
+    assert torch.equal(logits(found), logits(model))
 
 
 ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
@@ -193,7 +202,7 @@ def floats(count: int, value: float = 1.0) -> bytes:
 
 
 BAD_MODELS = {
-    "another architecture": (with_key("general.architecture", "str", "gpt2"), "known: llama, qwen3"),
+    "another architecture": (with_key("general.architecture", "str", "gpt2"), "known: llama, qwen2, qwen3"),
     "no architecture": (without_key("general.architecture"), "general.architecture is None"),
     "many layers": (with_key("llama.block_count", "u32", 2**31 - 1), "and the file has 12 tensors in all"),
     "no layer": (with_key("llama.block_count", "u32", 0), "block_count is 0; expected a whole number"),
@@ -248,6 +257,30 @@ def test_impossible_models_are_refused_in_one_line(what: str, small: Path) -> No
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+BIAS = "F32", (256,), floats(256)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change"),
+    [
+        ("qwen2", "blk.0.attn_q.bias", None),  # which a Qwen2 has
+        ("qwen2", "blk.0.attn_output.bias", BIAS),
+        ("qwen3", "blk.0.attn_q.bias", BIAS),
+        ("qwen3", "blk.0.ffn_up.bias", BIAS),
+    ],
+)
+def test_biases_are_those_of_the_architecture(
+    kind: str, name: str, change: tuple[Any, ...] | None, tmp_path: Path
+) -> None:
+    def changed(keys: Any, tensors: Any) -> Any:
+        others = {other: tensor for other, tensor in tensors.items() if other != name}
+        return keys, others if change is None else {**others, name: change}
+
+    path = pc.export.gguf(binary(tiny(kind)), tmp_path / "m.gguf")
+    with pytest.raises(FormatError, match=f"tensor '{name}' has the shape .*; its {kind} has"):
+        pc.from_gguf(rewritten(path, changed))
 
 
 def test_a_file_of_floats_alone_is_refused(small: Path) -> None:

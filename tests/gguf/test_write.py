@@ -37,16 +37,24 @@ def fields_of(path: Path) -> dict[str, Any]:
     return {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
 
 
+GGUF_ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
+}
+
+
 def expected_tensors(model: Any) -> dict[str, Any]:
     """Name the parameters as llama.cpp does, and order rows of queries and keys as its converter does."""
     config = model.config
-    arch = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen3": gguf.MODEL_ARCH.QWEN3}[config.model_type]
+    turned = config.model_type in ("llama", "mistral")
+    arch = GGUF_ARCHITECTURES["llama" if turned else config.model_type]
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     expected = {}
     for name, parameter in model.named_parameters():
         weight = parameter.detach().numpy()
         for part, heads in (("q_proj", config.num_attention_heads), ("k_proj", config.num_key_value_heads)):
-            if config.model_type == "llama" and f".{part}." in name:
+            if turned and f".{part}." in name:
                 halves = weight.reshape(heads, 2, len(weight) // heads // 2, *weight.shape[1:])
                 weight = halves.swapaxes(1, 2).reshape(weight.shape)
         expected[names.get_name(name, try_suffixes=(".weight", ".bias"))] = weight
@@ -55,8 +63,7 @@ def expected_tensors(model: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_names_are_those_of_the_package_gguf(kind: str) -> None:
-    arch = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen3": gguf.MODEL_ARCH.QWEN3}[kind]
-    names = gguf.get_tensor_name_map(arch, 2)
+    names = gguf.get_tensor_name_map(GGUF_ARCHITECTURES[kind], 2)
     found = tensor_names(ARCHITECTURES[kind], 2)
     assert every(
         names.get_name(n, try_suffixes=(".weight", ".bias")) == stored for n, stored in found.items()
@@ -70,6 +77,8 @@ def test_names_are_those_of_the_package_gguf(kind: str) -> None:
         ("llama", {"attention_bias": True, "mlp_bias": True}, {"scale": 256}),
         ("llama", {"tie_word_embeddings": True}, {"everything": True, "scale": "channel"}),
         ("llama", {"num_attention_heads": 8, "head_dim": 32}, {"levels": (-1, 0, 1), "scale": "tensor"}),
+        ("mistral", {}, {}),
+        ("qwen2", {"num_hidden_layers": 2}, {"everything": True}),
         ("qwen3", {}, {"everything": True}),
         ("qwen3", {"tie_word_embeddings": True}, {"levels": (-1, 0, 1), "scale": 256, "everything": True}),
     ],
@@ -214,6 +223,13 @@ def refused(model: Any, tmp_path: Path, message: str, **options: Any) -> None:
             {"scale": "channel"},
             "'model.layers.0.mlp.down_proj.weight' has 192 inputs",
         ),
+        ({"kind": "mistral", "sliding_window": 64}, {}, "sliding_window of the configuration is 64"),
+        ({"kind": "qwen3", "attention_bias": True}, {}, "attention_bias of the configuration is True"),
+        (
+            {"kind": "qwen2", "use_sliding_window": True, "sliding_window": 64, "max_window_layers": 0},
+            {},
+            "layer_types of the configuration is",
+        ),
         ({"hidden_act": "gelu"}, {}, "hidden_act of the configuration is 'gelu'"),
         ({}, {"levels": (-2, -1, 1, 2)}, "has the levels"),
         ({}, {"activations": "bnn", "scale": "channel"}, "1-bit inputs"),
@@ -233,7 +249,11 @@ def test_models_that_llama_cpp_cannot_run_are_refused(
 def test_other_models_and_options_are_refused(tmp_path: Path) -> None:
     refused(tiny(), tmp_path, "no layer of this model has 1-bit or ternary weights")
     gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=128, n_layer=1, n_head=2))
-    refused(binary(gpt2), tmp_path, "architecture 'gpt2' has no mapping to GGUF; known: llama, qwen3")
+    refused(
+        binary(gpt2),
+        tmp_path,
+        "architecture 'gpt2' has no mapping to GGUF; known: llama, qwen2, qwen3, mistral",
+    )
     refused(
         binary(torch.nn.Sequential(*[torch.nn.Linear(128, 128) for _ in range(3)])), tmp_path, "no mapping"
     )

@@ -22,26 +22,34 @@ _FEED_FORWARD = {"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down
 
 
 class Architecture(NamedTuple):
-    """An architecture, which has one name in transformers and in GGUF.
+    """An architecture of GGUF files.
 
     Args:
-        name: ``model_type`` and ``general.architecture``.
+        name: ``general.architecture``.
         turned: llama.cpp rotates neighbouring pairs of a head, so that its rows of ``q`` and ``k`` are in
             another order.
         head_norms: queries and keys of each head are normed.
-        biases: linear layers may have biases.
+        biases: the linear layers that may have biases.
+        always_biased: these do have them.
     """
 
     name: str
     turned: bool
     head_norms: bool
-    biases: bool
+    biases: tuple[str, ...]
+    always_biased: bool = False
 
 
+_QUERIES_KEYS_VALUES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 ARCHITECTURES = {
-    "llama": Architecture("llama", turned=True, head_norms=False, biases=True),
-    "qwen3": Architecture("qwen3", turned=False, head_norms=True, biases=False),
+    "llama": Architecture("llama", turned=True, head_norms=False, biases=(*_ATTENTION, *_FEED_FORWARD)),
+    "qwen2": Architecture(
+        "qwen2", turned=False, head_norms=False, biases=_QUERIES_KEYS_VALUES, always_biased=True
+    ),
+    "qwen3": Architecture("qwen3", turned=False, head_norms=True, biases=()),
 }
+# By ``model_type`` of transformers. llama.cpp computes a Mistral as a Llama.
+OF_MODEL_TYPE = {name: ARCHITECTURES[name] for name in ARCHITECTURES} | {"mistral": ARCHITECTURES["llama"]}
 
 
 class Dimensions(NamedTuple):
@@ -71,8 +79,8 @@ def tensor_names(architecture: Architecture, layers: int) -> dict[str, str]:
     for layer in range(layers):
         for part, stored in (norms | linear).items():
             names[f"model.layers.{layer}.{part}.weight"] = f"blk.{layer}.{stored}.weight"
-        for part, stored in (linear if architecture.biases else {}).items():
-            names[f"model.layers.{layer}.{part}.bias"] = f"blk.{layer}.{stored}.bias"
+        for part in architecture.biases:
+            names[f"model.layers.{layer}.{part}.bias"] = f"blk.{layer}.{linear[part]}.bias"
     return names
 
 
@@ -94,7 +102,8 @@ def tensor_shapes(architecture: Architecture, size: Dimensions) -> dict[str, tup
     }
     for part, shape in linear.items():
         layer[f"{part}.weight"] = shape
-        if size.attention_bias if part in _ATTENTION else size.mlp_bias:
+        biased = size.attention_bias if part in _ATTENTION else size.mlp_bias
+        if biased and part in architecture.biases:
             layer[f"{part}.bias"] = shape[:1]
     shapes = {EMBEDDING: table, "model.norm.weight": (size.hidden,)} | ({} if size.tied else {HEAD: table})
     for number in range(size.layers):

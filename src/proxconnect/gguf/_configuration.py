@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from proxconnect.errors import ExportError, FormatError, shown
 from proxconnect.gguf import _rope
-from proxconnect.gguf._architectures import ARCHITECTURES, Architecture, Dimensions
+from proxconnect.gguf._architectures import ARCHITECTURES, OF_MODEL_TYPE, Architecture, Dimensions
 
 _SIZES = {
     "hidden": "embedding_length",
@@ -53,8 +53,9 @@ def model_of_config(config: Any, *, tied: bool) -> Model:
         ExportError: the architecture has no counterpart in GGUF files, or llama.cpp computes it otherwise.
     """
     kind = getattr(config, "model_type", None)
-    if kind not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
+    architecture = OF_MODEL_TYPE.get(kind)
+    if architecture is None:
+        known = ", ".join(OF_MODEL_TYPE)
         raise ExportError(f"a model of the architecture {shown(kind)} has no mapping to GGUF; known: {known}")
     rope = dict(config.rope_parameters)
     _rope.refuse_unknown_rope(rope)
@@ -66,22 +67,26 @@ def model_of_config(config: Any, *, tied: bool) -> Model:
         config.num_key_value_heads,
         getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
         config.intermediate_size,
-        attention_bias=bool(config.attention_bias),
+        attention_bias=architecture.always_biased or bool(getattr(config, "attention_bias", False)),
         mlp_bias=bool(getattr(config, "mlp_bias", False)),
         tied=tied,
     )
     windows = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
-    biased = size.attention_bias and not ARCHITECTURES[kind].biases
+    biased = size.attention_bias and not architecture.biases
+    window = getattr(config, "sliding_window", None) if kind == "mistral" else None
+    if window is not None and window >= config.max_position_embeddings:
+        window = None  # no position is beyond it
     for name, value, expected in (
         ("hidden_act", config.hidden_act, "silu"),
         ("layer_types", windows, []),
+        ("sliding_window", window, None),
         ("attention_bias", biased, False),
     ):
         if value != expected:
             raise ExportError(
                 f"{name} of the configuration is {shown(value)}; llama.cpp computes {kind} without"
             )
-    return Model(ARCHITECTURES[kind], size, config.max_position_embeddings, config.rms_norm_eps, rope)
+    return Model(architecture, size, config.max_position_embeddings, config.rms_norm_eps, rope)
 
 
 def metadata_of(model: Model) -> dict[str, int | float | str]:
@@ -144,7 +149,7 @@ def model_of_metadata(
         _natural(values, _SIZES["key_heads"], heads),
         head,
         _natural(values, _SIZES["feed_forward"]),
-        attention_bias="blk.0.attn_q.bias" in shapes,
+        attention_bias=ARCHITECTURES[kind].always_biased or "blk.0.attn_q.bias" in shapes,
         mlp_bias="blk.0.ffn_up.bias" in shapes,
         tied="output.weight" not in shapes,
     )
@@ -162,7 +167,8 @@ def model_of_metadata(
 def config_arguments(model: Model) -> dict[str, Any]:
     """Return the arguments of the model's configuration in transformers."""
     size = model.size
-    biases = {"attention_bias": size.attention_bias} | ({"mlp_bias": True} if size.mlp_bias else {})
+    biases = {} if model.architecture.always_biased else {"attention_bias": size.attention_bias}
+    biases |= {"mlp_bias": True} if size.mlp_bias else {}
     return biases | {
         "vocab_size": size.vocabulary,
         "hidden_size": size.hidden,

@@ -30,9 +30,9 @@ METHOD = "gguf"  # of weights whose training is unknown
 def from_gguf(path: str | os.PathLike[str], activations: str | None = None) -> Any:
     """Load a GGUF file of few levels as a packed model of transformers.
 
-    The file is a Llama or Qwen3 whose matrices are ``Q1_0``, ``TQ1_0`` or ``TQ2_0``, or floats (``F32``,
-    ``F16``, ``BF16``, which become float32). Bits are never unpacked on the way. Nothing of the file is run,
-    and nothing is made of a size that its bytes do not bear out.
+    The file is a Llama, Qwen2 or Qwen3 whose matrices are ``Q1_0``, ``TQ1_0`` or ``TQ2_0``, or floats
+    (``F32``, ``F16``, ``BF16``, which become float32). Bits are never unpacked on the way. Nothing of the
+    file is run, and nothing is made of a size that its bytes do not bear out.
 
     Args:
         path: the file.
@@ -40,8 +40,8 @@ def from_gguf(path: str | os.PathLike[str], activations: str | None = None) -> A
             activations to 8 bits.
 
     Returns:
-        A ``LlamaForCausalLM`` or ``Qwen3ForCausalLM`` in eval mode. Its ``save_pretrained`` writes a packed
-        folder.
+        A ``LlamaForCausalLM``, ``Qwen2ForCausalLM`` or ``Qwen3ForCausalLM`` in eval mode. Its
+        ``save_pretrained`` writes a packed folder.
 
     Raises:
         FormatError: the file is missing, damaged, has a tensor of another type, or is of a model that is not
@@ -69,6 +69,7 @@ def from_gguf(path: str | os.PathLike[str], activations: str | None = None) -> A
             raise FormatError("no tensor is Q1_0, TQ1_0 or TQ2_0: load the file with transformers itself")
         kinds = {
             "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+            "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
             "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
         }
         config, kind = kinds[numbers.architecture.name]

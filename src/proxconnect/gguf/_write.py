@@ -34,7 +34,8 @@ def gguf(
     dtype that they have by default.
 
     Args:
-        model: a Llama or Qwen3 for causal language modelling whose layers are binarized, hardened or packed.
+        model: a Llama, Mistral, Qwen2 or Qwen3 for causal language modelling whose layers are binarized,
+            hardened or packed.
             A model that is not hardened yet stays so: a copy of it is hardened.
         path: the file to write; an existing file is replaced.
         tokenizer: the folder of a byte-level BPE tokenizer, ``tokenizer.json``. None writes a file without
