@@ -53,7 +53,7 @@ def model_of_config(config: Any, *, tied: bool) -> Model:
         ExportError: the architecture has no counterpart in GGUF files, or llama.cpp computes it otherwise.
     """
     kind = getattr(config, "model_type", None)
-    architecture = OF_MODEL_TYPE.get(kind)
+    architecture = OF_MODEL_TYPE.get(str(kind))
     if architecture is None:
         known = ", ".join(OF_MODEL_TYPE)
         raise ExportError(f"a model of the architecture {shown(kind)} has no mapping to GGUF; known: {known}")
