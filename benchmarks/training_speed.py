@@ -4,31 +4,28 @@
 
 A step is forward, backward, optimizer and schedule of ResNet-20 with 128 images. All forms of a network run
 in one process, one step each per round. The data's share is the time to choose, augment and normalise a
-batch over the time of the whole step in the fastest form. The script writes
-``docs/results/data/training_speed.json`` and ``docs/results/training_speed.md``.
+batch over the time of the whole step in the fastest form. The script puts the figures of this machine beside
+those of others in ``docs/results/data/training_speed.json``, and writes ``docs/results/training_speed.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
+from _results import add_run
 from _rounds import machine, median_interval, ratio
 from torch.nn import functional
 
 import proxconnect as pc
-from proxconnect.base.files import written_whole
 from proxconnect.base.table import Table
 from proxconnect.data import Batches, load_data
 from proxconnect.models import create_model
 from proxconnect.trainer.precision import computing_in
 
-RESULTS = Path("docs/results")
 ROUNDS, WARM_UP = 30, 4
 SETTINGS = ("fp", "bw", "bwa")
 SIZES = (32, 16)
@@ -125,43 +122,44 @@ def measured(setting: str, data: str, size: int, rounds: int) -> dict[str, Any]:
     }
 
 
+INTRODUCTION = """\
+# How long a training step takes
+
+A step is forward, backward, optimizer and schedule of ResNet-20 with 128 images and `bnn++`. All forms of a
+network run in one process, one step each per round; times are medians, ratios are to *{plain}* with
+95 % intervals. Compiled steps are rounded otherwise. In `bwa`, products of 1-bit activations stay float32.
+Whether bfloat16 is faster depends on the processor: `proxconnect train --precision auto` times it.
+`benchmarks/training_speed.py` makes this page.
+"""
+
+
 def page(result: dict[str, Any]) -> str:
     """Write the page of the results."""
-    setup = f"{result['threads']} thread(s), {result['machine']}, PyTorch {result['torch']}"
+    return "\n".join([INTRODUCTION.format(plain=PLAIN), *map(section, result["runs"])])
+
+
+def section(run: dict[str, Any]) -> str:
     rows = []
-    for row in result["rows"]:
+    for row in run["rows"]:
         for form, (milliseconds, _, _) in row["milliseconds"].items():
             middle, low, high = row["faster_than_plain"][form]
-            rows.append(
-                [
-                    f"`{row['setting']}`",
-                    f"{row['size']}x{row['size']}",
-                    form,
-                    f"{milliseconds:.0f}",
-                    f"{middle:.2f}",
-                    f"{low:.2f} to {high:.2f}",
-                ]
-            )
+            size = f"{row['size']}x{row['size']}"
+            faster = [f"{middle:.2f}", f"{low:.2f} to {high:.2f}"]
+            rows.append([f"`{row['setting']}`", size, form, f"{milliseconds:.0f}", *faster])
     columns = ("setting", "images", "form", "ms a step", "times as fast", "95 % interval")
-    lines = [
-        "# How long a training step takes",
-        "",
-        f"ResNet-20, 128 images, {setup}; medians of {result['rounds']} interleaved rounds, ratios to "
-        f"*{PLAIN}* with 95 % intervals. Compiled steps are rounded otherwise; in `bwa`, products of 1-bit "
-        "activations stay float32. Whether bfloat16 is faster depends on the processor: `proxconnect train "
-        "--precision auto` times it. Made by `benchmarks/training_speed.py`.",
-        "",
-        Table(columns, rows).markdown(),
-    ]
-    shares = [row["data_share"] for row in result["rows"]]
+    shares = [row["data_share"] for row in run["rows"]]
     least, most = (100 * bound(share[0] for share in shares) for bound in (min, max))
     within = "within" if all(high <= DATA_BAR for _, _, high in shares) else "not within"
-    lines += [
-        "",
-        f"Data and augmentation take {least:.1f} to {most:.1f} % of a step in the fastest form "
-        f"({within} {100 * DATA_BAR:.0f} %).",
-    ]
-    return "\n".join(lines) + "\n"
+    return f"""\
+## {run["machine"]}
+
+PyTorch {run["torch"]}, {run["threads"]} thread(s), {run["rounds"]} rounds.
+
+{Table(columns, rows).markdown()}
+
+Data and augmentation take {least:.1f} to {most:.1f} % of a step in the fastest form
+({within} {100 * DATA_BAR:.0f} %).
+"""
 
 
 def main() -> None:
@@ -174,19 +172,14 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     rows = [measured(setting, given.data, size, given.rounds) for size in SIZES for setting in SETTINGS]
-    result = {
+    run = {
         "machine": machine(),
         "torch": torch.__version__,
         "threads": given.threads,
         "rounds": given.rounds,
         "rows": rows,
     }
-    for path, text in (
-        (RESULTS / "data" / "training_speed.json", json.dumps(result, indent=1) + "\n"),
-        (RESULTS / "training_speed.md", page(result)),
-    ):
-        with written_whole(path) as file:
-            file.write_text(text)
+    result = add_run("training_speed", run, lambda run: (run["machine"], run["threads"]), page)
     print(page(result))
 
 

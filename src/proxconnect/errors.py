@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 _LONGEST_VALUE = 60  # characters of a message that show one value
+_MOST_NAMES = 40  # that a message lists
 
 
 class ProxConnectError(ValueError):
@@ -47,15 +48,18 @@ class TrainingError(ProxConnectError):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """Write the message for a name that is not in ``known``: near matches first, then all names.
+    """Write the message for a name that is not in ``known``: near matches first, then the names.
 
     >>> unknown_name("method", "bnn+++", ["bc", "bnn+", "bnn++"])
     "unknown method 'bnn+++'; did you mean 'bnn++' or 'bnn+'? Known: bc, bnn+, bnn++"
+    >>> unknown_name("number", "none", map(str, range(100))).endswith("38, 39, and 60 more")
+    True
     """
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=2)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"
+    listed = names[:_MOST_NAMES] + [f"and {len(names) - _MOST_NAMES} more"] * (len(names) > _MOST_NAMES)
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(listed)}"
 
 
 def shown(value: object) -> str:
