@@ -19,7 +19,7 @@ PROCESSES := --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 8 --dist l
 PYTEST := $(ONE_THREAD) $(KEEP_COMPILED) $(BIN)/pytest --quiet $(PROCESSES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint format clean
+.PHONY: help demo test test-full run-tests lint style types format clean
 
 help: ## show these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 - \2/p' Makefile
@@ -27,7 +27,11 @@ help: ## show these lines
 demo: $(INSTALLED) ## train, pack, reload and run a 1-bit network on handwritten digits
 	@$(ONE_THREAD) $(BIN)/python examples/digits.py
 
-test: lint ## spelling, style, types, import directions and tests
+# Checking types keeps one core busy; tests start on the others meanwhile.
+test: style ## spelling, style, types, import directions and tests
+	@$(MAKE) --no-print-directory --jobs 2 types run-tests
+
+run-tests: $(INSTALLED)
 	@$(PYTEST)
 
 test-full: lint ## the same, with the large matrices, then as other machines would, with new random examples
@@ -35,11 +39,15 @@ test-full: lint ## the same, with the large matrices, then as other machines wou
 	@tools/test_machines
 	@tools/test_versions
 
-lint: $(INSTALLED) ## spelling, style, types and import directions
+lint: style types ## spelling, style, types and import directions
+
+style: $(INSTALLED)
 	@$(BIN)/codespell
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/mypy
+
+types: $(INSTALLED)
+	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED) ## rewrite the Python code in the project's style

@@ -8,7 +8,7 @@ from filelock import FileLock
 from kernel_cases import write_cases
 
 # The parts of the cases that each file has.
-FILES = {"all.bin": 1.0, "many.bin": 1 / 4, "some.bin": 1 / 15}
+FILES = {"all.bin": 1.0, "some.bin": 1 / 15}
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +30,6 @@ def cases(folder_of_cases: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def many_cases(folder_of_cases: Path) -> Path:
-    """Return a part of the cases that a program without optimization runs in seconds."""
-    return folder_of_cases / "many.bin"
-
-
-@pytest.fixture(scope="session")
 def some_cases(folder_of_cases: Path) -> Path:
-    """Return a part of the cases, with every kernel in it, that an emulator runs in seconds."""
+    """Return a part of the cases, with every kernel in it, that slow programs run in seconds."""
     return folder_of_cases / "some.bin"

@@ -66,8 +66,9 @@ def test_so_do_those_of_arm_processors(
     program = build(tmp_path, flags, *TO_ARM) / "kernel_test"
     with_dot_product = output_of(emulator, "-cpu", "max", program, cases)
     assert "sets: neon_dot neon portable\n0 failures" in with_dot_product
-    without = output_of(emulator, "-cpu", "cortex-a53", program, cases)
-    assert "sets: neon portable\n0 failures" in without
+    if chosen == "cases":
+        without = output_of(emulator, "-cpu", "cortex-a53", program, cases)
+        assert "sets: neon portable\n0 failures" in without
 
 
 @pytest.mark.parametrize("sanitizers", ["thread", pytest.param("address,undefined", marks=pytest.mark.full)])

@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.mark.parametrize("chosen", ["many_cases", pytest.param("cases", marks=pytest.mark.full)])
+@pytest.mark.parametrize("chosen", ["some_cases", pytest.param("cases", marks=pytest.mark.full)])
 def test_an_unoptimized_build_passes_the_tests(
     built: Path, request: pytest.FixtureRequest, chosen: str
 ) -> None:
@@ -53,7 +53,7 @@ def test_nor_do_those_of_the_usual_compiler(tmp_path: Path, flags: str) -> None:
 @pytest.mark.parametrize(
     ("processor", "sets"),
     [
-        ("Nehalem", "portable"),
+        pytest.param("Nehalem", "portable", marks=pytest.mark.full),
         pytest.param("Haswell,-avx2", "portable", marks=pytest.mark.full),
         ("Haswell", "avx2 portable"),
     ],

@@ -1,6 +1,7 @@
-"""A trial of the base installation in a process of its own: ``python base_installation.py FOLDER``.
+"""A trial of the base installation: ``python base_installation.py FOLDER [examples]``.
 
-Prints JSON. Every package that the base installation does not bring is out of reach, whatever is installed.
+Prints JSON; with ``examples``, those of all docstrings run too. It takes a process of its own: every package
+that the base installation does not bring is out of reach, whatever is installed.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def grid_of_two_seeds() -> None:
     pair_table({"cells": cells, "tables": [{"title": "t", "cells": list(cells)}]}, [("a", "b")])
 
 
-def report(folder: Path) -> dict[str, Any]:
+def report(folder: Path, with_examples: bool) -> dict[str, Any]:
     Installed.hidden = beyond_the_base()
     sys.meta_path[sys.meta_path.index(PathFinder)] = Installed
     fine, lacking = modules()
@@ -202,7 +203,7 @@ def report(folder: Path) -> dict[str, Any]:
     }
     found = {
         "lacking": lacking,
-        "examples": examples(fine),
+        "examples": examples(fine) if with_examples else {},
         "working": [command(*each) for each in working],
         "refused": [{**command(*each), "package": package} for each, package in refused.items()],
         "seeds": outcome(grid_of_two_seeds),
@@ -216,4 +217,4 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(report(Path(sys.argv[1]))))
+    print(json.dumps(report(Path(sys.argv[1]), with_examples="examples" in sys.argv[2:])))

@@ -20,16 +20,18 @@ INSTALL = re.compile(r'run: pip install "proxconnect\[(train|export|plots|dask|g
 EXTRAS = {"onnx": "export", "matplotlib": "plots", "distributed": "dask"}
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("base")
+def trial(folder: Path, *words: str) -> dict[str, Any]:
     script = Path(__file__).with_name("base_installation.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], capture_output=True, text=True, cwd=folder, check=False
-    )
+    command = [sys.executable, str(script), str(folder), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return trial(tmp_path_factory.mktemp("base"))
 
 
 def test_nothing_beyond_the_base_was_loaded(found: dict[str, Any]) -> None:
@@ -46,8 +48,9 @@ def test_only_the_parts_on_other_loops_and_clusters_cannot_be_imported(found: di
     assert found["lacking"] == {**lacking, "proxconnect.experiments._dask_worker": "distributed"}
 
 
-def test_examples_run_or_name_a_missing_package(found: dict[str, Any]) -> None:
-    examples = found["examples"]
+@pytest.mark.full
+def test_examples_run_or_name_a_missing_package(tmp_path: Path) -> None:
+    examples = trial(tmp_path, "examples")["examples"]
     assert examples["failed"] == {}
     assert examples["ran"] > 100
     assert every(INSTALL.search(line) is not None for line in examples["missing"].values())
