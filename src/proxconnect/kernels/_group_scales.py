@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from proxconnect.base.memory import weight_memory
 from proxconnect.kernels._panels import PANEL_WIDTH
 
 
@@ -20,7 +21,8 @@ def scales_by_panels(scale: Tensor) -> Tensor:
     """
     n, groups = scale.shape
     filled = functional.pad(scale, (0, 0, 0, -n % PANEL_WIDTH))
-    return filled.view(-(-n // PANEL_WIDTH), PANEL_WIDTH, groups).transpose(1, 2).contiguous()
+    by_panels = filled.view(-(-n // PANEL_WIDTH), PANEL_WIDTH, groups).transpose(1, 2)
+    return weight_memory(by_panels.shape, scale.dtype).copy_(by_panels)
 
 
 def scales_by_rows(panels: Tensor, n: int) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from proxconnect.base.memory import weight_memory
 from proxconnect.errors import ProxConnectError
 from proxconnect.format.bits import packed_width
 from proxconnect.kernels._checks import address_of_shape, sign_rows
@@ -59,15 +61,18 @@ class Panels:
         tensor([5, 3, 0], dtype=torch.int32)
         """
         if bits.ndim != 3:
-            return cls(_laid_out(bits, k), bits.shape[0], k)
+            return cls(_laid_out(bits, k, weight_memory), bits.shape[0], k)
         if len(bits) != 2:
             raise ProxConnectError(
                 f"bits has {len(bits)} planes; expected 2, where weights are not 0 and signs"
             )
         nonzero, signs = bits
         not_negative = signs | (nonzero ^ _set_bits(k))
-        planes = torch.stack([_laid_out(not_negative, k), _laid_out(signs, k)], dim=1)
-        return cls(planes.flatten(0, 1), bits.shape[1], k, planes=2)
+        panels, *rest = _shape_of_words(bits.shape[1], k)
+        words = weight_memory((2 * panels, *rest), torch.int32)
+        for plane, of_plane in enumerate((not_negative, signs)):
+            words.view(panels, 2, *rest)[:, plane] = _laid_out(of_plane, k, _short_lived)
+        return cls(words, bits.shape[1], k, planes=2)
 
     @classmethod
     def over(cls, words: Tensor, n: int, k: int) -> Self:
@@ -122,10 +127,14 @@ class Panels:
         return f"Panels(n={self.n}, k={self.k}{', planes=2' * (self.planes - 1)})"
 
 
-def _laid_out(bits: Tensor, k: int) -> Tensor:
+def _short_lived(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    return torch.empty(tuple(shape), dtype=dtype, device="cpu")
+
+
+def _laid_out(bits: Tensor, k: int, memory: Callable[[Sequence[int], torch.dtype], Tensor]) -> Tensor:
     """Lay out one plane of signs."""
     rows, n = sign_rows(bits, "bits", k), bits.shape[0]
-    words = torch.empty(_shape_of_words(n, k), dtype=torch.int32, device="cpu")
+    words = memory(_shape_of_words(n, k), torch.int32)
     native.make_panels(rows, k, pointer(words))
     return words
 
