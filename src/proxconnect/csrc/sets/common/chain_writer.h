@@ -11,30 +11,41 @@ class ChainWriter {
  public:
   ChainWriter(const ChainOutput& output, const Place& at) : output_(output), at_(at) {}
 
-  // Finishes the rows from `row` on. A function of its own: the chain's registers are no concern of the micro-kernel's.
+  // Finishes the rows from `row` on.
   template <typename Vector, int rows>
-  [[gnu::noinline]] void write(std::int64_t row, const Vector (&from)[rows]) const {
+  [[gnu::always_inline]] void write(std::int64_t row, const Vector (&from)[rows]) const {
+    if (at_.width == panel_width) {
+      write_outputs(row, from, own::Constant<panel_width>());
+    } else {
+      write_outputs(row, from, at_.width);
+    }
+  }
+
+ private:
+  // `width` is a constant where that is the whole panel's: loads and stores of fewer lanes are calls, around which
+  // nothing stays in registers. A function of its own: the chain's registers are no concern of the micro-kernel's.
+  template <typename Vector, int rows, typename Width>
+  [[gnu::noinline]] void write_outputs(std::int64_t row, const Vector (&from)[rows], Width width) const {
     Floats y[rows];
     each<rows>([&](int r) { y[r] = to_floats(from[r]); });
     const std::int64_t first = (at_.row + row) * at_.n + at_.j;
     const float* constants = output_.constants + at_.j;
     for (const StepKind* step = output_.steps; step < output_.steps + output_.count; ++step) {
       const auto constant = [&] {
-        const Floats values = load<Floats>(constants, at_.width);
+        const Floats values = load<Floats>(constants, width);
         constants += at_.n;
         return values;
       };
-      take_step(*step, y, constant, output_.residual + first);
+      take_step(*step, y, constant, output_.residual + first, width);
     }
     if (output_.floats) {
-      each<rows>([&](int r) { store(y[r], output_.floats + first + r * at_.n, at_.width); });
+      each<rows>([&](int r) { store(y[r], output_.floats + first + r * at_.n, width); });
     }
     if (output_.signs) {
       each<rows>([&](int r) { write_signs(row + r, y[r]); });
     }
   }
 
- private:
   // Calls work(r) for every row, without a loop that would keep the rows in memory.
   template <int rows, typename Work>
   [[gnu::always_inline]] static void each(const Work& work) {
@@ -43,9 +54,9 @@ class ChainWriter {
     for (int r = 0; r < rows; ++r) work(r);
   }
 
-  template <int rows, typename Constant>
+  template <int rows, typename Constant, typename Width>
   [[gnu::always_inline]] void take_step(StepKind kind, Floats (&y)[rows], const Constant& constant,
-                                        const float* residual) const {
+                                        const float* residual, Width width) const {
     switch (kind) {
       case StepKind::multiply: {
         const Floats c = constant();
@@ -64,7 +75,7 @@ class ChainWriter {
         return each<rows>([&](int r) { y[r] = multiply_add(y[r], c, d); });
       }
       case StepKind::add_residual:
-        return each<rows>([&](int r) { y[r] += load<Floats>(residual + r * at_.n, at_.width); });
+        return each<rows>([&](int r) { y[r] += load<Floats>(residual + r * at_.n, width); });
       case StepKind::prelu: {
         const Floats c = constant();
         return each<rows>([&](int r) { y[r] = where_below(Floats{}, y[r], y[r], y[r] * c); });
