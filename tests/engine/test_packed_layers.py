@@ -272,9 +272,12 @@ def test_the_short_way_through_a_layer_computes_what_the_long_one_does(
     odd = torch.randn(4, 64)
     odd[1, 3], odd[2, 5] = torch.inf, torch.nan
     for x in (torch.randn(64), torch.randn(3, 64), torch.randn(2, 3, 64), odd):
-        found = product.at_once(x, packed)
+        found, expected = product.at_once(x, packed), product(x, packed)
+        if x is odd and activations is not None:  # such inputs are quantized in the long way alone
+            assert found is None
+            continue
         assert found.shape == (*x.shape[:-1], 20)
-        assert torch.equal(found.nan_to_num(7.0), product(x, packed).nan_to_num(7.0))
+        assert torch.equal(found.nan_to_num(7.0), expected.nan_to_num(7.0))
     x = torch.randn(3, 64)
     before = packed(x)
     packed.bias = None

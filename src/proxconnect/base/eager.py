@@ -39,22 +39,21 @@ def watched(*tensors: Tensor) -> bool:
     return False
 
 
-def unobserved(x: Tensor) -> bool:
-    """Tell whether an input is dense float32 on the CPU, which nobody but eager PyTorch has to see.
+def unobserved(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Tell whether an input lies in memory on the CPU, of this dtype, where only eager PyTorch has to see it.
 
-    No derivative of it is wanted then, and autocast is off: one answer to what the other functions ask, for
-    calls that take microseconds.
+    It has elements, in strides of any kind. No derivative of it is wanted then, and autocast is off: one
+    answer to what the other functions ask, for calls that take microseconds.
     """
     return not (
         torch.compiler.is_compiling()
         or type(x) is not Tensor
-        or x.dtype is not torch.float32
+        or x.dtype is not dtype
         or not x.is_cpu
         or x.layout is not torch.strided
         or torch._C._len_torch_dispatch_stack()
         or torch._C._functorch.maybe_current_level() is not None
         or traced()
-        or not x.is_contiguous()
         or x.is_neg()
         or forward_ad._current_level >= 0
         or (x.requires_grad and torch.is_grad_enabled())

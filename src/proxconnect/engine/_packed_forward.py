@@ -15,7 +15,7 @@ from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine._operand_layout import LinearOperand
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
-from proxconnect.kernels import Affine, PreparedProduct
+from proxconnect.kernels import Affine, PreparedCall
 from proxconnect.layers import Accumulator, BinaryInput
 
 
@@ -67,11 +67,11 @@ class PackedForward:
         operand, flat = lay_out(weight, geometry), geometry.operation == "conv1d"
         epilogue = self._with_bias(affine_of(weight), self._bias(layer).detach())
         self.product = KernelCall(kernel, operand, flat, epilogue, wrap)
-        self._prepared: PreparedProduct | None = None
+        self._prepared: PreparedCall | None = None
         if geometry.operation == "linear" and kernel != "w1a1":
             (panels,) = cast(LinearOperand, operand).operands
             bits = int(kernel.rpartition("a")[2])
-            self._prepared = PreparedProduct(panels, self.product.affine, bits)
+            self._prepared = PreparedCall(bits, panels, self.product.affine)
         if kernel == "w1a1":
             self.sums = replace(self.product, epilogue=Affine.of(torch.ones_like(self.zeros)), wrap=False)
 
@@ -86,7 +86,7 @@ class PackedForward:
         bias = self._bias(layer)
         if memory_address(bias) != prepared.bias_address or (bias.requires_grad and torch.is_grad_enabled()):
             return None
-        return prepared(input) if input.ndim > 0 and input.shape[-1] == prepared.k else None
+        return cast(Tensor | None, prepared(input))
 
     def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
         """Compute the layer's output."""

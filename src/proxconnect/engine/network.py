@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from proxconnect.base.eager import differentiated, traced
+from proxconnect.base.eager import differentiated, differentiated_forwards, traced
 from proxconnect.engine._kernel_choice import UNPACKED
 from proxconnect.engine._precision import EXACT
 from proxconnect.engine.fusion import fuse, resolve_fused
@@ -174,6 +174,8 @@ class Network(nn.Module):
                 )
 
     def _wants_gradient(self, inputs: tuple[Tensor, ...]) -> bool:
+        if not torch.is_grad_enabled() and not differentiated_forwards():
+            return False
         tensors = (*inputs, *(getattr(owner, name) for owner, name in self._owners.values()))
         return differentiated(*(tensor for tensor in tensors if isinstance(tensor, Tensor)))
 

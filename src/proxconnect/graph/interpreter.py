@@ -62,34 +62,36 @@ class Interpreter:
             if self._check is not None and not watched():
                 self._check(sizes)
         values: dict[int, Any] = dict(enumerate(inputs))
+        first, dead, call = len(inputs), self._dead, self.call
 
         def concrete_leaf(leaf: Any) -> Any:
             if isinstance(leaf, Value):
                 return values[leaf.index]
             return lookup(leaf.name) if isinstance(leaf, TensorName) else leaf
 
-        for i, step in enumerate(self._steps, start=len(inputs)):
+        for i, (node, function, takes_device, places, names) in enumerate(self._steps, start=first):
             args: Sequence[Any]
-            if step.values is None:
-                args = map_leaves(concrete_leaf, step.node.args)
-                kwargs = map_leaves(concrete_leaf, step.node.kwargs)
+            if places is None:
+                args = map_leaves(concrete_leaf, node.args)
+                kwargs = map_leaves(concrete_leaf, node.kwargs)
             else:
-                args, kwargs = list(step.node.args), {}
-                for position, index in step.values:
+                args, kwargs = list(node.args), {}
+                for position, index in places:
                     args[position] = values[index]
-                for position, name in step.names:
+                for position, name in names:
                     args[position] = lookup(name)
-            if step.takes_device:
+            if takes_device:
                 kwargs["device"] = inputs[0].device
             try:
-                values[i] = self.call(step.function, args, kwargs)
+                values[i] = call(function, args, kwargs)
             except Exception as error:  # torch's operators raise many kinds
-                raise _named(error, i - len(inputs), step.node) from error
+                raise _named(error, i - first, node) from error
             if observe is not None:
-                observe(step.node, args, values[i])
+                observe(node, args, values[i])
             del args, kwargs
-            for index in self._dead.get(i, ()):
-                del values[index]
+            if i in dead:
+                for index in dead[i]:
+                    del values[index]
         return map_leaves(concrete_leaf, self.graph.output)
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ from proxconnect.kernels._maps import (
 )
 from proxconnect.kernels._packing import pack_pixels, pack_signs, unpack_weights
 from proxconnect.kernels._panels import Panels
-from proxconnect.kernels._prepared import PreparedProduct
+from proxconnect.kernels._prepared import PreparedCall
 from proxconnect.kernels._sets import active_kernels, cpu_features, kernel_sets, use_kernels
 from proxconnect.kernels._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
 from proxconnect.kernels._w1a1_conv import w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
@@ -51,7 +51,7 @@ __all__ = [
     "MapKind",
     "Outputs",
     "Panels",
-    "PreparedProduct",
+    "PreparedCall",
     "Step",
     "TabulatedFunction",
     "TabulatedMap",

@@ -135,8 +135,7 @@ class Chain:
             ProxConnectError: the chain has not ``n`` outputs, or the residual is not float32 of shape
                 (*rows, n), contiguous, where a step adds one, and None elsewhere.
         """
-        if self.n != n:
-            raise ProxConnectError(f"the chain has constants for {self.n} outputs; expected {n}")
+        constant = self.constant_arguments(n)
         if self.adds != (residual is not None):
             raise ProxConnectError(
                 "a step of the chain adds a residual, and none is given"
@@ -147,7 +146,17 @@ class Chain:
         if residual is not None:
             added = address_of_shape(residual, "residual", torch.float32, (*rows, n), "that of the output")
         floats, signs = (0 if output is None else pointer(output) for output in outputs)
-        return floats, signs, pointer(self._kinds), len(self.kinds), pointer(self.constants), added
+        return floats, signs, *constant, added
+
+    def constant_arguments(self, n: int) -> tuple[int, int, int]:
+        """Return what compiled code takes for the steps of this chain.
+
+        Raises:
+            ProxConnectError: the chain has not ``n`` outputs.
+        """
+        if self.n != n:
+            raise ProxConnectError(f"the chain has constants for {self.n} outputs; expected {n}")
+        return pointer(self._kinds), len(self.kinds), pointer(self.constants)
 
     def __repr__(self) -> str:
         return f"Chain(steps={len(self.kinds)}, n={self.n}, floats={self.floats}, signs={self.signs})"

@@ -34,7 +34,7 @@ def sign_images(
     if weight.channels % 8:
         check_padding("a", (pointer(a), pixel, count * height * width), weight.channels)
     images = pointer(a), count, height, width
-    return a, images, _output_rows(count, (height, width), weight, geometry)
+    return a, images, output_rows(count, (height, width), weight, geometry)
 
 
 def float_images(
@@ -55,10 +55,10 @@ def float_images(
             f"fill is {geometry.fill}; expected 0, as only images of signs have other than fill 0"
         )
     images = pointer(x), shape, x.stride()
-    return images, _output_rows(count, (height, width), weight, geometry)
+    return images, output_rows(count, (height, width), weight, geometry)
 
 
-def _output_rows(
+def output_rows(
     count: int, size: tuple[int, int], weight: ConvPanels, geometry: Geometry
 ) -> tuple[int, int, int]:
     """Return (N, Ho, Wo), of which memory can be had for ``weight.n`` numbers each.
