@@ -56,8 +56,13 @@ class BlockType(NamedTuple):
     encode: Callable[[Blocks], Bytes] | None
 
 
+# Sixteen bytes as one element, which numpy copies in a quarter of the time that it takes for each on its own.
+_Q1_0 = np.dtype({"names": ["bits"], "formats": ["V16"], "offsets": [2], "itemsize": 18})
+
+
 def _decode_q1_0(blocks: Bytes) -> Blocks:
-    return Blocks(blocks[:, :, 2:].reshape(len(blocks), -1), _scales(blocks[:, :, :2]))
+    bits = np.ascontiguousarray(blocks).view(_Q1_0)["bits"][:, :, 0].copy().view(np.uint8)
+    return Blocks(bits, _scales(blocks[:, :, :2]))
 
 
 def _encode_q1_0(weight: Blocks) -> Bytes:
@@ -106,11 +111,15 @@ def _planes(digits: Bytes) -> Bytes:
     return np.stack([np.packbits(plane, axis=1, bitorder="little") for plane in (digits != 1, digits == 2)])
 
 
+_INFINITY, _MINUS_ZERO = 0x7C00, 0x8000  # the bits of float16
+
+
 def _scales(bytes: Bytes) -> npt.NDArray[np.float16]:
-    scales = np.ascontiguousarray(bytes).view("<f2")[:, :, 0].astype(np.float16)
-    if not (np.isfinite(scales).all() and (scales >= 0).all()):
+    found = bytes.view("<u2")[:, :, 0].astype(np.uint16)
+    # Without its sign, a float16 that is a number is below infinity; numpy asks floats themselves far slower.
+    if not ((found < _INFINITY) | (found == _MINUS_ZERO)).all():
         raise FormatError("a scale is negative, infinite or NaN; the file is damaged")
-    return scales
+    return found.view(np.float16)
 
 
 def _scale_bytes(weight: Blocks) -> Bytes:

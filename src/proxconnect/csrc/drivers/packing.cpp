@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 
 #include "drivers/sizes.h"
 #include "sets/dispatch.h"
@@ -65,12 +66,23 @@ bool padding_is_clear(const SignRows& rows, std::int64_t k) {
 void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words) {
   check_matrix(rows.m, k);
   const std::int64_t panel_words = words_of(k) * panel_width;
-  std::fill_n(words, panels_of(rows.m) * panel_words, 0u);
-  for (std::int64_t row = 0; row < rows.m; ++row) {
-    const std::uint8_t* bits = rows.bits + row * rows.stride;
-    std::uint32_t* out = words + row / panel_width * panel_words + row % panel_width;
-    for (std::int64_t byte = 0; byte < packed_width(k); ++byte) {
-      out[byte / 4 * panel_width] |= static_cast<std::uint32_t>(bits[byte]) << (byte % 4 * 8);
+  constexpr auto word_bytes = static_cast<std::int64_t>(sizeof *words);
+  for (std::int64_t first = 0; first < rows.m; first += panel_width, words += panel_words) {
+    const std::int64_t width = std::min(panel_width, rows.m - first);
+    if (width < panel_width) std::fill_n(words, panel_words, 0u);
+    // Word by word, so that the words of a panel are written in the order in which they lie.
+    for (std::int64_t word = 0; word < words_of(k); ++word) {
+      const auto bytes = std::min(word_bytes, packed_width(k) - word * word_bytes);
+      for (std::int64_t j = 0; j < width; ++j) {
+        const std::uint8_t* const from = rows.bits + (first + j) * rows.stride + word * word_bytes;
+        std::uint32_t value = 0;
+        if (bytes == word_bytes) {
+          std::memcpy(&value, from, sizeof value);
+        } else {
+          for (std::int64_t byte = 0; byte < bytes; ++byte) value |= std::uint32_t{from[byte]} << (8 * byte);
+        }
+        words[word * panel_width + j] = value;
+      }
     }
   }
 }
