@@ -303,7 +303,7 @@ def facts(run: dict[str, Any]) -> list[str]:
     if "again" in load:  # older runs have it not
         again = (
             f" To load it again in the same process takes {load['again']:.2f} s, "
-            f"{load['again'] / load['file'] * 1e8:.2f} s for 100 MB: the rest is what transformers sets up once."
+            f"{load['again'] / load['file'] * 1e8:.2f} s for 100 MB; transformers sets up much the first time."
         )
     return [
         f"- The products of a token alone take {products['milliseconds'][0]:.1f} ms of {token:.1f} and read "
