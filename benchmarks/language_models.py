@@ -301,10 +301,8 @@ def facts(run: dict[str, Any]) -> list[str]:
     share, low, high = (100 * each for each in products["share"])
     again = ""
     if "again" in load:  # older runs have it not
-        again = (
-            f" To load it again in the same process takes {load['again']:.2f} s, "
-            f"{load['again'] / load['file'] * 1e8:.2f} s for 100 MB; transformers sets up much the first time."
-        )
+        per_100 = load["again"] / load["file"] * 1e8
+        again = f" Loading it again in the process takes {load['again']:.2f} s, {per_100:.2f} s for 100 MB."
     return [
         f"- The products of a token alone take {products['milliseconds'][0]:.1f} ms of {token:.1f} and read "
         f"{products['bytes'] / 2**20:.0f} MiB: {share:.0f} % ({low:.0f} to {high:.0f}) of the rate at which "
