@@ -3,7 +3,7 @@
 ``fully_shard`` notes for each parameter the modules and names where it belongs. It puts the whole parameter
 there before a forward, and this process's part afterwards. A parametrization moves a parameter to another
 place. PyTorch has no public way to tell ``fully_shard`` of it, so the notes are corrected. If their names are
-others than from PyTorch 2.6 to 2.14, a divided model is refused.
+others than in PyTorch 2.13 and 2.14, a divided model is refused.
 """
 
 from __future__ import annotations
