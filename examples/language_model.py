@@ -26,10 +26,13 @@ from torch.optim.lr_scheduler import OneCycleLR
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import proxconnect as pc
+from proxconnect.optim import Schedule, default_schedule
 
 END = "<end>"
 HELD_OUT = 20  # of so many files, one is not trained on
-LR, LATENT_LR = 2e-3, 1e-2
+LR, LATENT_LR = 2e-3, 3e-3
+SHARPEST = 10.0
+WHOLE_GRADIENT = ("bc", "pc", "parq", "binary-relax")  # the methods that pass it on to every latent
 
 
 def texts(folder: Path | None = None) -> tuple[bytes, bytes]:
@@ -78,8 +81,21 @@ def binarize(model: nn.Module, method: str, ternary: bool) -> nn.Module:
     return pc.binarize_(model, config, lambda module, name: isinstance(module, nn.Linear | nn.Embedding))
 
 
-def train(model: nn.Module, tokens: Tensor, steps: int, batch: int, length: int, seed: int) -> float:
-    """Train the model on windows of the text, and return the seconds."""
+def schedule_of(method: str) -> Schedule:
+    """Return the schedule of ``mu``: a method that stops gradients as ``mu`` grows stops at 10.
+
+    At the usual end, 300, so few latents get a gradient that the model forgets what it has learnt.
+    """
+    chosen = default_schedule(method)
+    if method in WHOLE_GRADIENT or chosen.end is None:
+        return chosen
+    return chosen._replace(end=min(chosen.end, SHARPEST))
+
+
+def train(
+    model: nn.Module, tokens: Tensor, steps: int, batch: int, length: int, seed: int, method: str
+) -> float:
+    """Train the model on windows of the text, and return the seconds; the method ``fp`` is full precision."""
     generator = torch.Generator().manual_seed(seed)
 
     def loop(optimizer: torch.optim.Optimizer, curve: Any = None) -> None:
@@ -97,13 +113,13 @@ def train(model: nn.Module, tokens: Tensor, steps: int, batch: int, length: int,
 
     start = time.perf_counter()
     model.train()
-    if pc.summary(model).binary_parameters:
-        optimizer = torch.optim.AdamW(pc.param_groups(model, lr=LR, latent_lr=LATENT_LR))
-        with pc.training(model, optimizer, steps=steps):
-            loop(optimizer)
-    else:
+    if method == "fp":
         optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
         loop(optimizer, OneCycleLR(optimizer, LR, total_steps=steps, pct_start=0.05))
+    else:
+        optimizer = torch.optim.AdamW(pc.param_groups(model, lr=LR, latent_lr=LATENT_LR))
+        with pc.training(model, optimizer, steps=steps, schedule=schedule_of(method)):
+            loop(optimizer)
     model.eval()
     return time.perf_counter() - start
 
@@ -144,7 +160,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         model = AutoModelForCausalLM.from_pretrained(options.start)
     if options.method != "fp":
         binarize(model, options.method, options.ternary)
-    seconds = train(model, text, options.steps, options.batch, options.length, options.seed)
+    seconds = train(model, text, options.steps, options.batch, options.length, options.seed, options.method)
     found = {"trained": bits_per_byte(model, held_out, options.length)}
     if options.method != "fp":
         pc.harden_(model)
