@@ -139,7 +139,7 @@ def test_an_architecture_without_a_mapping_is_one_line(
     pc.pack_(binary(model)).save_pretrained(tmp_path / "gpt2")
     refused(
         capsys,
-        "'gpt2' has no mapping to GGUF; known: llama, qwen3",
+        "'gpt2' has no mapping to GGUF; known: llama, qwen2, qwen3, mistral",
         "export",
         tmp_path / "gpt2",
         "--to",

@@ -16,14 +16,14 @@ from torch.nn.utils import parametrize
 
 
 class Place(NamedTuple):
-    """Where ``fully_shard`` puts a parameter: the attribute ``name`` of ``module``."""
+    """The place where ``fully_shard`` puts a parameter: the attribute ``name`` of ``module``."""
 
     module: nn.Module
     name: str
 
 
 class Divided:
-    """What ``fully_shard`` notes of the parameters of a model; nothing if it has not been called.
+    """The notes of ``fully_shard`` on the parameters of a model; none if it has not been called.
 
     All parameters lie in parts afterwards, also those that the last forward has left whole.
     """
