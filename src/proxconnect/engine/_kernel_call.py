@@ -61,7 +61,7 @@ class KernelCall:
         dtype = torch.uint8 if self.kernel == "w1a1" else torch.float32
         if not unobserved(x, dtype) or (residual is not None and not unobserved(residual)):
             return None
-        found = self._prepared(x, residual)
+        found = self.prepared(x, residual)
         if isinstance(found, Outputs):
             floats = found.floats
             floats = None if floats is None else self._finished(self._shaped(floats))
@@ -71,7 +71,8 @@ class KernelCall:
         return self._finished(self._shaped(found))
 
     @cached_property
-    def _prepared(self) -> PreparedCall:
+    def prepared(self) -> PreparedCall:
+        """The call of the compiled function, for tensors that lie as it takes them."""
         weight, *geometry = self.weight.operands
         bits = int(self.kernel.rpartition("a")[2])
         return PreparedCall(bits, weight, self.epilogue, *geometry, wrap=self.wrap)

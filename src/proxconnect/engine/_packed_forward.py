@@ -12,10 +12,9 @@ from proxconnect.base.eager import differentiated, memory_address, traced, unobs
 from proxconnect.engine._kernel_call import KernelCall, affine_of, lay_out
 from proxconnect.engine._kernel_choice import ROWS
 from proxconnect.engine._layer_geometry import LayerGeometry
-from proxconnect.engine._operand_layout import LinearOperand
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
-from proxconnect.kernels import Affine, PreparedCall
+from proxconnect.kernels import Affine
 from proxconnect.layers import Accumulator, BinaryInput
 
 
@@ -67,11 +66,8 @@ class PackedForward:
         operand, flat = lay_out(weight, geometry), geometry.operation == "conv1d"
         epilogue = self._with_bias(affine_of(weight), self._bias(layer).detach())
         self.product = KernelCall(kernel, operand, flat, epilogue, wrap)
-        self._prepared: PreparedCall | None = None
-        if geometry.operation == "linear" and kernel != "w1a1":
-            (panels,) = cast(LinearOperand, operand).operands
-            bits = int(kernel.rpartition("a")[2])
-            self._prepared = PreparedCall(bits, panels, self.product.affine)
+        takes_floats = geometry.operation == "linear" and kernel != "w1a1"
+        self._prepared = self.product.prepared if takes_floats else None
         if kernel == "w1a1":
             self.sums = replace(self.product, epilogue=Affine.of(torch.ones_like(self.zeros)), wrap=False)
 
