@@ -8,14 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
 
 
 def compared(script: Path, folder: Path) -> Any:
