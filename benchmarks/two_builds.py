@@ -21,7 +21,8 @@ from types import ModuleType
 import numpy as np
 
 SECONDS = 2e-4  # at least, of a measurement
-PRODUCTS = [(1, 1024, 1024), (7, 256, 700), (64, 512, 1024), (197, 768, 768)]  # rows, outputs, inputs
+# Rows, outputs, inputs.
+PRODUCTS = [(1, 1024, 1024), (7, 256, 700), (64, 512, 1024), (197, 576, 192), (197, 768, 768)]
 # Channels, size of the image, outputs, size of the kernel, stride, padding.
 CONVOLUTIONS = [
     *((64, 14, 64, 3, 1, 1), (32, 16, 48, 3, 2, 1), (128, 8, 64, 1, 1, 0)),

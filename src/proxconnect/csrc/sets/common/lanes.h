@@ -87,6 +87,22 @@ constexpr int register_lanes = 4;
 using Register = std::int32_t __attribute__((vector_size(register_lanes * sizeof(std::int32_t))));
 using RegisterFloats = float __attribute__((vector_size(register_lanes * sizeof(float))));
 
+[[gnu::always_inline]] inline RegisterFloats register_from(const float* from) {
+  RegisterFloats lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return lanes;
+}
+
+// Returns the register that begins at lane j.
+[[gnu::always_inline]] inline RegisterFloats part_of(const Floats& lanes, int j) {
+  return register_from(reinterpret_cast<const float*>(&lanes) + j);
+}
+[[gnu::always_inline]] inline Register part_of(const Integers& lanes, int j) {
+  Register part;
+  std::memcpy(&part, reinterpret_cast<const std::int32_t*>(&lanes) + j, sizeof part);
+  return part;
+}
+
 // Returns x where holds(a, b), y elsewhere, register by register: gcc compares longer vectors lane by lane.
 template <typename Holds>
 [[gnu::always_inline]] inline Floats chosen(const Holds& holds, const Floats& a, const Floats& b, const Floats& x,

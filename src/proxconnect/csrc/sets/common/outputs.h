@@ -56,6 +56,28 @@ class ScaledWriter {
     store(y, out_ + r * at_.n, at_.width);
   }
 
+  // Does that for a whole panel, where part(j) returns a register of scaled sums, those from output j on: compilers
+  // keep a longer vector in memory, and wait for it after each step.
+  template <typename Part>
+  [[gnu::always_inline]] void finish_parts(std::int64_t r, const Part& part) const {
+    float* const out = out_ + r * at_.n;
+#pragma GCC unroll 4
+    for (int j = 0; j < panel_width; j += register_lanes) {
+      RegisterFloats y = part(j);
+      y += part_of(bias_, j);
+      if (residual_) y += register_from(residual_ + r * at_.n + j);
+      if (has_slope_) {
+        const RegisterFloats zero = {}, slope = part_of(slope_, j);
+        const RegisterFloats below = slope == zero ? zero : y * slope;
+        y = y < zero ? below : y;
+      }
+      std::memcpy(out + j, &y, sizeof y);
+    }
+  }
+
+  // Returns whether there are outputs for all lanes.
+  bool whole() const { return at_.width == panel_width; }
+
   // Returns whether there is neither a residual nor a PReLU.
   bool plain() const { return !residual_ && !has_slope_; }
   void finish_plain(std::int64_t r, const Floats& y) const { store(y + bias_, out_ + r * at_.n, at_.width); }

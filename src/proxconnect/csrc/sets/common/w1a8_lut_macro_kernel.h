@@ -55,23 +55,21 @@ struct GroupSums {
   }
 };
 
-// Adds up the sums of groups, each times its scales, in registers: the compiler keeps a vector of all outputs in memory.
-inline Floats scaled_sum(const PanelScales& scales, int width, std::int64_t groups, const GroupSums& sums) {
-  Floats all;
-  if (width < panel_width) {
-    all = to_floats(sums.at<Integers>(0, 0)) * scales[0];
-    for (std::int64_t g = 1; g < groups; ++g) all += to_floats(sums.at<Integers>(g, 0)) * scales[g];
-    return all;
-  }
-  for (int j = 0; j < panel_width; j += register_lanes) {
-    const auto scaled = [&](std::int64_t g) {
-      return __builtin_convertvector(sums.at<Register>(g, j), RegisterFloats) * scales.from(g, j);
-    };
-    RegisterFloats y = scaled(0);
-    for (std::int64_t g = 1; g < groups; ++g) y += scaled(g);
-    std::memcpy(reinterpret_cast<float*>(&all) + j, &y, sizeof y);
-  }
+// Adds up the sums of groups, each times its scales, for a last panel that is not whole.
+inline Floats scaled_sum(const PanelScales& scales, std::int64_t groups, const GroupSums& sums) {
+  Floats all = to_floats(sums.at<Integers>(0, 0)) * scales[0];
+  for (std::int64_t g = 1; g < groups; ++g) all += to_floats(sums.at<Integers>(g, 0)) * scales[g];
   return all;
+}
+
+// Does that for the outputs from output j of a whole panel on, as many as a register holds.
+inline RegisterFloats scaled_part(const PanelScales& scales, std::int64_t groups, const GroupSums& sums, int j) {
+  const auto scaled = [&](std::int64_t g) {
+    return __builtin_convertvector(sums.at<Register>(g, j), RegisterFloats) * scales.from(g, j);
+  };
+  RegisterFloats y = scaled(0);
+  for (std::int64_t g = 1; g < groups; ++g) y += scaled(g);
+  return y;
 }
 
 // Returns whether every row is finite.
@@ -130,7 +128,11 @@ bool w1a8_lut_macro_kernel(const W1A8& product, Range rows, Range panels) {
         for (int r = 0; r < count; ++r) {
           const Integers* const first = sums + r * kernel_panels + p * planes_at_once;
           const GroupSums of_row{first, static_cast<std::int64_t>(count) * kernel_panels, other};
-          write.finish(r, scaled_sum(scales, at.width, group_count, of_row) * steps[r]);
+          if (write.whole()) {
+            write.finish_parts(r, [&](int j) { return scaled_part(scales, group_count, of_row, j) * steps[r]; });
+          } else {
+            write.finish(r, scaled_sum(scales, group_count, of_row) * steps[r]);
+          }
         }
       }
       panel += width;
