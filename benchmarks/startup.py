@@ -1,13 +1,14 @@
-"""Measure what a program waits for before its first answer: import, loading, saving.
+"""Measure what a program waits for before its first answer, import, loading, saving, and its memory.
 
     python benchmarks/startup.py
 
-Every figure is processor time on one thread, and the median of five processes. The script writes
+Every figure is that of one thread, and the median of five processes. The script writes
 ``docs/results/data/startup.json`` and the page ``docs/results/startup.md``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -23,8 +24,10 @@ from _rounds import machine
 import proxconnect as pc
 from proxconnect.base.table import Table
 from proxconnect.models import create_model
+from proxconnect.timing._memory import resident_bytes
 
 PROCESSES = 5
+SETTINGS = ("bw", "bwa")
 # Each prints the seconds of processor time of what it names. FILE is a packed DeiT-Base, and OUT a new file.
 PROGRAMS = {
     "import of proxconnect, after torch": """
@@ -85,37 +88,59 @@ def seconds(program: str, file: Path) -> float:
     return float(done.stdout)
 
 
-def measure() -> dict[str, list[float]]:
+def packed(setting: str, folder: str) -> Path:
+    """Write the file of a packed DeiT-Base."""
+    model = create_model("deit-base", classes=1000, image_size=224)
+    pc.binarize_(model, pc.BinarizeConfig.from_setting(setting))
+    return pc.save(model, Path(folder) / f"{setting}.safetensors", torch.zeros(1, 3, 224, 224))
+
+
+def measure() -> dict[str, dict[str, list[float]]]:
     """Measure every program, in rounds, so that what else the machine does meets all of them."""
     found: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    memory: dict[str, list[float]] = {f"DeiT-Base, `{setting}`": [] for setting in SETTINGS}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "deit.safetensors"
-        model = create_model("deit-base", classes=1000, image_size=224)
-        pc.binarize_(model, pc.BinarizeConfig("bc"))
-        pc.save(model, file, torch.zeros(1, 3, 224, 224))
+        files = {setting: packed(setting, folder) for setting in SETTINGS}
         for _ in range(PROCESSES):
             for name, program in PROGRAMS.items():
-                found[name].append(seconds(program, file))
-    return found
+                found[name].append(seconds(program, files["bw"]))
+            for setting, file in files.items():
+                taken = resident_bytes(file, [([1, 3, 224, 224], "float32")], "exact", None, 1)
+                memory[f"DeiT-Base, `{setting}`"].append((taken or math.nan) / 2**20)
+    return {"seconds": found, "memory": memory}
 
 
 def page(result: dict[str, Any]) -> str:
     """Write the page of the results."""
-    rows = (
-        [name, f"{statistics.median(times):.2f}", f"{min(times):.2f} to {max(times):.2f}"]
-        for name, times in result["seconds"].items()
-    )
+    tables = {
+        "seconds": Table(("what", "seconds", "least to most"), _rows(result["seconds"], 2)).markdown(),
+        "memory": Table(("network", "MiB", "least to most"), _rows(result["memory"], 0)).markdown(),
+    }
     lines = [
-        "# Import, loading, saving",
+        "# Import, loading, saving, memory",
         "",
         f"{result['machine']}, PyTorch {result['torch']}. Seconds of processor time on one thread; each is "
         f"the median of {result['processes']} processes. The first `pc.save` of a process imports "
         "`torch.export`. "
         "`benchmarks/startup.py` makes this page.",
         "",
-        Table(("what", "seconds", "least to most"), rows).markdown(),
+        tables["seconds"],
+        "",
+        "Resident memory of a process that has loaded the packed network and run it three times, beyond that "
+        "of the same process with PyTorch alone. It has the code of the library and the values between "
+        "layers too.",
+        "",
+        tables["memory"],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rows(found: dict[str, list[float]], digits: int) -> list[list[str]]:
+    def row(name: str, values: list[float]) -> list[str]:
+        middle, least, most = statistics.median(values), min(values), max(values)
+        return [name, f"{middle:.{digits}f}", f"{least:.{digits}f} to {most:.{digits}f}"]
+
+    return [row(name, values) for name, values in found.items()]
 
 
 def main() -> None:
@@ -124,7 +149,7 @@ def main() -> None:
         "machine": machine(),
         "torch": torch.__version__,
         "processes": PROCESSES,
-        "seconds": measure(),
+        **measure(),
     }
     write_results("startup", result, page)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
@@ -41,6 +41,8 @@ class MemoryFormat:
 
 # None, bool, int, float, str, Value, TensorName, DType, MemoryFormat, or a tuple of these.
 Argument: TypeAlias = Any
+# Python takes long to tell that something is no Mapping, so these kinds of leaves are told by themselves.
+_PLAIN = (Value, TensorName, DType, MemoryFormat, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,22 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
-def leaves(tree: Any) -> Iterator[Any]:
-    """Iterate over everything in ``tree`` that is not a tuple, list or dict, in order."""
+def leaves(tree: Any) -> list[Any]:
+    """List everything in ``tree`` that is not a tuple, list or dict, in order."""
+    found: list[Any] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: Any, found: list[Any]) -> None:
     if isinstance(tree, (tuple, list)):
         for item in tree:
-            yield from leaves(item)
-    elif isinstance(tree, Mapping):
-        for item in tree.values():
-            yield from leaves(item)
+            _collect(item, found)
+    elif isinstance(tree, _PLAIN) or not isinstance(tree, Mapping):
+        found.append(tree)
     else:
-        yield tree
+        for item in tree.values():
+            _collect(item, found)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import TypeVar, overload
 from torch import nn
 
 from proxconnect import format as packed_format
+from proxconnect.base.memory import return_free_memory
 from proxconnect.engine import EXACT, PRECISIONS, Network, check_kernels, check_precision
 from proxconnect.errors import FormatError, ProxConnectError
 from proxconnect.format import Contents
@@ -109,11 +110,15 @@ def load(
         activations = PRECISIONS[precision]
     try:
         if model is None:
-            return Network(packed, kernels, activations, max_bytes, precision)
-        load_into(packed, model, kernels, activations)
-        return model.eval()
+            network: nn.Module = Network(packed, kernels, activations, max_bytes, precision)
+        else:
+            load_into(packed, model, kernels, activations)
+            network = model.eval()
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
+    del packed
+    return_free_memory()
+    return network
 
 
 def inspect(path: str | os.PathLike[str]) -> Contents:
