@@ -62,7 +62,16 @@ def test_the_page_of_exports_quotes_the_times_and_answers_that_the_script_wrote(
     )
 
 
-@pytest.mark.parametrize("name", ["training_overhead", "repaired_pairs", "gguf_agreement", "language_models"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "training_overhead",
+        "repaired_pairs",
+        "gguf_agreement",
+        "language_models",
+        "language_model_training",
+    ],
+)
 def test_the_page_of_a_benchmark_is_what_the_script_writes(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
