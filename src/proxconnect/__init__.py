@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from proxconnect.data import Preprocessing
     from proxconnect.gguf import from_gguf
     from proxconnect.layers import BinarizeConfig, binarize_, harden_, recalibrate_
-    from proxconnect.optim import MuSchedule, ProxOptimizer, clip_latents, param_groups
+    from proxconnect.optim import MuSchedule, ProxOptimizer, Schedule, clip_latents, param_groups
     from proxconnect.optim.training import training
     from proxconnect.packing import inspect, load, pack_, save
     from proxconnect.quantizers import ForwardBackward, method, methods
@@ -30,6 +30,7 @@ __all__ = [
     "Preprocessing",
     "ProxConnectError",
     "ProxOptimizer",
+    "Schedule",
     "__version__",
     "bench",
     "binarize_",
@@ -61,7 +62,7 @@ _NAMES = {
     "data": "Preprocessing",
     "gguf": "from_gguf",
     "layers": "BinarizeConfig binarize_ harden_ recalibrate_",
-    "optim": "MuSchedule ProxOptimizer clip_latents param_groups training",
+    "optim": "MuSchedule ProxOptimizer Schedule clip_latents param_groups training",
     "packing": "inspect load pack_ save",
     "quantizers": "ForwardBackward method methods",
     "summaries": "summary",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,17 @@ def test_a_set_runs_where_its_instructions_are() -> None:
     assert ("neon_dot" in sets) == features.get("asimddp", False)
     assert "avx512" not in sets or features["avx512vpopcntdq"]
     assert "amx" not in sets or (features["amx_int8"] and "avx512" in sets)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or "avx2" not in kernels.cpu_features(), reason="Linux on x86 lists flags"
+)
+def test_features_are_those_that_the_system_lists() -> None:
+    """The system leaves out what it does not keep for programs, as the kernel sets have to."""
+    named = {f"avx512{name}": f"avx512_{name}" for name in ("vbmi2", "vnni", "vpopcntdq")}
+    (flags, *_) = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    found = kernels.cpu_features()
+    assert found == {name: named.get(name, name) in flags.split() for name in found}
 
 
 FORK = """

@@ -67,7 +67,22 @@ _FROM_ZERO = ("linear", "cosine", "reste")
 
 
 class Schedule(NamedTuple):
-    """The kind, start and end of a :class:`MuSchedule`; the end of a constant schedule is None."""
+    """The kind, start and end of the sharpness ``mu``, for :func:`training` and :class:`MuSchedule`.
+
+    :class:`MuSchedule` has the formulas of the kinds; it checks the values when it takes them.
+
+    Args:
+        kind: ``"constant"``, ``"linear"``, ``"exponential"``, ``"late"``, ``"cosine"``, ``"ede"``,
+            ``"reste"`` or ``"parq"``.
+        start: the first ``mu``.
+        end: the last ``mu``; None for ``"constant"``.
+
+    >>> import proxconnect as pc
+    >>> pc.optim.default_schedule("bnn++")
+    Schedule(kind='late', start=1, end=300)
+    >>> pc.optim.default_schedule("bnn++")._replace(end=100)
+    Schedule(kind='late', start=1, end=100)
+    """
 
     kind: str
     start: float

@@ -54,7 +54,8 @@ def training(
         optimizer: any torch optimizer, or a :class:`ProxOptimizer`, that holds the latents of the model. One
             that Accelerate has prepared is followed too.
         steps: how often the loop will call ``optimizer.step()``.
-        schedule: kind, start and end of ``mu``; by default :func:`default_schedule` of the method.
+        schedule: kind, start and end of ``mu`` as a :class:`Schedule`; by default :func:`default_schedule` of
+            the method.
         lr_curve: False leaves the learning rates alone, for a scheduler of your own.
         recalibrate: input tensors for the statistics of BatchNorm, best augmented as in training. They are
             read at the end. None leaves BatchNorm as it is.

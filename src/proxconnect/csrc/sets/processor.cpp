@@ -5,6 +5,12 @@
 
 #ifdef PROXCONNECT_X86
 #include <cpuid.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
+#include <string_view>
 #endif
 
 #ifdef PROXCONNECT_AMX
@@ -23,24 +29,70 @@ bool portable::runs_here() { return true; }
 
 #ifdef PROXCONNECT_X86
 
+// CPUID is asked here and not by __builtin_cpu_supports, whose answers depend on the library of the compiler.
 namespace {
 
-bool converts_halves() {  // older Clang knows no name for this feature
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+enum Register { eax, ebx, ecx, edx };
+
+// Parts of registers that the system keeps for a program while others run, as XGETBV names them.
+constexpr std::uint64_t avx_state = 0b110;
+constexpr std::uint64_t avx512_state = 0b1110'0110;
+
+struct Feature {
+  std::string_view name;
+  unsigned leaf;  // of CPUID
+  Register from;
+  int bit;
+  std::uint64_t state;  // that the system has to keep
+};
+
+constexpr Feature features[] = {
+    {"popcnt", 1, ecx, 23, 0},
+    {"avx2", 7, ebx, 5, avx_state},
+    {"fma", 1, ecx, 12, avx_state},
+    {"f16c", 1, ecx, 29, avx_state},
+    {"avx512f", 7, ebx, 16, avx512_state},
+    {"avx512bw", 7, ebx, 30, avx512_state},
+    {"avx512dq", 7, ebx, 17, avx512_state},
+    {"avx512vl", 7, ebx, 31, avx512_state},
+    {"avx512vbmi", 7, ecx, 1, avx512_state},
+    {"avx512vbmi2", 7, ecx, 6, avx512_state},
+    {"avx512vnni", 7, ecx, 11, avx512_state},
+    {"avx512vpopcntdq", 7, ecx, 14, avx512_state},
+    {"amx_tile", 7, edx, 24, 0},  // Linux is asked for the state of tiles below
+    {"amx_int8", 7, edx, 25, 0},
+};
+
+std::uint64_t kept_state() {
+  unsigned found[4] = {};
+  if (__get_cpuid(1, &found[eax], &found[ebx], &found[ecx], &found[edx]) == 0 || (found[ecx] & bit_OSXSAVE) == 0) {
+    return 0;
+  }
+  std::uint32_t low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low | static_cast<std::uint64_t>(high) << 32;
+}
+
+bool has(const Feature& feature) {
+  unsigned found[4] = {};
+  return __get_cpuid_count(feature.leaf, 0, &found[eax], &found[ebx], &found[ecx], &found[edx]) != 0 &&
+         (found[feature.from] >> feature.bit & 1) != 0 && (kept_state() & feature.state) == feature.state;
+}
+
+bool has_all(std::initializer_list<std::string_view> names) {
+  return std::all_of(names.begin(), names.end(), [](std::string_view name) {
+    return std::any_of(std::begin(features), std::end(features),
+                       [name](const Feature& feature) { return feature.name == name && has(feature); });
+  });
 }
 
 }  // namespace
 
-bool avx2::runs_here() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && converts_halves();
-}
+bool avx2::runs_here() { return has_all({"avx2", "fma", "f16c"}); }
 
 bool avx512::runs_here() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
+  return has_all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512vbmi2", "avx512vnni",
+                  "avx512vpopcntdq"});
 }
 
 #endif
@@ -58,10 +110,7 @@ bool may_use_tiles() {
 }  // namespace
 
 bool amx::runs_here() {
-  constexpr unsigned tiles_of_bytes = 1u << 24 | 1u << 25;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool known = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0;
-  return known && (d & tiles_of_bytes) == tiles_of_bytes && avx512::runs_here() && may_use_tiles();
+  return has_all({"amx_tile", "amx_int8"}) && avx512::runs_here() && may_use_tiles();
 }
 
 #endif
@@ -76,24 +125,9 @@ bool neon_dot::runs_here() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; 
 
 std::vector<std::pair<const char*, bool>> cpu_features() {
 #ifdef PROXCONNECT_X86
-  const auto supported = [](int answer) { return answer != 0; };
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool asked = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0;
-  return {
-      {"popcnt", supported(__builtin_cpu_supports("popcnt"))},
-      {"avx2", supported(__builtin_cpu_supports("avx2"))},
-      {"fma", supported(__builtin_cpu_supports("fma"))},
-      {"f16c", converts_halves()},
-      {"avx512f", supported(__builtin_cpu_supports("avx512f"))},
-      {"avx512bw", supported(__builtin_cpu_supports("avx512bw"))},
-      {"avx512dq", supported(__builtin_cpu_supports("avx512dq"))},
-      {"avx512vl", supported(__builtin_cpu_supports("avx512vl"))},
-      {"avx512vbmi", supported(__builtin_cpu_supports("avx512vbmi"))},
-      {"avx512vbmi2", supported(__builtin_cpu_supports("avx512vbmi2"))},
-      {"avx512vnni", supported(__builtin_cpu_supports("avx512vnni"))},
-      {"avx512vpopcntdq", supported(__builtin_cpu_supports("avx512vpopcntdq"))},
-      {"amx_int8", asked && (d >> 25 & 1) != 0},  // older compilers do not know it by name
-  };
+  std::vector<std::pair<const char*, bool>> found;
+  for (const Feature& feature : features) found.emplace_back(feature.name.data(), has(feature));
+  return found;
 #elif defined(PROXCONNECT_ARM_LINUX)
   const auto supported = [](unsigned long flag) { return (getauxval(AT_HWCAP) & flag) != 0; };
   return {{"asimd", supported(HWCAP_ASIMD)}, {"asimddp", supported(HWCAP_ASIMDDP)}};
