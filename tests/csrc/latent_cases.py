@@ -1,10 +1,10 @@
-"""Cases of latent_checks.cpp."""
+"""Cases of latent_checks.cpp: passes of training, and activations."""
 
 from __future__ import annotations
 
 import numpy as np
 from case_parts import Cases, numbers
-from map_reference import Map, mean_magnitudes
+from map_reference import Map, gelu, gelu_tanh, mean_magnitudes
 
 
 def latent_cases(random: np.random.Generator) -> Cases:
@@ -23,6 +23,11 @@ def latent_cases(random: np.random.Generator) -> Cases:
         w = w.copy()
         w[random.random(w.shape) < 0.05] = np.inf
         w[random.random(w.shape) < 0.05] = -np.inf
+        floats = w * np.float32(4)
+        floats[random.random(w.shape) < 0.05] = np.nan
+        floats[random.random(w.shape) < 0.05] = -0.0
+        for kind, activation in enumerate((gelu, gelu_tanh)):
+            yield ["activate", kind, floats, activation(floats)]
         g = numbers(random, rows, columns)
         for kind in range(10 if columns < 1000 else 9):
             if kind == 9:

@@ -1,6 +1,7 @@
-// What training does to latent weights, activations and outputs.
+// What training does to latent weights, activations and outputs, and the activations of networks.
 
 #include "checks.h"
+#include "drivers/activation.h"
 #include "drivers/latents.h"
 
 namespace {
@@ -125,11 +126,24 @@ void check_scale_outputs(CaseFile& file) {
   });
 }
 
+void check_activate(CaseFile& file) {
+  const auto activation = static_cast<Activation>(file.number());
+  const auto before = file.array<float>();
+  const std::string what = described("activate", 1, 0, static_cast<int64_t>(before.size()));
+  check(what, file.array<float>(), [&](float* out, Run run) {
+    const Guarded<float> x(before, run.edge);
+    activate(x.get(), x.size(), activation, out, run.threads);
+    const Guarded<float> in_place(before, run.edge);
+    activate(in_place.get(), x.size(), activation, in_place.get(), run.threads);
+    expect(same(in_place.values(), std::vector<float>(out, out + x.size())), what + " differs in place");
+  });
+}
+
 }  // namespace
 
 Checks latent_checks() {
   return {{"mean_magnitudes", check_mean_magnitudes},     {"quantize", check_quantize},
           {"quantize_by_means", check_quantize_by_means}, {"scale_gradient", check_scale_gradient},
           {"quantize_and_mark", check_quantize_and_mark}, {"scale_marked", check_scale_marked},
-          {"scale_outputs", check_scale_outputs}};
+          {"scale_outputs", check_scale_outputs},         {"activate", check_activate}};
 }

@@ -49,6 +49,27 @@ def exponential(x: Array) -> Array:
     return power_of_two_times_exponential(shifted, r)
 
 
+def gelu(x: Array) -> Array:
+    """Compute x Phi(x); Phi(-t) is 1 / (2 p(t)^8)."""
+    t = at_most(np.abs(x), F(5.5))
+    t2 = t * t
+    t4 = t2 * t2
+    low = (t * F(9.97357325e-2) + F(1)) + (t * F(8.688609e-3) + F(4.47598009e-2)) * t2
+    middle = (t * F(2.65275738e-4) + F(8.17622101e-4)) + (t * F(1.02358998e-5) + F(1.27316047e-5)) * t2
+    high = t * F(3.17413129e-7) - F(1.63499368e-6)
+    p = (high * t4 + middle) * t4 + low
+    p2 = p * p
+    p4 = p2 * p2
+    of_minus_t = F(0.5) / (p4 * p4)
+    return x * np.where(x < F(-5.5), F(0), np.where(x < 0, of_minus_t, F(1) - of_minus_t))
+
+
+def gelu_tanh(x: Array) -> Array:
+    """Compute x (1 + tanh y) / 2 as x / (1 + e^-2y), with y = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    share = F(1) / (exponential((x * x * F(-7.1354816273e-2) - F(1.5957691216)) * x) + F(1))
+    return x * np.where(x < F(-10), F(0), share)
+
+
 def power(x: Array, exponent: F) -> Array:
     half = np.int32(0x3F3504F3)
     offset = x.view(np.int32) - half

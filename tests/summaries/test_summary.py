@@ -168,12 +168,12 @@ def test_what_is_neither_model_nor_file_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_left_to_torch_is_listed(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 2))
+    net = nn.Sequential(nn.Linear(8, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 2))
     path = pc.save(pc.binarize_(net, pc.BinarizeConfig()), tmp_path / "m.safetensors", torch.zeros(2, 8))
     table = summary(path)
     rows = {row.operator: row for row in table.unfused}
     assert {name: (row.calls, row.reason) for name, row in rows.items()} == {
-        "gelu": (2, "no kernel computes it"),
+        "silu": (2, "no kernel computes it"),
         "linear": (2, "its weights are floats"),
     }
     assert every(0 < row.share < 1 for row in table.unfused)

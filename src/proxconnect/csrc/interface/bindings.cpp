@@ -12,6 +12,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "drivers/activation.h"
 #include "drivers/chain.h"
 #include "drivers/conv.h"
 #include "drivers/gemm.h"
@@ -26,6 +27,7 @@ using namespace nb::literals;
 
 namespace {
 
+using proxconnect::Activation;
 using proxconnect::AffineOutput;
 using proxconnect::ChainOutput;
 using proxconnect::convolve;
@@ -298,6 +300,10 @@ void scale_outputs(Address y, Size rows, Size columns, Address scale, Address bi
                              pointer<const float>(bias), threads);
 }
 
+void activate(Address x, Size size, Activation activation, Address out, Size threads) {
+  proxconnect::activate(pointer<const float>(x), size, activation, pointer<float>(out), threads);
+}
+
 nb::list kernel_sets() {
   nb::list names;
   for (const KernelSet* set : proxconnect::kernel_sets()) {
@@ -350,6 +356,9 @@ NB_MODULE(_native, module) {
       .value("prelu", StepKind::prelu)
       .value("at_least", StepKind::at_least)
       .value("at_most", StepKind::at_most);
+  nb::enum_<Activation>(module, "Activation")
+      .value("gelu", Activation::gelu)
+      .value("gelu_tanh", Activation::gelu_tanh);
   module.def("constants_of", &proxconnect::constants_of, "kind"_a);
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
   module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
@@ -389,6 +398,7 @@ NB_MODULE(_native, module) {
   module.def("scale_marked", &scale_marked, "inside"_a, "size"_a, "mu"_a, "g"_a, "out"_a, "threads"_a, released());
   module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
              released());
+  module.def("activate", &activate, "x"_a, "size"_a, "activation"_a, "out"_a, "threads"_a, released());
   module.def("kernel_sets", &kernel_sets);
   module.def("active_kernels", &active_kernels);
   module.def("use_kernels", &proxconnect::use_kernels, "name"_a);

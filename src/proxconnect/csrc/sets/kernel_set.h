@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "interface/activations.h"
 #include "interface/chain.h"
 #include "interface/convolutions.h"
 #include "interface/maps.h"
@@ -110,6 +111,9 @@ struct KernelSet {
 
   // Takes rows of n floats through a chain.
   void (*chain_rows)(const FloatRows& x, std::int64_t n, const ChainOutput&, Range rows);
+
+  // Computes elements of an activation, which begin at a multiple of 16.
+  void (*activate)(const float* x, Activation activation, float* out, Range elements);
 
   // Functions that a set may lack.
 

@@ -1,17 +1,19 @@
-"""Rules for the layers that stay floats: their memory format, and the BatchNorm behind them."""
+"""Rules for layers that stay floats: memory formats, the BatchNorm behind them, GELU, attention."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from proxconnect.engine._float_activation import FloatActivation
 from proxconnect.engine._float_convolution import FloatConvolution
 from proxconnect.engine._layer_geometry import LayerGeometry, geometry_of_node
 from proxconnect.engine._precision import multiplies_bfloat16
 from proxconnect.engine.fusion._dependence import is_float_convolution
-from proxconnect.engine.fusion._rewriting import ATTENTION, CONVOLUTION, Rewriting
+from proxconnect.engine.fusion._rewriting import ACTIVATION, ATTENTION, CONVOLUTION, Rewriting
 from proxconnect.engine.fusion._rules import Rule
 from proxconnect.graph import Node
 from proxconnect.graph.operators import resolve
@@ -93,6 +95,16 @@ def _folded(weight: Tensor, bias: Tensor | None, gain: Tensor, shift: Tensor) ->
     return scaled.float(), moved.float()
 
 
+def _activations(rewriting: Rewriting, index: int, node: Node) -> None:
+    """Compute a GELU by a kernel, which rounds otherwise than torch, where no decision depends on it."""
+    if node.op != "aten.gelu.default" or index in rewriting.dependence.exact:
+        return
+    name = {"none": "gelu", "tanh": "gelu_tanh"}.get(node.kwargs.get("approximate", "none"))
+    if name is not None and len(node.args) == 1 and rewriting.shape(node.args[0]) is not None:
+        function = partial(resolve(node.op), **node.kwargs)
+        rewriting.draft.put(index, Node(ACTIVATION, (FloatActivation(name, function), node.args[0])))
+
+
 def _attentions(rewriting: Rewriting, index: int, node: Node) -> None:
     """Compute attention of float32 tensors in bfloat16."""
     if node.op != "aten.scaled_dot_product_attention.default" or index not in rewriting.shapes:
@@ -104,4 +116,4 @@ def _attentions(rewriting: Rewriting, index: int, node: Node) -> None:
 
 FLOAT_LAYERS: tuple[Rule, ...] = (_convolutions, _norms)
 # Rules for nodes that may have arguments by name.
-NAMED: tuple[Rule, ...] = (_attentions,)
+NAMED: tuple[Rule, ...] = (_activations, _attentions)

@@ -22,9 +22,11 @@ from proxconnect.graph.operators import resolve
 from proxconnect.kernels import Affine
 from proxconnect.quantizers import sign
 
-SIGN, PACK, SUMS, PRODUCT, CHAIN, CONVOLUTION, ATTENTION, LOOK_UP = (
-    f"proxconnect.{name}"
-    for name in ("sign", "pack", "sums", "product", "chain", "convolution", "attention", "look_up")
+SIGN, PACK, SUMS, PRODUCT, CHAIN, LOOK_UP = (
+    f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "chain", "look_up")
+)
+CONVOLUTION, ACTIVATION, ATTENTION = (
+    f"proxconnect.{name}" for name in ("convolution", "activation", "attention")
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
@@ -33,6 +35,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     PRODUCT: lambda product, x, residual: product(x, residual),
     CHAIN: lambda chain, x, residual: chain(x, residual),
     CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
+    ACTIVATION: lambda activation, x: activation(x),
     ATTENTION: attention,
     LOOK_UP: lambda weight, index: weight.rows(index),
 }

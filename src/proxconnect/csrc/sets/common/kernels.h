@@ -37,6 +37,7 @@ void quantize_and_mark(const float* x, const ElementwiseMap& map, float mu, floa
 void scale_marked(const std::uint16_t* inside, float mu, const float* g, float* out, Range elements);
 void scale_outputs(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
 void chain_rows(const FloatRows& x, std::int64_t n, const ChainOutput& output, Range rows);
+void activate(const float* x, Activation activation, float* out, Range elements);
 
 // Only avx512 has this one.
 void w1a32_lines(const W1A32Conv& conv, Range lines, Range panels);
@@ -65,7 +66,8 @@ constexpr KernelSet table_of_kernels(const char* name, bool (*runs_here)()) {
           quantize_and_mark,
           scale_marked,
           scale_outputs,
-          chain_rows};
+          chain_rows,
+          activate};
 }
 
 }  // namespace proxconnect::KERNEL_SET

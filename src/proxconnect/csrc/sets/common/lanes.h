@@ -129,6 +129,12 @@ inline Floats where_below(const Floats& a, const Floats& b, const Floats& x, con
   return chosen([](const auto& left, const auto& right) { return left < right; }, a, b, x, y);
 }
 
+// Does that for vectors that a register holds.
+template <typename Lanes>
+[[gnu::always_inline]] inline Lanes where_below(const Lanes& a, const Lanes& b, const Lanes& x, const Lanes& y) {
+  return a < b ? x : y;
+}
+
 // Returns x where a <= b, y elsewhere and where one is NaN.
 inline Floats where_at_most(const Floats& a, const Floats& b, const Floats& x, const Floats& y) {
   return chosen([](const auto& left, const auto& right) { return left <= right; }, a, b, x, y);

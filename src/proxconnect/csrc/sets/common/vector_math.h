@@ -1,4 +1,4 @@
-// Mathematical functions of sixteen lanes. Without fused multiply-adds they give every set the same bits. Polynomials
+// Mathematical functions of sixteen lanes, or of a register's. Without fused multiply-adds they give every set the same bits. Polynomials
 // are summed by pairs: Horner's rule would wait for each of its steps.
 #pragma once
 
@@ -7,30 +7,52 @@
 namespace proxconnect {
 namespace {
 
-inline Floats broadcast(float value) { return value - Floats{}; }
-inline Floats magnitude(Floats x) { return reinterpret_cast<Floats>(reinterpret_cast<Integers>(x) & 0x7fffffff); }
-inline Floats at_least(Floats x, float low) { return where_below(x, broadcast(low), broadcast(low), x); }
-inline Floats at_most(Floats x, float high) { return where_below(broadcast(high), x, broadcast(high), x); }
-inline Floats clipped(Floats x, float low, float high) { return at_most(at_least(x, low), high); }
+// The integers of the same lanes.
+template <typename Lanes>
+using IntegersOf = decltype(Lanes{} < Lanes{});
+
+template <typename Lanes = Floats>
+inline Lanes broadcast(float value) {
+  return value - Lanes{};
+}
+template <typename Lanes>
+inline Lanes magnitude(Lanes x) {
+  return reinterpret_cast<Lanes>(reinterpret_cast<IntegersOf<Lanes>>(x) & 0x7fffffff);
+}
+template <typename Lanes>
+inline Lanes at_least(Lanes x, float low) {
+  return where_below(x, broadcast<Lanes>(low), broadcast<Lanes>(low), x);
+}
+template <typename Lanes>
+inline Lanes at_most(Lanes x, float high) {
+  return where_below(broadcast<Lanes>(high), x, broadcast<Lanes>(high), x);
+}
+template <typename Lanes>
+inline Lanes clipped(Lanes x, float low, float high) {
+  return at_most(at_least(x, low), high);
+}
 
 // Adding it leaves the nearest integer in the low bits of the sum.
 constexpr float rounding = 12582912.0f;  // 1.5 * 2^23
 
 // Returns 2^n e^r, with n the integer in the low bits of `shifted` and |r| at most half of log 2.
-inline Floats power_of_two_times_exponential(Floats shifted, Floats r) {
-  const Floats z = r * r;
-  const Floats low = (r * 1.6666665459e-1f + 5.0000001201e-1f) + (r * 8.3334519073e-3f + 4.1665795894e-2f) * z;
-  const Floats high = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  const Floats y = (low + high * (z * z)) * z + r + 1.0f;
-  return reinterpret_cast<Floats>(reinterpret_cast<Integers>(y) + (reinterpret_cast<Integers>(shifted) << 23));
+template <typename Lanes>
+inline Lanes power_of_two_times_exponential(Lanes shifted, Lanes r) {
+  using Bits = IntegersOf<Lanes>;
+  const Lanes z = r * r;
+  const Lanes low = (r * 1.6666665459e-1f + 5.0000001201e-1f) + (r * 8.3334519073e-3f + 4.1665795894e-2f) * z;
+  const Lanes high = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  const Lanes y = (low + high * (z * z)) * z + r + 1.0f;
+  return reinterpret_cast<Lanes>(reinterpret_cast<Bits>(y) + (reinterpret_cast<Bits>(shifted) << 23));
 }
 
 // Returns e^x for x from -87 to 88, beyond which it is that of the bound.
-inline Floats exponential(Floats x) {
+template <typename Lanes>
+inline Lanes exponential(Lanes x) {
   x = clipped(x, -87.0f, 88.0f);
-  const Floats shifted = x * 1.44269504f + rounding;
-  const Floats n = shifted - rounding;
-  const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // log 2 in two parts; n times the first is exact
+  const Lanes shifted = x * 1.44269504f + rounding;
+  const Lanes n = shifted - rounding;
+  const Lanes r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // log 2 in two parts; n times the first is exact
   return power_of_two_times_exponential(shifted, r);
 }
 
