@@ -14,7 +14,7 @@ from proxconnect.engine._kernel_choice import ROWS
 from proxconnect.engine._layer_geometry import LayerGeometry
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
-from proxconnect.kernels import Affine
+from proxconnect.kernels import Affine, PreparedCall
 from proxconnect.layers import Accumulator, BinaryInput
 
 
@@ -68,6 +68,7 @@ class PackedForward:
         self.product = KernelCall(kernel, operand, flat, epilogue, wrap)
         takes_floats = geometry.operation == "linear" and kernel != "w1a1"
         self._prepared = self.product.prepared if takes_floats else None
+        self._without_bias = layer._parameters.get("bias") is None
         if kernel == "w1a1":
             self.sums = replace(self.product, epilogue=Affine.of(torch.ones_like(self.zeros)), wrap=False)
 
@@ -76,13 +77,20 @@ class PackedForward:
 
         It is what :meth:`__call__` computes, in a fraction of the time that Python takes for that.
         """
-        prepared = self._prepared
-        if prepared is None or not unobserved(input):
+        if self._prepared is None or not unobserved(input):
             return None
-        bias = self._bias(layer)
-        if memory_address(bias) != prepared.bias_address or (bias.requires_grad and torch.is_grad_enabled()):
+        prepared = self.prepared_call(layer)
+        return None if prepared is None else cast(Tensor | None, prepared(input))
+
+    def prepared_call(self, layer: nn.Module) -> PreparedCall | None:
+        """Return what computes a linear layer of inputs that nobody watches; None if its bias needs more."""
+        prepared, bias = self._prepared, layer._parameters.get("bias")
+        if prepared is None or (bias is None and self._without_bias):
+            return prepared
+        if memory_address(self.zeros if bias is None else bias) != prepared.bias_address:
             return None
-        return cast(Tensor | None, prepared(input))
+        wants_gradient = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+        return None if wants_gradient else prepared
 
     def __call__(self, input: Tensor, layer: nn.Module) -> Tensor:
         """Compute the layer's output."""

@@ -16,6 +16,7 @@ from proxconnect.engine._layer_geometry import geometry_of_layer
 from proxconnect.engine._packed_forward import PackedForward, PackedLookUp
 from proxconnect.engine.weight import PackedWeight
 from proxconnect.errors import ProxConnectError
+from proxconnect.kernels import PreparedCall
 from proxconnect.layers import note_call, read_weights_anew, scale_name
 
 
@@ -154,6 +155,29 @@ PackedLinear = packed_class(nn.Linear, ("weight",))
 PackedConv1d = packed_class(nn.Conv1d, ("weight",))
 PackedConv2d = packed_class(nn.Conv2d, ("weight",))
 PackedConv3d = packed_class(nn.Conv3d, ("weight",))
+
+
+def direct_call(layer: nn.Module) -> PreparedCall | None:
+    """Return what a packed linear layer computes with, for callers that take care of the input themselves.
+
+    The input must be float32 in memory on the CPU, and nobody may want a derivative or watch what happens
+    (:func:`proxconnect.base.eager.unobserved`), by hooks on all modules either. The call gives None for an
+    input that the layer has to see.
+
+    Returns:
+        None where calling the layer does more than its kernel does: it has hooks, a ``forward`` of its own,
+        or another class.
+    """
+    own = layer.__dict__
+    if (
+        type(layer) is not PackedLinear
+        or own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or "forward" in own
+    ):
+        return None
+    product = own["packed_forward"]
+    return None if product is None else cast(PackedForward, product).prepared_call(layer)
 
 
 def pack_layer_(

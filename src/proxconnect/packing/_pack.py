@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from proxconnect.base.hosts import tell_hosts
 from proxconnect.engine import PackedLayer, PackedWeight, check_kernels, pack_layer_
 from proxconnect.errors import ProxConnectError
 from proxconnect.format import pack_weight
@@ -49,6 +50,7 @@ def pack_(model: Model, kernels: str = "fast", activations: str | None = None) -
     if any(True for _ in binarized_weights(model)):
         harden_(model)
     _pack_hardened(model, kernels, activations)
+    tell_hosts(model)
     return model
 
 

@@ -19,6 +19,7 @@ from proxconnect.integrations.transformers._latents import EmptyLatents
 from proxconnect.integrations.transformers._packed_layers import EmptyPackedLayers
 from proxconnect.integrations.transformers._records import latents_to_json, packed_to_json
 from proxconnect.integrations.transformers._saved_state import SavedState, saved_state
+from proxconnect.integrations.transformers._short_forms import shorten_
 from proxconnect.integrations.transformers.config import QUANT_METHOD, ProxConnectConfig
 from proxconnect.layers import binarize_, default_layers
 from proxconnect.packing._store import LEVELS
@@ -168,10 +169,12 @@ def _description(model: nn.Module, saved: SavedState, config: ProxConnectConfig)
 def adopt_(model: Any) -> None:
     """Have ``save_pretrained`` of a model, which is binarized, call a :class:`ProxConnectQuantizer`.
 
-    Models that ``from_pretrained`` has binarized have one already.
+    Models that ``from_pretrained`` has binarized have one already. The modules around packed layers become
+    what computes the same in fewer operations.
     """
     if getattr(model, "hf_quantizer", None) is None:
         model.hf_quantizer = ProxConnectQuantizer(ProxConnectConfig(), pre_quantized=False)
+    shorten_(model)
 
 
 register_quantization_config(QUANT_METHOD)(ProxConnectConfig)

@@ -1,0 +1,148 @@
+"""Modules of transformers that compute in fewer operations what they compute, around packed layers.
+
+A packed model's products take about half the time of a token. The rest goes to a few hundred small operators
+of torch and to the Python between them. Feed-forward networks and attention have a short form here. It is the
+user's own module with another class. It gives the bits of the module's own ``forward``, for float32 on the CPU
+where nobody watches. Everything else goes to that ``forward``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
+from transformers import DynamicCache
+
+from proxconnect.base.eager import unobserved
+from proxconnect.engine import PackedLayer, direct_call
+from proxconnect.integrations.transformers._roomy_cache import can_append, with_token
+
+# The architectures whose feed-forward networks and attention are those that are written here.
+_FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+# What a decoder layer gives its attention where nothing special is asked for.
+_PLAIN_CALL = {"hidden_states", "attention_mask", "position_ids", "cache", "use_cache", "position_embeddings"}
+_WIDEST_HEAD = 256  # of which the module's own forward leaves it to torch that queries share keys
+
+
+class _ShortForm(nn.Module):
+    """A module with a short form; ``plain`` is the class that it had."""
+
+    plain: ClassVar[type[nn.Module]]
+    _modules: dict[str, nn.Module]  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made here and has no name that a pickle could find.
+        return _blank, (self.plain,), self.__getstate__()  # type: ignore[no-untyped-call]
+
+
+class _ShortFeedForward(_ShortForm):
+    """``down(act(gate(x)) * up(x))``, with the kernels of the three layers called at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the output."""
+        if _alone(x):
+            layers = self._modules
+            gate, up = direct_call(layers["gate_proj"]), direct_call(layers["up_proj"])
+            if gate is not None and up is not None:
+                opened, values = cast("list[Tensor | None]", [gate(x), up(x)])
+                if opened is not None and values is not None:
+                    inner = layers["act_fn"](opened).mul_(values)
+                    return cast(Tensor, layers["down_proj"](inner))
+        return cast(Tensor, super().forward(x))
+
+
+class _ShortAttention(_ShortForm):
+    """Attention of one new token to those of a cache that has room for it."""
+
+    config: Any
+    layer_idx: int
+    head_dim: int
+    scaling: float
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        """Compute the output, and the weights of the attention where they are asked for."""
+        if not args and kwargs.keys() <= _PLAIN_CALL and kwargs.get("attention_mask") is None:
+            output = self._of_one_token(
+                kwargs.get("hidden_states"), kwargs.get("position_embeddings"), kwargs.get("cache")
+            )
+            if output is not None:
+                return output, None
+        return cast("tuple[Tensor, Tensor | None]", super().forward(*args, **kwargs))
+
+    def _of_one_token(self, x: Tensor | None, rotation: Any, kept: Any) -> Tensor | None:
+        """Compute the output for a token of each text; None where the module's own forward has to."""
+        if x is None or rotation is None or x.ndim != 3 or x.shape[1] != 1 or self.training or not _alone(x):
+            return None
+        if self.config._attn_implementation != "sdpa" or self.head_dim > _WIDEST_HEAD:
+            return None
+        if type(kept) is not DynamicCache or kept.offloading or self.layer_idx >= len(kept.layers):
+            return None
+        before: Any = kept.layers[self.layer_idx]
+        layers, texts = self._modules, x.shape[0]
+        calls = [direct_call(layers[name]) for name in ("q_proj", "k_proj", "v_proj")]
+        if not can_append(before, texts) or None in calls:
+            return None
+        products = [cast(Tensor, call(x)) for call in calls if call is not None]
+        if any(product is None for product in products):
+            return None
+        query, key, value = (product.view(texts, 1, -1, self.head_dim) for product in products)
+        if "q_norm" in layers:
+            query, key = layers["q_norm"](query), layers["k_norm"](key)
+        heads = query.shape[2], key.shape[2]
+        turned = _rotated(torch.cat((query, key), dim=2), *rotation)
+        query, key = turned.narrow(2, 0, heads[0]), turned.narrow(2, *heads)
+        keys, values = with_token(before, key.transpose(1, 2), value.transpose(1, 2))
+        found = functional.scaled_dot_product_attention(
+            query.transpose(1, 2), keys, values, scale=self.scaling, enable_gqa=heads[0] > heads[1]
+        )
+        return cast(Tensor, layers["o_proj"](found.reshape(texts, 1, -1)))
+
+
+def shorten_(model: nn.Module) -> None:
+    """Give the modules of ``model`` short forms, in place, if it has packed layers that kernels compute."""
+    if not any(isinstance(layer, PackedLayer) and layer.packed_forward for layer in model.modules()):
+        return
+    for module in model.modules():
+        if _short_form_of(type(module)) is not None:  # type: ignore[arg-type]
+            module.__class__ = _short_class(type(module))  # type: ignore[arg-type]
+
+
+def _alone(x: Tensor) -> bool:
+    """Tell whether only eager PyTorch has to see what is computed of ``x``, and no derivative is wanted."""
+    return not torch.is_grad_enabled() and unobserved(x) and not _has_any_global_hook()
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the halves of each head, (..., heads, head), by angles: ``x cos + (-x2, x1) sin``."""
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat((-second, first), dim=-1)
+    return (x * cos.unsqueeze(2)).add_(turned.mul_(sin.unsqueeze(2)))
+
+
+@cache
+def _short_form_of(kind: Any) -> type[_ShortForm] | None:
+    """Return the short form of a class of transformers; None where it has none."""
+    for place, family in _FAMILIES.items():
+        if kind.__module__ == f"transformers.models.{place}.modeling_{place}":
+            forms = {"MLP": _ShortFeedForward, "Attention": _ShortAttention}
+            return forms.get(kind.__name__.removeprefix(family))
+    return None
+
+
+@cache
+def _short_class(plain: Any) -> type[_ShortForm]:
+    form = _short_form_of(plain)
+    assert form is not None
+    return type(
+        plain.__name__, (form, plain), {"plain": plain, "__module__": __name__, "__doc__": plain.__doc__}
+    )
+
+
+def _blank(plain: type[nn.Module]) -> nn.Module:
+    """Make a module without state, which unpickling fills."""
+    kind = _short_class(plain)  # type: ignore[arg-type]
+    return kind.__new__(kind)
