@@ -2,8 +2,8 @@
 
 A packed model's products take about half the time of a token. The rest goes to a few hundred small operators
 of torch and to the Python between them. Feed-forward networks and attention have a short form here. It is the
-user's own module with another class. It gives the bits of the module's own ``forward``, for float32 on the CPU
-where nobody watches. Everything else goes to that ``forward``.
+user's own module with another class. It gives the bits of the module's own ``forward``, for float32 on the
+CPU where nobody watches. Everything else goes to that ``forward``.
 """
 
 from __future__ import annotations
