@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from gguf_files import entry
+from gguf_files import file as gguf_file
 from language_models import binary, save_tokenizer, tiny
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
@@ -145,3 +148,25 @@ def test_an_architecture_without_a_mapping_is_one_line(
         "--to",
         "gguf",
     )
+
+
+def test_groups_that_fit_no_block_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pc.pack_(binary(tiny(), scale=96)).save_pretrained(tmp_path / "groups")
+    message = "has a scale for 96 inputs; Q1_0 has one scale for 128 inputs"
+    out = tmp_path / "groups.gguf"
+    refused(capsys, message, "export", tmp_path / "groups", "--to", "gguf", "--out", out)
+    assert not out.exists()
+
+
+def test_files_of_other_types_or_without_a_tokenizer_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, bare = tmp_path / "other.gguf", tmp_path / "bare.gguf"
+    other.write_bytes(gguf_file([], [entry("blk.0.attn_q.weight", (256, 256), 12, 0)], bytes(36_864)))
+    message = "'blk.0.attn_q.weight' has the GGUF type 12, which is not read; types that are: F32"
+    with pytest.raises(pc.ProxConnectError, match=re.escape(message)):
+        pc.from_gguf(other)
+    refused(capsys, message, "generate", other, TEXT)
+    refused(capsys, message, "bench", other, "--tokens")
+    pc.export.gguf(binary(tiny()), bare)
+    refused(capsys, "the file has no tokenizer", "generate", bare, TEXT)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from proxconnect.format import BinaryTensor, pack_weight, unpack_weight
+from proxconnect.errors import FormatError
+from proxconnect.format import BinaryTensor, check_scale, pack_weight, unpack_weight
 
 
 def literal(codes: Tensor, scale: Tensor, form: BinaryTensor) -> Tensor:
@@ -59,3 +60,17 @@ def test_bits_hold_codes_and_scales_as_the_page_says(form: BinaryTensor, seed: i
     bits = pack_weight(weight, form)
     assert tuple(bits.shape) == form.bits_shape
     assert torch.equal(unpack_weight(bits, scale, form), weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_scales_are_finite_and_have_no_sign(dtype: torch.dtype) -> None:
+    limits = torch.finfo(dtype)
+    good = torch.tensor([[0.0, limits.tiny], [limits.smallest_normal / 2, limits.max]], dtype=dtype)
+    check_scale(good, "scale")
+    check_scale(good[:, 1], "scale")
+    check_scale(torch.empty(0, dtype=dtype), "scale")
+    for bad in (torch.nan, -torch.nan, torch.inf, -torch.inf, -0.0, -limits.tiny, -1.0):
+        scale = good.clone()
+        scale[1, 0] = bad
+        with pytest.raises(FormatError, match="scale: scales must be finite and not negative, nor -0"):
+            check_scale(scale, "scale")

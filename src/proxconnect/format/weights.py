@@ -13,6 +13,8 @@ from proxconnect.errors import FormatError
 from proxconnect.format.bits import check_bits, pack_bits, unpack_bits
 from proxconnect.format.header import BinaryTensor
 
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 def pack_weight(weight: Tensor, form: BinaryTensor) -> Tensor:
     """Pack a hardened weight into bits.
@@ -79,7 +81,12 @@ def check_scale(scale: Tensor, name: str) -> None:
     Raises:
         FormatError: a scale is NaN, infinite or negative, or has a negative zero's sign.
     """
-    if not is_finite(scale) or torch.signbit(scale).any():
+    if scale.numel() == 0:
+        return
+    integers = _INTEGERS[scale.element_size()]  # of the same bits: those of a float with a sign are negative
+    infinity = torch.tensor(torch.inf, dtype=scale.dtype, device="cpu").view(integers)
+    low, high = scale.view(integers).aminmax()
+    if low < 0 or high >= infinity:
         raise FormatError(f"{name}: scales must be finite and not negative, nor -0")
 
 

@@ -20,8 +20,8 @@ def scales_by_panels(scale: Tensor) -> Tensor:
     torch.Size([2, 3, 16])
     """
     n, groups = scale.shape
-    filled = functional.pad(scale, (0, 0, 0, -n % PANEL_WIDTH))
-    by_panels = filled.view(-(-n // PANEL_WIDTH), PANEL_WIDTH, groups).transpose(1, 2)
+    filled = functional.pad(scale, (0, 0, 0, -n % PANEL_WIDTH)) if n % PANEL_WIDTH else scale
+    by_panels = filled.reshape(-(-n // PANEL_WIDTH), PANEL_WIDTH, groups).transpose(1, 2)
     return weight_memory(by_panels.shape, scale.dtype).copy_(by_panels)
 
 

@@ -54,9 +54,13 @@ class PackedRecord:
 
 def packed_to_json(packed: Mapping[str, PackedRecord]) -> list[dict[str, Any]]:
     """Write the descriptions of packed weights, those that are equal once."""
-    return _grouped(
-        (name, {**asdict(each), "form": binary_fields(each.form)}) for name, each in packed.items()
-    )
+    alike: dict[PackedRecord, list[str]] = {}
+    for weight, each in packed.items():
+        alike.setdefault(each, []).append(weight)
+    return [
+        {**_plain({**asdict(each), "form": binary_fields(each.form)}), "weights": weights}
+        for each, weights in alike.items()
+    ]
 
 
 def packed_from_json(value: Any, where: str) -> dict[str, PackedRecord]:
