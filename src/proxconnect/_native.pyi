@@ -10,6 +10,7 @@ _Panels = tuple[int, int, int, int]  # address of words; outputs, inputs, planes
 _ConvPanels = tuple[int, int, int, int, int, int, int]  # addresses of words, tap sums; n, C, (kh, kw), groups
 _Geometry = tuple[int, int, int, int, int, int, int]  # stride, padding, dilation, each (y, x); fill
 _Affine = tuple[int, int, int, int]  # addresses of residual, scale, bias, slope
+_Heads = tuple[int, int, int, int]  # address; strides of batches, heads, rows
 _Groups = tuple[int, bool]  # inputs that share a scale; whether scales are halves
 _Thresholds = tuple[int, int]  # addresses of threshold, flip
 _Chain = tuple[int, int, int, int, int, int]  # floats, signs, steps; count; constants, residual
@@ -19,6 +20,8 @@ _Map = tuple[MapKind, float, float, float, int]  # kind; mu, a, b; address of ce
 PANEL_WIDTH: int
 WORD_BITS: int
 W1A8_MOST_INPUTS: int
+MOST_ATTENTION_KEYS: int
+MOST_ATTENTION_FEATURES: int
 TABLE_ROOT_SHIFT: int
 TABLE_SPLIT_BITS: int
 
@@ -111,6 +114,9 @@ def quantize_and_mark(
 def scale_marked(inside: int, size: int, mu: float, g: int, out: int, threads: int) -> None: ...
 def scale_outputs(y: int, rows: int, columns: int, scale: int, bias: int, threads: int) -> None: ...
 def activate(x: int, size: int, activation: Activation, out: int, threads: int) -> None: ...
+def attention(
+    query: _Heads, key: _Heads, value: _Heads, sizes: tuple[int, ...], scale: float, out: int, threads: int
+) -> bool: ...
 def kernel_sets() -> list[str]: ...
 def active_kernels() -> str: ...
 def use_kernels(name: str) -> bool: ...

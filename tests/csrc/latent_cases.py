@@ -4,10 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 from case_parts import Cases, numbers
-from map_reference import Map, gelu, gelu_tanh, mean_magnitudes
+from kernel_reference import Array
+from map_reference import Map, attention, gelu, gelu_tanh, mean_magnitudes
+
+
+def attention_cases(random: np.random.Generator) -> Cases:
+    for queries, keys, features, outputs in [(1, 1, 1, 1), (5, 17, 3, 18), (30, 16, 64, 64), (13, 40, 33, 7)]:
+        batches, heads = 2, 3
+        query, key, value = (
+            numbers(random, batches, heads, rows, columns)
+            for rows, columns in ((queries, features), (keys, features), (keys, outputs))
+        )
+        query[0, 0, 0] = 0
+        key[0, 0, -1] = 1e-38
+        value[..., 0] = 0
+        for scale in (0.5, -3.0):
+            out = [
+                [attention(query[b, h], key[b, h], value[b, h], scale) for h in range(heads)]
+                for b in range(batches)
+            ]
+            sizes = batches, heads, queries, keys, features, outputs
+            yield ["attention", *sizes, np.array([scale], np.float32), query, key, value, dense(out)]
+
+
+def dense(out: list[list[Array]]) -> Array:
+    """Lay out [batches, heads, queries, outputs] as attention does: queries before heads."""
+    return np.ascontiguousarray(np.array(out, np.float32).transpose(0, 2, 1, 3))
 
 
 def latent_cases(random: np.random.Generator) -> Cases:
+    yield from attention_cases(random)
     nothing = np.empty(0, np.float32)
     for rows, columns in [(1, 1), (3, 15), (4, 16), (1, 17), (5, 100), (2, 64), (3, 130), (3, 11000)]:
         w = numbers(random, rows, columns) * np.float32(2)

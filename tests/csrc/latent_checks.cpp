@@ -2,6 +2,7 @@
 
 #include "checks.h"
 #include "drivers/activation.h"
+#include "drivers/attention.h"
 #include "drivers/latents.h"
 
 namespace {
@@ -139,11 +140,31 @@ void check_activate(CaseFile& file) {
   });
 }
 
+void check_attention(CaseFile& file) {
+  int64_t size[6];
+  for (int64_t& one : size) one = file.number();
+  const auto [batches, heads, queries, keys, features, outputs] = size;
+  const float scale = file.array<float>()[0];
+  const auto query = file.array<float>(), key = file.array<float>(), value = file.array<float>();
+  const std::string what = described("attention", queries, keys, features);
+  check(what, file.array<float>(), [&](float* out, Run run) {
+    const Guarded<float> q(query, run.edge), k(key, run.edge), v(value, run.edge);
+    const auto rows = [&](const Guarded<float>& x, int64_t count, int64_t columns) {
+      return HeadsOfRows{x.get(), heads * count * columns, count * columns, columns};
+    };
+    expect(attend({batches, heads, queries, keys, features, outputs, rows(q, queries, features),
+                   rows(k, keys, features), rows(v, keys, outputs), scale, out},
+                  run.threads),
+           what + " is not computed");
+  });
+}
+
 }  // namespace
 
 Checks latent_checks() {
   return {{"mean_magnitudes", check_mean_magnitudes},     {"quantize", check_quantize},
           {"quantize_by_means", check_quantize_by_means}, {"scale_gradient", check_scale_gradient},
           {"quantize_and_mark", check_quantize_and_mark}, {"scale_marked", check_scale_marked},
-          {"scale_outputs", check_scale_outputs},         {"activate", check_activate}};
+          {"scale_outputs", check_scale_outputs},         {"activate", check_activate},
+          {"attention", check_attention}};
 }

@@ -49,6 +49,37 @@ def exponential(x: Array) -> Array:
     return power_of_two_times_exponential(shifted, r)
 
 
+def attention(query: Array, key: Array, value: Array, scale: float) -> Array:
+    """Attention of one head as csrc/interface/attention.h says."""
+    features, keys = query.shape[1], len(key)
+    greatest = F(min(4095, int(((2**31 - 1) / features) ** 0.5)))
+
+    def steps(most: Array, of: F) -> tuple[Array, Array]:
+        step = most / of
+        large = step >= F(1e-30)
+        return np.where(large, step, F(0)), np.where(large, F(1) / np.where(large, step, F(1)), F(0))
+
+    def integers(x: Array) -> Array:
+        return np.rint(x).astype(np.int64)
+
+    query_steps, query_inverse = steps(np.abs(query).max(1, keepdims=True) * np.abs(F(scale)), greatest)
+    key_steps, key_inverse = steps(np.abs(key).max(1, keepdims=True), greatest)
+    value_steps, value_inverse = steps(np.abs(value).max(0, keepdims=True), F(4095))
+    sums = integers(query * (F(scale) * query_inverse)) @ integers(key * key_inverse).T
+    scores = sums.astype(F) * key_steps.T
+    e = exponential((scores - scores.max(1, keepdims=True)) * query_steps)
+    lanes = np.pad(e, ((0, 0), (0, -keys % 16))).reshape(len(e), -1, 16)
+    of_lanes = np.zeros((len(e), 16), F)
+    for panel in range(lanes.shape[1]):
+        of_lanes = of_lanes + lanes[:, panel]
+    total = np.zeros((len(e), 1), F)
+    for lane in range(16):
+        total = total + of_lanes[:, lane : lane + 1]
+    weights = integers(e * np.minimum(F(32767), F(2**19 - keys) / total))
+    shares = F(1) / weights.sum(1, keepdims=True).astype(F)
+    return (weights @ integers(value * value_inverse)).astype(F) * shares * value_steps
+
+
 def gelu(x: Array) -> Array:
     """Compute x Phi(x); Phi(-t) is 1 / (2 p(t)^8)."""
     t = at_most(np.abs(x), F(5.5))

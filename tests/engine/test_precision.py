@@ -14,6 +14,7 @@ from torch.nn import functional
 import proxconnect as pc
 from proxconnect.engine import Network
 from proxconnect.engine._bfloat16 import attention
+from proxconnect.engine._integer_attention import is_faster
 from proxconnect.engine.fusion import _float_rules
 from proxconnect.errors import ProxConnectError
 from proxconnect.models.nonlinearity import RPReLU
@@ -80,6 +81,8 @@ def test_a_level_changes_what_it_says(
     exact, narrow = precision == "exact", bfloat16 and precision != "exact"
     assert net.kernels["qkv.weight"] == (LEVELS[precision] if setting == "bw" else "w1a1")
     assert operators(net)["proxconnect.attention"] == narrow
+    integers = precision != "exact" and not bfloat16 and is_faster()
+    assert operators(net)["proxconnect.integer_attention"] == integers
     assert operators(net)["aten.batch_norm.default"] == 0
     nodes = net._fused[net.graph.names].graph.nodes
     chains = [node.args[0].chain.kinds for node in nodes if node.op == "proxconnect.chain"]

@@ -162,6 +162,13 @@ HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "quantize_and_mark": (_native.quantize_and_mark, (HERE, 2**60, MAP, 1.0, HERE, HERE, 1)),
     "scale_marked": (_native.scale_marked, (HERE, -1, 1.0, HERE, HERE, 1)),
     "scale_outputs": (_native.scale_outputs, (HERE, FAR, FAR, HERE, HERE, 1)),
+    "attention": (_native.attention, (*[(HERE, 8, 8, 8)] * 3, (FAR, FAR, 2, 2, 2, 2), 1.0, HERE, 1)),
+    "attention, keys": (_native.attention, (*[(HERE, 8, 8, 8)] * 3, (1, 1, 2, 0, 2, 2), 1.0, HERE, 1)),
+    "attention, features": (
+        _native.attention,
+        (*[(HERE, 8, 8, 8)] * 3, (1, 1, 2, 2, 2**20, 2), 1.0, HERE, 1),
+    ),
+    "attention, negative": (_native.attention, (*[(HERE, 8, 8, 8)] * 3, (1, 1, -1, 2, 2, 2), 1.0, HERE, 1)),
     "activate": (_native.activate, (HERE, 2**60, _native.Activation.gelu, HERE, 1)),
     "activate, negative": (_native.activate, (HERE, -1, _native.Activation.gelu, HERE, 1)),
 }

@@ -12,6 +12,7 @@ Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 from __future__ import annotations
 
 from proxconnect.kernels._activations import activate
+from proxconnect.kernels._attention import attention
 from proxconnect.kernels._chains import Chain, Outputs, Step, chain_rows, w1a1_chain, w1a1_conv_chain
 from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine, Thresholds
@@ -59,6 +60,7 @@ __all__ = [
     "Thresholds",
     "activate",
     "active_kernels",
+    "attention",
     "chain_rows",
     "cpu_features",
     "fits_compiled_code",

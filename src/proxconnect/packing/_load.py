@@ -73,7 +73,8 @@ def load(
             - ``"exact"``: the identical decisions, and floats within 1e-5, as said above.
             - ``"fast"``: ``activations="int8"`` for layers with float inputs. Operators are fused that round
               otherwise than torch's one by one. Convolutions of float weights and attention multiply in
-              bfloat16, on processors that have instructions for it.
+              bfloat16, on processors that have instructions for it; on others with AVX2, attention multiplies
+              integers of 16 bits.
             - ``"fastest"``: the same, with ``activations="int6"``.
 
             Of ``model``, only the binary layers follow it.

@@ -103,6 +103,17 @@ void check_group(std::int64_t columns, std::int64_t group, std::int64_t multiple
   Size(columns) + group;
 }
 
+void check_attention(const Attention& attention) {
+  const auto check = [](const char* name, std::int64_t value, std::int64_t most) {
+    if (value < 1 || value > most) refuse(name, value, "1 to " + std::to_string(most));
+  };
+  check("keys", attention.keys, most_attention_keys);
+  check("features", attention.features, most_attention_features);
+  check("outputs", attention.outputs, most_attention_features);
+  Size(attention.batches) * attention.heads * attention.queries * attention.keys *
+      (attention.features + attention.outputs);
+}
+
 void check_greatest(std::int64_t greatest) {
   if (greatest < 1 || greatest > 127) refuse("greatest", greatest, "1 to 127");
 }

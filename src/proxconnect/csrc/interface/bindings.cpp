@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "drivers/activation.h"
+#include "drivers/attention.h"
 #include "drivers/chain.h"
 #include "drivers/conv.h"
 #include "drivers/gemm.h"
@@ -70,6 +71,7 @@ using PanelsTuple = std::tuple<Address, Size, Size, Size>;  // words; outputs, i
 // Words and tap sums; outputs, inputs, kernel, groups.
 using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Size>;
 using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
+using HeadsTuple = std::tuple<Address, Size, Size, Size>;  // strides of batches, heads, rows
 using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
 using GroupsTuple = std::tuple<Size, bool>;                              // inputs of a scale; halves
 using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
@@ -304,6 +306,18 @@ void activate(Address x, Size size, Activation activation, Address out, Size thr
   proxconnect::activate(pointer<const float>(x), size, activation, pointer<float>(out), threads);
 }
 
+bool attention(const HeadsTuple& query, const HeadsTuple& key, const HeadsTuple& value, const std::array<Size, 6>& sizes,
+               float scale, Address out, Size threads) {
+  const auto rows = [](const HeadsTuple& of) {
+    const auto [values, batch, head, row] = of;
+    return proxconnect::HeadsOfRows{pointer<const float>(values), batch, head, row};
+  };
+  const auto [batches, heads, queries, keys, features, outputs] = sizes;
+  return proxconnect::attend({batches, heads, queries, keys, features, outputs, rows(query), rows(key), rows(value), scale,
+                              pointer<float>(out)},
+                             threads);
+}
+
 nb::list kernel_sets() {
   nb::list names;
   for (const KernelSet* set : proxconnect::kernel_sets()) {
@@ -399,6 +413,10 @@ NB_MODULE(_native, module) {
   module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
              released());
   module.def("activate", &activate, "x"_a, "size"_a, "activation"_a, "out"_a, "threads"_a, released());
+  module.def("attention", &attention, "query"_a, "key"_a, "value"_a, "sizes"_a, "scale"_a, "out"_a, "threads"_a,
+             released());
+  module.attr("MOST_ATTENTION_KEYS") = proxconnect::most_attention_keys;
+  module.attr("MOST_ATTENTION_FEATURES") = proxconnect::most_attention_features;
   module.def("kernel_sets", &kernel_sets);
   module.def("active_kernels", &active_kernels);
   module.def("use_kernels", &proxconnect::use_kernels, "name"_a);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "interface/activations.h"
+#include "interface/attention.h"
 #include "interface/chain.h"
 #include "interface/convolutions.h"
 #include "interface/maps.h"
@@ -114,6 +115,10 @@ struct KernelSet {
 
   // Computes elements of an activation, which begin at a multiple of 16.
   void (*activate)(const float* x, Activation activation, float* out, Range elements);
+
+  // Computes attention for heads, counted over one batch after the other. Returns whether all numbers are of a size that
+  // can be quantized; the outputs are unspecified otherwise.
+  bool (*attention)(const Attention&, Range heads);
 
   // Functions that a set may lack.
 

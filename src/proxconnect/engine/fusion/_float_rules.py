@@ -10,10 +10,17 @@ from torch import Tensor
 
 from proxconnect.engine._float_activation import FloatActivation
 from proxconnect.engine._float_convolution import FloatConvolution
+from proxconnect.engine._integer_attention import is_faster
 from proxconnect.engine._layer_geometry import LayerGeometry, geometry_of_node
 from proxconnect.engine._precision import multiplies_bfloat16
 from proxconnect.engine.fusion._dependence import is_float_convolution
-from proxconnect.engine.fusion._rewriting import ACTIVATION, ATTENTION, CONVOLUTION, Rewriting
+from proxconnect.engine.fusion._rewriting import (
+    ACTIVATION,
+    ATTENTION,
+    CONVOLUTION,
+    INTEGER_ATTENTION,
+    Rewriting,
+)
 from proxconnect.engine.fusion._rules import Rule
 from proxconnect.graph import Node
 from proxconnect.graph.operators import resolve
@@ -106,12 +113,16 @@ def _activations(rewriting: Rewriting, index: int, node: Node) -> None:
 
 
 def _attentions(rewriting: Rewriting, index: int, node: Node) -> None:
-    """Compute attention of float32 tensors in bfloat16."""
+    """Compute attention of float32 tensors in bfloat16, or in integers where processors have no bfloat16."""
     if node.op != "aten.scaled_dot_product_attention.default" or index not in rewriting.shapes:
         return
     floats = all(rewriting.shape(value) is not None for value in node.args[:3])
-    if floats and not rewriting.exact and multiplies_bfloat16():
+    if not floats or rewriting.exact:
+        return
+    if multiplies_bfloat16():
         rewriting.draft.put(index, Node(ATTENTION, node.args, node.kwargs))
+    elif len(node.args) == 3 and node.kwargs.keys() <= {"scale"} and is_faster():
+        rewriting.draft.put(index, Node(INTEGER_ATTENTION, node.args, node.kwargs))
 
 
 FLOAT_LAYERS: tuple[Rule, ...] = (_convolutions, _norms)

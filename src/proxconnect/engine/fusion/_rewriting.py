@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from proxconnect.engine import _integer_attention
 from proxconnect.engine._bfloat16 import attention
 from proxconnect.engine._kernel_call import KernelCall, affine_of, lay_out
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
@@ -25,8 +26,8 @@ from proxconnect.quantizers import sign
 SIGN, PACK, SUMS, PRODUCT, CHAIN, LOOK_UP = (
     f"proxconnect.{name}" for name in ("sign", "pack", "sums", "product", "chain", "look_up")
 )
-CONVOLUTION, ACTIVATION, ATTENTION = (
-    f"proxconnect.{name}" for name in ("convolution", "activation", "attention")
+CONVOLUTION, ACTIVATION, ATTENTION, INTEGER_ATTENTION = (
+    f"proxconnect.{name}" for name in ("convolution", "activation", "attention", "integer_attention")
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     SIGN: lambda x: sign(x, 1.0),
@@ -37,6 +38,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
     ACTIVATION: lambda activation, x: activation(x),
     ATTENTION: attention,
+    INTEGER_ATTENTION: _integer_attention.attention,
     LOOK_UP: lambda weight, index: weight.rows(index),
 }
 

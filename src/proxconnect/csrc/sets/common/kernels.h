@@ -38,6 +38,7 @@ void scale_marked(const std::uint16_t* inside, float mu, const float* g, float* 
 void scale_outputs(float* y, std::int64_t columns, const float* scale, const float* bias, Range rows);
 void chain_rows(const FloatRows& x, std::int64_t n, const ChainOutput& output, Range rows);
 void activate(const float* x, Activation activation, float* out, Range elements);
+bool attention(const Attention& of, Range heads);
 
 // Only avx512 has this one.
 void w1a32_lines(const W1A32Conv& conv, Range lines, Range panels);
@@ -67,7 +68,8 @@ constexpr KernelSet table_of_kernels(const char* name, bool (*runs_here)()) {
           scale_marked,
           scale_outputs,
           chain_rows,
-          activate};
+          activate,
+          attention};
 }
 
 }  // namespace proxconnect::KERNEL_SET

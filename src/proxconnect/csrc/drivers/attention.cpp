@@ -1,0 +1,27 @@
+// Attention of floats, split among threads by heads.
+
+#include "drivers/attention.h"
+
+#include <atomic>
+
+#include "drivers/sizes.h"
+#include "sets/dispatch.h"
+#include "threads/parallel.h"
+#include "threads/useful_threads.h"
+
+namespace proxconnect {
+
+bool attend(const Attention& attention, std::int64_t threads) {
+  check_attention(attention);
+  const std::int64_t heads = attention.batches * attention.heads;
+  const std::int64_t work =
+      heads * attention.queries * attention.keys * (attention.features + attention.outputs);
+  std::atomic<bool> quantized{true};
+  const auto part = [&](Range of_heads) {
+    if (!active_kernels().attention(attention, of_heads)) quantized.store(false, std::memory_order_relaxed);
+  };
+  parallel_ranges(heads, useful_threads(threads, work), part, 1);
+  return quantized;
+}
+
+}  // namespace proxconnect

@@ -1,0 +1,13 @@
+// Attention of floats by some number of threads. The results do not depend on it.
+#pragma once
+
+#include <cstdint>
+
+#include "interface/attention.h"
+
+namespace proxconnect {
+
+// Returns whether all numbers are of a size that can be quantized; otherwise the output is unspecified.
+bool attend(const Attention& attention, std::int64_t threads);
+
+}  // namespace proxconnect
