@@ -45,7 +45,9 @@ def found_sizes(
     admits = _assumptions(program, inputs, named)
     _refuse_fixed(program, named)
     ranges: dict[str, SizeRange] = {}
-    far: list[tuple[int, int]] = []
+    corners: list[tuple[int, int]] = []
+    # PyTorch 2.9 assumes that a tensor has less than 2^31 elements.
+    far = round(_FAR ** (1 / len(at)))
     for name, size in at.items():
 
         def admits_alone(n: int, name: str = name) -> bool:
@@ -56,7 +58,7 @@ def found_sizes(
 
         admitted = _admitted(name, size, admits_alone)
         ranges[name] = _within(name, size, admitted, named.bounds[name], answers)
-        far.append((max(admitted.least, ranges[name].least), _above(ranges[name], size, _FAR)))
+        corners.append((max(admitted.least, ranges[name].least), _above(ranges[name], size, far)))
     ranges = _smallest_at_once(ranges, named, at, trial)
     smallest = {name: sizes.least for name, sizes in ranges.items()}
     for sizes in smallest, *({**at, name: _above(sizes, at[name])} for name, sizes in ranges.items()):
@@ -65,7 +67,7 @@ def found_sizes(
             raise ExportError(
                 f"where {' and '.join(f'{name} is {n}' for name, n in sizes.items())}, {reason}"
             )
-    if not all(admits(dict(zip(at, corner, strict=True))) for corner in itertools.product(*far)):
+    if not all(admits(dict(zip(at, corner, strict=True))) for corner in itertools.product(*corners)):
         raise ExportError(f"the model takes {' and '.join(at)} only in some proportion")
     return ranges
 

@@ -208,7 +208,7 @@ class _Flat(nn.Module):
         self.examples = examples
         self.training = False
 
-    def forward(self, *inputs: Tensor) -> tuple[Any, ...]:
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         return tuple(leaves(plain(call(self.model, self.examples, inputs))))
 
 
@@ -219,7 +219,7 @@ def _export(
     shapes = tuple({0: batch, **dict.fromkeys(names, free)} for names in named.names)
     try:
         return torch.export.export(
-            _Flat(model, examples), tuple(inputs), dynamic_shapes=(shapes,), strict=False
+            _Flat(model, examples), (tuple(inputs),), dynamic_shapes=(shapes,), strict=False
         )
     except ExportError:
         raise
