@@ -161,7 +161,7 @@ def test_the_stub_names_what_the_module_has() -> None:
     named |= {ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)}
     assert named == {name for name in dir(_native) if not name.startswith("_")}
     enumerations = [node for node in body if isinstance(node, ast.ClassDef)]
-    assert {kinds.name for kinds in enumerations} == {"MapKind", "StepKind"}
+    assert {kinds.name for kinds in enumerations} == {"Activation", "MapKind", "StepKind"}
     for kinds in enumerations:
         members = [ast.unparse(node.targets[0]) for node in kinds.body if isinstance(node, ast.Assign)]
         assert members == [kind.name for kind in getattr(_native, kinds.name)]

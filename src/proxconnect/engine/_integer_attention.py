@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from proxconnect import kernels
-from proxconnect._native import MOST_ATTENTION_FEATURES, MOST_ATTENTION_KEYS
 from proxconnect.base.eager import unobserved
+from proxconnect.kernels import MOST_ATTENTION_FEATURES, MOST_ATTENTION_KEYS
 
 # With fewer keys, torch's attention is as fast.
 _LEAST_KEYS = 64

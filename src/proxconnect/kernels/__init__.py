@@ -12,7 +12,7 @@ Bits of activations and files are laid out as ``proxconnect.format.bits`` says.
 from __future__ import annotations
 
 from proxconnect.kernels._activations import activate
-from proxconnect.kernels._attention import attention
+from proxconnect.kernels._attention import MOST_ATTENTION_FEATURES, MOST_ATTENTION_KEYS, attention
 from proxconnect.kernels._chains import Chain, Outputs, Step, chain_rows, w1a1_chain, w1a1_conv_chain
 from proxconnect.kernels._conv_panels import ConvPanels
 from proxconnect.kernels._epilogues import Affine, Thresholds
@@ -43,6 +43,8 @@ from proxconnect.kernels._w1a32 import w1a32
 from proxconnect.kernels._w1a32_conv import w1a32_conv
 
 __all__ = [
+    "MOST_ATTENTION_FEATURES",
+    "MOST_ATTENTION_KEYS",
     "TABLE_ROOT_SHIFT",
     "TABLE_SPLIT_BITS",
     "Affine",

@@ -8,6 +8,9 @@ from torch import Tensor
 from proxconnect.errors import ProxConnectError
 from proxconnect.kernels._gateway import native, pointer, run
 
+MOST_ATTENTION_KEYS = native.MOST_ATTENTION_KEYS
+MOST_ATTENTION_FEATURES = native.MOST_ATTENTION_FEATURES
+
 
 def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor | None:
     """Compute ``softmax(scale query key^T) value`` for every batch and head, without a mask.
