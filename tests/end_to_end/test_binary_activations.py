@@ -52,8 +52,14 @@ def trained(build: Callable[[], nn.Module], setting: str) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("build", [cnn, vit])
+@pytest.mark.parametrize(
+    ("build", "setting"),
+    [
+        pytest.param(build, setting, marks=pytest.mark.full if build is vit and "," in setting else ())
+        for build in (cnn, vit)
+        for setting in SETTINGS
+    ],
+)
 def test_every_deployed_form_answers_as_the_hardened_model(
     build: Callable[[], nn.Module], setting: str, tmp_path: Path
 ) -> None:

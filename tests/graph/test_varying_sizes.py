@@ -142,8 +142,8 @@ def test_a_call_is_checked_against_the_bounds_in_the_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "options", "others"),
     [
-        ("resnet20", {}, [(8, 8), (40, 56), (33, 1)]),
-        ("resnet20", {"block": "bireal", "nonlinearity": "rprelu"}, [(24, 40)]),
+        ("resnet8", {}, [(8, 8), (40, 56), (33, 1)]),
+        ("resnet8", {"block": "bireal", "nonlinearity": "rprelu"}, [(24, 40)]),
         pytest.param("resnet56", {}, [(17, 64)], marks=pytest.mark.full),
         pytest.param("resnet18", {}, [(64, 96), (33, 40)], marks=pytest.mark.full),
         pytest.param("resnet50", {}, [(64, 96)], marks=pytest.mark.full),

@@ -34,7 +34,7 @@ def run_with_kernels(value: str, code: str) -> subprocess.CompletedProcess[str]:
     ("value", "answer"),
     [
         pytest.param("portable", "portable", marks=pytest.mark.full),
-        ("", kernels.kernel_sets()[0]),
+        pytest.param("", kernels.kernel_sets()[0], marks=pytest.mark.full),
         (
             "z80",
             "PROXCONNECT_KERNELS: unknown kernel set 'z80'. Known: " + ", ".join(kernels.kernel_sets()),

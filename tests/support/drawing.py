@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -18,8 +19,8 @@ def figures_of(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[Figu
     figures: list[Figure] = []
 
     @contextmanager
-    def remembered(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-        with figure_to(path, size) as figure:
+    def remembered(path: Path, size: tuple[float, float], **options: Any) -> Iterator[Figure]:
+        with figure_to(path, size, **options) as figure:
             figures.append(figure)
             yield figure
 

@@ -18,8 +18,13 @@ _LINE_STYLES = ("-", "--", ":", "-.")
 
 
 @contextmanager
-def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+def figure_to(path: Path, size: tuple[float, float], *, fitted: bool = True) -> Iterator[Figure]:
     """Yield a figure of ``size`` inches, and write it to ``path``, whose ending chooses the format.
+
+    Args:
+        path: the file of the figure.
+        size: width and height in inches.
+        fitted: the room around the panels is fitted to their labels, which takes longer than to draw them.
 
     Raises:
         ProxConnectError: the format is unknown.
@@ -29,7 +34,7 @@ def figure_to(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained" if fitted else None)
     known = FigureCanvasAgg(figure).get_supported_filetypes()
     kind = path.suffix.removeprefix(".")
     if kind not in known:

@@ -45,8 +45,14 @@ def draw_curves(metrics: Path, path: Path) -> None:
     panels = panels_of(rows)
     if not panels:
         return
-    with figure_to(path, (10, 3.2 * math.ceil(len(panels) / 2))) as figure:
-        axes_of_panels = figure.subplots(math.ceil(len(panels) / 2), 2, squeeze=False).flat
+    rows_of_panels = math.ceil(len(panels) / 2)
+    # Short runs would take longer to fit the room for labels than to train.
+    height = 3.2 * rows_of_panels
+    with figure_to(path, (10, height), fitted=False) as figure:
+        figure.subplots_adjust(
+            left=0.07, right=0.985, wspace=0.17, bottom=0.5 / height, top=1 - 0.3 / height, hspace=0.36
+        )
+        axes_of_panels = figure.subplots(rows_of_panels, 2, squeeze=False).flat
         for axes, panel in zip(axes_of_panels, panels, strict=True):
             draw_panel(axes, panel, rows)
 

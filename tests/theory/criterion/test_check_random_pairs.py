@@ -184,7 +184,7 @@ sharpness = st.sampled_from([1.0, 1.0, 0.125, 16.0])
 
 
 @given(cases(), sharpness)
-@settings(max_examples=12, **relaxed)
+@settings(max_examples=6, **relaxed)
 def test_drawn_pairs_get_their_verdict(case: Case, mu: float) -> None:
     agrees(case, mu)
 
