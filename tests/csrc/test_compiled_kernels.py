@@ -33,17 +33,11 @@ def build_sanitized(folder: Path, target: str, flags: str, sanitizers: str) -> P
     return build(folder, flags, *OWN_SETS, targets=(target,))
 
 
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the tests of the kernels without optimization, with the sanitizers that go together."""
-    return build_sanitized(tmp_path_factory.mktemp("sanitized"), "kernel_test", "-O0", "address,undefined")
-
-
-@pytest.mark.parametrize("chosen", ["some_cases", pytest.param("cases", marks=pytest.mark.full)])
-def test_every_set_gives_the_bits_that_numpy_gives(
-    sanitized: Path, request: pytest.FixtureRequest, chosen: str
-) -> None:
-    check_kernels(sanitized / "kernel_test", request.getfixturevalue(chosen))
+@pytest.mark.full
+def test_every_set_gives_the_bits_that_numpy_gives(tmp_path: Path, cases: Path) -> None:
+    """Without optimization, with the sanitizers that go together; test_set_boundaries.py has a quick run."""
+    program = build_sanitized(tmp_path, "kernel_test", "-O0", "address,undefined") / "kernel_test"
+    check_kernels(program, cases)
 
 
 @pytest.mark.full
