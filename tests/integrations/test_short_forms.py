@@ -66,7 +66,7 @@ def test_tokens_one_by_one_give_what_the_modules_of_transformers_give(
     found, cache = steps(model, text(9, batch=2))
     expected, other = steps(plain(model), text(9, batch=2))
     assert took_the_short_way(cache)
-    assert not any(_roomy_cache._ROOM in layer.__dict__ for layer in other.layers)
+    assert every(_roomy_cache._ROOM not in layer.__dict__ for layer in other.layers)
     assert torch.equal(found, expected)
     assert cache.get_seq_length() == other.get_seq_length() == 9
     assert torch.equal(cache.layers[0].keys, other.layers[0].keys)
@@ -166,7 +166,7 @@ def test_copies_and_pickles_of_a_model_compute_the_same() -> None:
 
 def test_models_of_the_reference_and_of_floats_stay_as_they_are() -> None:
     for model in (packed(kernels="reference"), binary(tiny()), pc.harden_(binary(tiny()))):
-        assert not any(isinstance(module, _ShortForm) for module in model.modules())
+        assert every(not isinstance(module, _ShortForm) for module in model.modules())
 
 
 def test_direct_calls_are_for_layers_that_do_nothing_else() -> None:
