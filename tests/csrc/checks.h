@@ -22,6 +22,7 @@ using Checks = std::map<std::string, void (*)(CaseFile&)>;
 Checks product_checks();
 Checks conv_checks();
 Checks latent_checks();
+Checks decoding_checks();
 
 inline int failures = 0;
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from case_parts import Part
 from conv_cases import conv_cases
+from decoding_cases import decoding_cases
 from latent_cases import latent_cases
 from product_cases import product_cases
 
@@ -22,6 +23,7 @@ def encoded(part: Part) -> bytes:
     return np.int64(len(content) if isinstance(part, str) else part.size).tobytes() + content
 
 
+CASES = product_cases, conv_cases, latent_cases, decoding_cases
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -36,7 +38,7 @@ def write_cases(files: dict[Path, float]) -> None:
     seen: Counter[object] = Counter()
     with ExitStack() as stack, np.errstate(invalid="ignore", over="ignore"):
         opened = [(stack.enter_context(path.open("wb")), part) for path, part in files.items()]
-        for case in chain(product_cases(random), conv_cases(random), latent_cases(random)):
+        for case in chain(*(cases(random) for cases in CASES)):
             content = b"".join(map(encoded, case))
             for file, part in opened:
                 if is_in(part, seen[case[0]]):

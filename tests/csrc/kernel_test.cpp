@@ -10,6 +10,7 @@ int main(int count, char** arguments) {
   Checks checks = product_checks();
   checks.merge(conv_checks());
   checks.merge(latent_checks());
+  checks.merge(decoding_checks());
   CaseFile file(arguments[1]);
   std::map<std::string, int> checked;
   while (!file.at_end()) {

@@ -40,12 +40,18 @@ void check_unpack_weights(CaseFile& file) {
 // The sizes of a product and its weight.
 struct Weight {
   int64_t m, n, k;
+  std::vector<std::uint8_t> bits;
   std::vector<std::uint32_t> words;
 
-  explicit Weight(CaseFile& file) : m(file.number()), n(file.number()), k(file.number()) {
-    const auto bits = file.array<std::uint8_t>();
-    words.resize(static_cast<std::size_t>(panels_of(n) * panel_width * words_of(k)));
-    make_panels({bits.data(), packed_width(k), n}, k, words.data());
+  explicit Weight(CaseFile& file)
+      : m(file.number()), n(file.number()), k(file.number()), bits(file.array<std::uint8_t>()) {
+    lay_out(bits, 0, 1);
+  }
+
+  void lay_out(const std::vector<std::uint8_t>& plane, int64_t place, int64_t planes) {
+    const auto panel = words_of(k) * panel_width;
+    words.resize(static_cast<std::size_t>(planes * panels_of(n) * panel));
+    make_panels({plane.data(), packed_width(k), n}, k, words.data() + place * panel, planes);
   }
 };
 
@@ -54,18 +60,11 @@ struct PlanesOfWeight : Weight {
   int64_t planes = 1;
 
   explicit PlanesOfWeight(CaseFile& file) : Weight(file) {
-    const auto bits = file.array<std::uint8_t>();
-    if (bits.empty()) return;
+    const auto second = file.array<std::uint8_t>();
+    if (second.empty()) return;
     planes = 2;
-    const std::vector<std::uint32_t> first = words;
-    std::vector<std::uint32_t> second(first.size());
-    make_panels({bits.data(), packed_width(k), n}, k, second.data());
-    words.clear();
-    const auto panel = words_of(k) * panel_width;
-    for (int64_t at = 0; at < static_cast<int64_t>(first.size()); at += panel) {
-      words.insert(words.end(), first.begin() + at, first.begin() + at + panel);
-      words.insert(words.end(), second.begin() + at, second.begin() + at + panel);
-    }
+    lay_out(bits, 0, planes);
+    lay_out(second, 1, planes);
   }
 };
 

@@ -1,4 +1,4 @@
-"""Short forms of feed-forward networks and attention: the bits that the modules of transformers give."""
+"""Short forms of decoder layers and their parts: what the modules of transformers give."""
 
 from __future__ import annotations
 
@@ -12,14 +12,45 @@ import torch
 from language_models import VOCABULARY, binary, tiny
 from looking import every
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 import proxconnect as pc
 from proxconnect.engine import direct_call
-from proxconnect.integrations.transformers import _roomy_cache
-from proxconnect.integrations.transformers._roomy_cache import can_append, with_token
+from proxconnect.integrations.transformers import _roomy_cache, _short_forms
+from proxconnect.integrations.transformers._roomy_cache import can_append, with_room_for_token
 from proxconnect.integrations.transformers._short_forms import _ShortForm
+
+
+def attention_of_torch(token: Any, rotation: Any, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Compute what ``token_attention`` does, by the operators of transformers, in their order."""
+    query, key, value = token
+    cos, sin = (each[:, None] for each in rotation)
+
+    def rotated(x: Tensor) -> Tensor:
+        first, second = x.chunk(2, dim=-1)
+        return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+    keys[:, :, -1], values[:, :, -1] = rotated(key), value
+    shared = query.shape[1] > key.shape[1]
+    found = functional.scaled_dot_product_attention(
+        rotated(query)[:, :, None], keys, values, scale=scale, enable_gqa=shared
+    )
+    return found.transpose(1, 2)
+
+
+def norm_of_torch(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    return weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon))
+
+
+@pytest.fixture
+def torch_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let short forms give the bits of the modules of transformers: kernels sum in another order."""
+    monkeypatch.setattr(_short_forms, "token_attention", attention_of_torch)
+    monkeypatch.setattr(_short_forms, "rms_norm", norm_of_torch)
+    monkeypatch.setattr(_short_forms, "activate", lambda x, name: functional.silu(x))
+
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -59,7 +90,7 @@ def took_the_short_way(cache: DynamicCache) -> bool:
 @pytest.mark.parametrize("activations", [None, "int8"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tokens_one_by_one_give_what_the_modules_of_transformers_give(
-    family: str, activations: str | None, monkeypatch: pytest.MonkeyPatch
+    family: str, activations: str | None, monkeypatch: pytest.MonkeyPatch, torch_operators: None
 ) -> None:
     monkeypatch.setattr(_roomy_cache, "_LEAST_ROOM", 2)  # tensors grow on the way
     model = packed(family, activations)
@@ -71,6 +102,29 @@ def test_tokens_one_by_one_give_what_the_modules_of_transformers_give(
     assert cache.get_seq_length() == other.get_seq_length() == 9
     assert torch.equal(cache.layers[0].keys, other.layers[0].keys)
     assert torch.equal(cache.layers[0].values, other.layers[0].values)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernels_around_the_products_give_the_same_up_to_rounding(family: str) -> None:
+    model = packed(family)
+    found, cache = steps(model, text(9, batch=2))
+    expected, other = steps(plain(model), text(9, batch=2))
+    assert took_the_short_way(cache)
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(cache.layers[0].keys, other.layers[0].keys, rtol=1e-4, atol=1e-5)
+
+
+def test_a_decoder_layer_computes_without_the_calls_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = packed()
+    expected, _ = steps(model, text(5))
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad():
+        model(text(5)[:, :3], cache=cache)
+        for part in (model.model.layers[0].self_attn, model.model.layers[0].mlp):
+            monkeypatch.setattr(type(part), "__call__", None)
+        found = model(text(5)[:, 3:4], cache=cache).logits
+    assert torch.equal(found, expected[:, 3:4])
 
 
 def test_a_padded_batch_beams_and_a_static_cache_generate_as_before() -> None:
@@ -87,6 +141,21 @@ def test_a_padded_batch_beams_and_a_static_cache_generate_as_before() -> None:
 def _hooked(model: Any) -> None:
     model.model.layers[0].self_attn.q_proj.register_forward_hook(lambda layer, given, output: output * 2)
     model.model.layers[0].mlp.up_proj.register_forward_pre_hook(lambda layer, given: (given[0] * 2,))
+
+
+def _hooked_parts(model: Any) -> None:
+    layer = model.model.layers[0]
+    layer.input_layernorm.register_forward_hook(lambda norm, given, output: output * 2)
+    layer.mlp.register_forward_pre_hook(lambda network, given: (given[0] * 2,))
+
+
+def _own_forward_of_a_part(model: Any) -> None:
+    norm = model.model.layers[0].post_attention_layernorm
+    norm.forward = lambda x: x * 0.5
+
+
+def _another_activation(model: Any) -> None:
+    model.model.layers[0].mlp.act_fn = nn.Tanh()
 
 
 def _with_eager_attention(model: Any) -> None:
@@ -108,10 +177,20 @@ def _in_bfloat16(model: Any) -> None:
     model.to(torch.bfloat16)
 
 
-@pytest.mark.parametrize(
-    "change", [_hooked, _with_eager_attention, _unpacked_head, _own_forward, _in_bfloat16]
-)
-def test_a_changed_model_computes_what_it_says(change: Callable[[Any], None]) -> None:
+CHANGES = [
+    _hooked,
+    _hooked_parts,
+    _own_forward_of_a_part,
+    _another_activation,
+    _with_eager_attention,
+    _unpacked_head,
+    _own_forward,
+    _in_bfloat16,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_model_computes_what_it_says(change: Callable[[Any], None], torch_operators: None) -> None:
     model = packed()
     unchanged, _ = steps(model, text(5))
     before = plain(model)
@@ -207,7 +286,8 @@ def test_a_roomy_layer_holds_what_a_layer_of_transformers_holds(monkeypatch: pyt
                 changes[step](kept)
         key, value = torch.randn(2, 2, 3, 1, 4)
         assert can_append(layer, 2)
-        found = with_token(layer, key, value)
+        found = with_room_for_token(layer)
+        found[0][:, :, -1:], found[1][:, :, -1:] = key, value
         expected = other.update(key, value)
         assert every(torch.equal(*pair) for pair in zip(found, expected, strict=True))
         assert layer.get_seq_length() == other.get_seq_length()
@@ -219,8 +299,10 @@ def test_a_roomy_layer_holds_what_a_layer_of_transformers_holds(monkeypatch: pyt
 def test_a_layer_that_grew_in_inference_mode_goes_on_outside_of_it() -> None:
     layer = random_layer(5)
     with torch.inference_mode():
-        with_token(layer, torch.ones(2, 3, 1, 4), torch.ones(2, 3, 1, 4))
-    keys, _ = with_token(layer, torch.zeros(2, 3, 1, 4), torch.zeros(2, 3, 1, 4))
+        for grown in with_room_for_token(layer):
+            grown[:, :, -1] = 1
+    keys, _ = with_room_for_token(layer)
+    keys[:, :, -1] = 0
     assert torch.equal(keys[:, :, 5:], torch.tensor([1.0, 0.0]).view(1, 1, 2, 1).expand(2, 3, 2, 4))
 
 

@@ -130,6 +130,7 @@ CHAIN = (HERE, HERE, HERE, 0, HERE, 0)
 MAP = (_native.MapKind.identity, 1.0, 1.0, 1.0, 0)
 STRIDES = (48, 16, 4, 1)
 
+TOKEN = (HERE, HERE, HERE), (HERE, HERE, 0), (HERE, 8, 8, 8), (HERE, 8, 8, 8)
 HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "pack_signs": (_native.pack_signs, (HERE, FAR, FAR, HERE, 1)),
     "pack_signs, negative": (_native.pack_signs, (HERE, -1, 8, HERE, 1)),
@@ -137,7 +138,8 @@ HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "unpack_weights": (_native.unpack_weights, (HERE, 0, HERE, FAR, FAR, 8, HERE, 1)),
     "unpack_weights, no group": (_native.unpack_weights, (HERE, 0, HERE, 1, 8, 0, HERE, 1)),
     "padding_is_clear": (_native.padding_is_clear, ((HERE, 1, -1), 9)),
-    "make_panels": (_native.make_panels, ((HERE, 1, FAR), FAR, HERE)),
+    "make_panels": (_native.make_panels, ((HERE, 1, FAR), FAR, HERE, 1)),
+    "make_panels, planes": (_native.make_panels, ((HERE, 1, 2), 2, HERE, 2**62)),
     "make_conv_panels": (_native.make_conv_panels, ((HERE, 1, 2), (HERE, HERE, 2, 3, FAR, FAR, 1))),
     "make_conv_panels, groups": (_native.make_conv_panels, ((HERE, 1, 2), (HERE, HERE, 2, 3, 2, 2, 0))),
     "w1a1_sums": (_native.w1a1_sums, ((HERE, 1, FAR), (HERE, FAR, 8, 1), False, HERE, 1)),
@@ -169,6 +171,12 @@ HOSTILE_CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         (*[(HERE, 8, 8, 8)] * 3, (1, 1, 2, 2, 2**20, 2), 1.0, HERE, 1),
     ),
     "attention, negative": (_native.attention, (*[(HERE, 8, 8, 8)] * 3, (1, 1, -1, 2, 2, 2), 1.0, HERE, 1)),
+    "rms_norm": (_native.rms_norm, (HERE, FAR, FAR, HERE, 1e-6, HERE, 1)),
+    "rms_norm, negative": (_native.rms_norm, (HERE, 2, -1, HERE, 1e-6, HERE, 1)),
+    "token_attention": (_native.token_attention, (*TOKEN, (FAR, FAR, 2, 2, 2), 1.0, HERE, 1)),
+    "token_attention, tokens": (_native.token_attention, (*TOKEN, (1, 1, 1, 0, 2), 1.0, HERE, 1)),
+    "token_attention, features": (_native.token_attention, (*TOKEN, (1, 1, 1, 2, 3), 1.0, HERE, 1)),
+    "token_attention, negative": (_native.token_attention, (*TOKEN, (1, 1, -1, 2, 2), 1.0, HERE, 1)),
     "activate": (_native.activate, (HERE, 2**60, _native.Activation.gelu, HERE, 1)),
     "activate, negative": (_native.activate, (HERE, -1, _native.Activation.gelu, HERE, 1)),
 }

@@ -71,11 +71,17 @@ def _encode_q1_0(weight: Blocks) -> Bytes:
 
 
 def _decode_tq2_0(blocks: Bytes) -> Blocks:
-    shifts = np.arange(0, 8, 2, dtype=np.uint8).reshape(4, 1)
-    digits = (blocks[:, :, :64].reshape(*blocks.shape[:2], 2, 1, 32) >> shifts & 3).astype(np.uint8)
-    if (digits == 3).any():
+    digits = blocks[:, :, :64].reshape(len(blocks), -1)
+    if (digits & digits >> 1 & 0b01010101).any():
         raise FormatError("a weight of 2 bits is 3, which is no ternary level; the file is damaged")
-    return Blocks(_planes(digits.reshape(len(blocks), -1)), _scales(blocks[:, :, 64:]))
+    # Digit 1 has its low bit set, and digit 2 its high bit. Bits of 32 bytes are those of 32 inputs in turn.
+    zero, positive = np.empty((2, len(blocks), digits.shape[1] // 32, 4), dtype=np.uint32)
+    for place in range(4):
+        for plane, bit in ((zero, 1), (positive, 2)):
+            set_bits = np.packbits(digits & np.uint8(bit << 2 * place), axis=1, bitorder="little")
+            plane[:, :, place] = set_bits.view(np.uint32)
+    planes = np.stack([~zero, positive]).view(np.uint8)
+    return Blocks(planes.reshape(2, len(blocks), -1), _scales(blocks[:, :, 64:]))
 
 
 def _encode_tq2_0(weight: Blocks) -> Bytes:

@@ -34,7 +34,9 @@ from proxconnect.kernels._maps import (
 from proxconnect.kernels._packing import pack_pixels, pack_signs, unpack_weights
 from proxconnect.kernels._panels import Panels
 from proxconnect.kernels._prepared import PreparedCall
+from proxconnect.kernels._rms_norm import rms_norm
 from proxconnect.kernels._sets import active_kernels, cpu_features, kernel_sets, use_kernels
+from proxconnect.kernels._token_attention import token_attention
 from proxconnect.kernels._w1a1 import w1a1_affine, w1a1_signs, w1a1_sums
 from proxconnect.kernels._w1a1_conv import w1a1_conv_affine, w1a1_conv_signs, w1a1_conv_sums
 from proxconnect.kernels._w1a8 import w1a8
@@ -71,7 +73,9 @@ __all__ = [
     "mean_magnitudes",
     "pack_pixels",
     "pack_signs",
+    "rms_norm",
     "scale_channels_",
+    "token_attention",
     "unpack_weights",
     "unpacked_marks",
     "use_kernels",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -60,19 +59,21 @@ class Panels:
         >>> Panels.lay_out(torch.tensor([[5], [3]], dtype=torch.uint8), 4).words[0, 0, :3]
         tensor([5, 3, 0], dtype=torch.int32)
         """
-        if bits.ndim != 3:
-            return cls(_laid_out(bits, k, weight_memory), bits.shape[0], k)
-        if len(bits) != 2:
-            raise ProxConnectError(
-                f"bits has {len(bits)} planes; expected 2, where weights are not 0 and signs"
-            )
-        nonzero, signs = bits
-        not_negative = signs | (nonzero ^ _set_bits(k))
-        panels, *rest = _shape_of_words(bits.shape[1], k)
-        words = weight_memory((2 * panels, *rest), torch.int32)
-        for plane, of_plane in enumerate((not_negative, signs)):
-            words.view(panels, 2, *rest)[:, plane] = _laid_out(of_plane, k, _short_lived)
-        return cls(words, bits.shape[1], k, planes=2)
+        planes = bits[None] if bits.ndim != 3 else bits
+        if bits.ndim == 3:
+            if len(bits) != 2:
+                raise ProxConnectError(
+                    f"bits has {len(bits)} planes; expected 2, where weights are not 0 and signs"
+                )
+            nonzero, signs = bits
+            planes = (signs | (nonzero ^ _set_bits(k)), signs)  # not negative, positive
+        rows = [sign_rows(plane, "bits", k) for plane in planes]
+        n = planes[0].shape[0]
+        panels, *of_panel = _shape_of_words(n, k)
+        words = weight_memory((len(rows) * panels, *of_panel), torch.int32)
+        for place, of_plane in enumerate(rows):
+            native.make_panels(of_plane, k, pointer(words[place:]), len(rows))
+        return cls(words, n, k, len(rows))
 
     @classmethod
     def over(cls, words: Tensor, n: int, k: int) -> Self:
@@ -125,18 +126,6 @@ class Panels:
 
     def __repr__(self) -> str:
         return f"Panels(n={self.n}, k={self.k}{', planes=2' * (self.planes - 1)})"
-
-
-def _short_lived(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    return torch.empty(tuple(shape), dtype=dtype, device="cpu")
-
-
-def _laid_out(bits: Tensor, k: int, memory: Callable[[Sequence[int], torch.dtype], Tensor]) -> Tensor:
-    """Lay out one plane of signs."""
-    rows, n = sign_rows(bits, "bits", k), bits.shape[0]
-    words = memory(_shape_of_words(n, k), torch.int32)
-    native.make_panels(rows, k, pointer(words))
-    return words
 
 
 def _set_bits(k: int) -> Tensor:

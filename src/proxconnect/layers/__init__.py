@@ -22,7 +22,7 @@ from proxconnect.layers._parametrization import (
     binarized_weights,
     latent_weight,
 )
-from proxconnect.layers._reads import is_only_read, note_call, note_read, watch_reads_
+from proxconnect.layers._reads import is_hooked, is_only_read, note_call, note_read, watch_reads_
 from proxconnect.layers._sharded import beside, is_sharded, own_part
 from proxconnect.layers._tensors import (
     LINEAR_AND_CONV,
@@ -75,6 +75,7 @@ __all__ = [
     "harden_",
     "harden_input_",
     "hardened_weights",
+    "is_hooked",
     "is_only_read",
     "is_sharded",
     "is_transposed_linear",

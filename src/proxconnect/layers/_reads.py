@@ -90,6 +90,15 @@ def forget_reads(layer: nn.Module) -> None:
         layer.__dict__.pop(name, None)
 
 
+def is_hooked(module: nn.Module) -> bool:
+    """Tell whether a module has forward hooks, except those of a watch that is over."""
+    own = module.__dict__
+    before, after = own["_forward_pre_hooks"], own["_forward_hooks"]
+    if not before and not after:
+        return False
+    return bool(own.get(_WATCHING, True) or [*before.values()] != [_before] or [*after.values()] != [_after])
+
+
 def _observed() -> bool:
     return not (torch.compiler.is_compiling() or traced())
 

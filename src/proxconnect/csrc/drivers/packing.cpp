@@ -63,11 +63,11 @@ bool padding_is_clear(const SignRows& rows, std::int64_t k) {
   return bits >> (k % 8) == 0;
 }
 
-void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words) {
-  check_matrix(rows.m, k);
+void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words, std::int64_t planes) {
+  check_planes(planes, rows.m, k);
   const std::int64_t panel_words = words_of(k) * panel_width;
   constexpr auto word_bytes = static_cast<std::int64_t>(sizeof *words);
-  for (std::int64_t first = 0; first < rows.m; first += panel_width, words += panel_words) {
+  for (std::int64_t first = 0; first < rows.m; first += panel_width, words += planes * panel_words) {
     const std::int64_t width = std::min(panel_width, rows.m - first);
     if (width < panel_width) std::fill_n(words, panel_words, 0u);
     // Word by word, so that the words of a panel are written in the order in which they lie.

@@ -20,8 +20,9 @@ void unpack_weights(const PackedRows& packed, std::int64_t rows, float* weights,
 // Returns whether the bits after column k are zero in every row, as the layout of docs/format.md has them.
 bool padding_is_clear(const SignRows& rows, std::int64_t k);
 
-// Lays dense rows of bits out as panels; `words` takes panels_of(m) * panel_width * words_of(k).
-void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words);
+// Lays dense rows of bits out as panels; `words` takes panels_of(m) * panel_width * words_of(k). Of a weight with several
+// planes these are one plane's: the panels of the others lie between them.
+void make_panels(const SignRows& rows, std::int64_t k, std::uint32_t* words, std::int64_t planes = 1);
 
 // Lays out the weight of a convolution: n rows of signs in the order (channel of the group, y, x), `stride` bytes
 // apart. `panels` has the sizes; `words` and `tap_sums` are the arrays of it that are written.

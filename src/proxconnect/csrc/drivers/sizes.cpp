@@ -114,6 +114,12 @@ void check_attention(const Attention& attention) {
       (attention.features + attention.outputs);
 }
 
+void check_token_attention(const TokenAttention& attention) {
+  if (attention.tokens < 1) refuse("tokens", attention.tokens, "at least 1");
+  if (attention.features < 0 || attention.features % 2) refuse("features", attention.features, "an even number");
+  Size(attention.texts) * attention.key_heads * attention.queries * attention.tokens * attention.features * 2;
+}
+
 void check_greatest(std::int64_t greatest) {
   if (greatest < 1 || greatest > 127) refuse("greatest", greatest, "1 to 127");
 }

@@ -5,6 +5,7 @@
 
 #include "interface/attention.h"
 #include "interface/convolutions.h"
+#include "interface/decoding.h"
 
 namespace proxconnect {
 
@@ -21,6 +22,7 @@ void check_group(std::int64_t columns, std::int64_t group, std::int64_t multiple
 void check_greatest(std::int64_t greatest);
 void check_planes(std::int64_t count, std::int64_t channels, std::int64_t pixels);
 void check_attention(const Attention& attention);
+void check_token_attention(const TokenAttention& attention);
 void check_weight(const ConvPanels& b);
 void check_convolution(const SignImages& a, const ConvPanels& b, const Geometry& at);
 void check_convolution(const W1A8Conv& conv, std::int64_t threads);

@@ -16,6 +16,7 @@
 #include "drivers/attention.h"
 #include "drivers/chain.h"
 #include "drivers/conv.h"
+#include "drivers/decoding.h"
 #include "drivers/gemm.h"
 #include "drivers/latents.h"
 #include "drivers/packing.h"
@@ -72,6 +73,7 @@ using PanelsTuple = std::tuple<Address, Size, Size, Size>;  // words; outputs, i
 using ConvPanelsTuple = std::tuple<Address, Address, Size, Size, Size, Size, Size>;
 using GeometryTuple = std::array<Size, 7>;                           // stride, padding, dilation, fill
 using HeadsTuple = std::tuple<Address, Size, Size, Size>;  // strides of batches, heads, rows
+using RotationTuple = std::tuple<Address, Address, Size>;  // cos, sin; stride of texts
 using AffineTuple = std::tuple<Address, Address, Address, Address>;  // residual, scale, bias, slope
 using GroupsTuple = std::tuple<Size, bool>;                              // inputs of a scale; halves
 using ThresholdsTuple = std::tuple<Address, Address>;                // threshold, flip
@@ -169,8 +171,8 @@ void unpack_weights(Address signs, Address nonzero, Address scale, Size rows, Si
 
 bool padding_is_clear(const RowsTuple& rows, Size k) { return proxconnect::padding_is_clear(signs_at(rows), k); }
 
-void make_panels(const RowsTuple& rows, Size k, Address words) {
-  proxconnect::make_panels(signs_at(rows), k, pointer<std::uint32_t>(words));
+void make_panels(const RowsTuple& rows, Size k, Address words, Size planes) {
+  proxconnect::make_panels(signs_at(rows), k, pointer<std::uint32_t>(words), planes);
 }
 
 void make_conv_panels(const RowsTuple& rows, const ConvPanelsTuple& panels) {
@@ -306,6 +308,27 @@ void activate(Address x, Size size, Activation activation, Address out, Size thr
   proxconnect::activate(pointer<const float>(x), size, activation, pointer<float>(out), threads);
 }
 
+void rms_norm(Address x, Size rows, Size columns, Address weight, float epsilon, Address out, Size threads) {
+  proxconnect::rms_norm(pointer<const float>(x), rows, columns, pointer<const float>(weight), epsilon,
+                        pointer<float>(out), threads);
+}
+
+void token_attention(const std::array<Address, 3>& token, const RotationTuple& rotation, const HeadsTuple& keys,
+                     const HeadsTuple& values, const std::array<Size, 5>& sizes, float scale, Address out,
+                     Size threads) {
+  const auto rows = [](const HeadsTuple& of) {
+    const auto [first, text, head, row] = of;
+    return proxconnect::CachedRows{pointer<float>(first), text, head, row};
+  };
+  const auto [query, key, value] = token;
+  const auto [cos, sin, turn] = rotation;
+  const auto [texts, key_heads, queries, tokens, features] = sizes;
+  proxconnect::token_attention({texts, key_heads, queries, tokens, features, turn, pointer<const float>(query),
+                                pointer<const float>(key), pointer<const float>(value), pointer<const float>(cos),
+                                pointer<const float>(sin), rows(keys), rows(values), scale, pointer<float>(out)},
+                               threads);
+}
+
 bool attention(const HeadsTuple& query, const HeadsTuple& key, const HeadsTuple& value, const std::array<Size, 6>& sizes,
                float scale, Address out, Size threads) {
   const auto rows = [](const HeadsTuple& of) {
@@ -372,7 +395,8 @@ NB_MODULE(_native, module) {
       .value("at_most", StepKind::at_most);
   nb::enum_<Activation>(module, "Activation")
       .value("gelu", Activation::gelu)
-      .value("gelu_tanh", Activation::gelu_tanh);
+      .value("gelu_tanh", Activation::gelu_tanh)
+      .value("silu", Activation::silu);
   module.def("constants_of", &proxconnect::constants_of, "kind"_a);
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
   module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,
@@ -380,7 +404,7 @@ NB_MODULE(_native, module) {
   module.def("unpack_weights", &unpack_weights, "signs"_a, "nonzero"_a, "scale"_a, "rows"_a, "columns"_a,
              "group"_a, "weights"_a, "threads"_a, released());
   module.def("padding_is_clear", &padding_is_clear, "rows"_a, "k"_a);
-  module.def("make_panels", &make_panels, "rows"_a, "k"_a, "words"_a, released());
+  module.def("make_panels", &make_panels, "rows"_a, "k"_a, "words"_a, "planes"_a, released());
   module.def("make_conv_panels", &make_conv_panels, "rows"_a, "panels"_a, released());
   module.def("w1a1_sums", &w1a1_sums, "a"_a, "weight"_a, "wrap"_a, "out"_a, "threads"_a, released());
   module.def("w1a1_affine", &w1a1_affine, "a"_a, "weight"_a, "wrap"_a, "out"_a, "affine"_a, "threads"_a, released());
@@ -415,6 +439,10 @@ NB_MODULE(_native, module) {
   module.def("activate", &activate, "x"_a, "size"_a, "activation"_a, "out"_a, "threads"_a, released());
   module.def("attention", &attention, "query"_a, "key"_a, "value"_a, "sizes"_a, "scale"_a, "out"_a, "threads"_a,
              released());
+  module.def("rms_norm", &rms_norm, "x"_a, "rows"_a, "columns"_a, "weight"_a, "epsilon"_a, "out"_a, "threads"_a,
+             released());
+  module.def("token_attention", &token_attention, "token"_a, "rotation"_a, "keys"_a, "values"_a, "sizes"_a, "scale"_a,
+             "out"_a, "threads"_a, released());
   module.attr("MOST_ATTENTION_KEYS") = proxconnect::most_attention_keys;
   module.attr("MOST_ATTENTION_FEATURES") = proxconnect::most_attention_features;
   module.def("kernel_sets", &kernel_sets);

@@ -8,6 +8,7 @@
 #include "interface/attention.h"
 #include "interface/chain.h"
 #include "interface/convolutions.h"
+#include "interface/decoding.h"
 #include "interface/maps.h"
 #include "interface/products.h"
 
@@ -119,6 +120,11 @@ struct KernelSet {
   // Computes attention for heads, counted over one batch after the other. Returns whether all numbers are of a size that
   // can be quantized; the outputs are unspecified otherwise.
   bool (*attention)(const Attention&, Range heads);
+
+  // Normalizes rows (drivers/decoding.h), and computes attention of one token for heads of keys, counted over one text
+  // after the other.
+  void (*rms_norm)(const float* x, std::int64_t columns, const float* weight, float epsilon, float* out, Range rows);
+  void (*token_attention)(const TokenAttention&, Range heads);
 
   // Functions that a set may lack.
 

@@ -27,7 +27,7 @@ class _Room(NamedTuple):
 
 
 def can_append(layer: Any, batch: int) -> bool:
-    """Tell whether :func:`with_token` can append float32 tokens of as many texts to this layer of a cache."""
+    """Tell whether :func:`with_room_for_token` can append float32 tokens of so many texts to a layer."""
     if type(layer) is not DynamicLayer or not layer.is_initialized:
         return False
     keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
@@ -38,24 +38,20 @@ def _is_float(x: Tensor) -> bool:
     return x.dtype is torch.float32 and x.is_cpu
 
 
-def with_token(layer: DynamicLayer, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Append a token to a layer of a cache: what ``layer.update(key, value)`` does.
+def with_room_for_token(layer: DynamicLayer) -> tuple[Tensor, Tensor]:
+    """Append a token to a layer of a cache, whose key and value the caller writes.
 
     Args:
         layer: a layer that :func:`can_append` takes.
-        key: float32 of shape (batch, heads, 1, head).
-        value: as ``key``.
 
     Returns:
-        All keys and all values of the layer, (batch, heads, tokens, head).
+        All keys and all values of the layer, (batch, heads, tokens, head). The last token's have any content.
     """
     keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
     length = keys.shape[2]
     room: _Room | None = layer.__dict__.get(_ROOM)
     if room is None or room.keys is not keys or room.values is not values or not _holds_one_more(room):
         room = _Room(_extended(keys), _extended(values), keys, values)
-    room.all_keys.narrow(2, length, 1).copy_(key)
-    room.all_values.narrow(2, length, 1).copy_(value)
     layer.keys, layer.values = (whole.narrow(2, 0, length + 1) for whole in room[:2])
     layer.__dict__[_ROOM] = room._replace(keys=layer.keys, values=layer.values)
     return layer.keys, layer.values

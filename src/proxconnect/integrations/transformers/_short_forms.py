@@ -1,9 +1,9 @@
 """Modules of transformers that compute in fewer operations what they compute, around packed layers.
 
 A packed model's products take about half the time of a token. The rest goes to a few hundred small operators
-of torch and to the Python between them. Feed-forward networks and attention have a short form here. It is the
-user's own module with another class. It gives the bits of the module's own ``forward``, for float32 on the
-CPU where nobody watches. Everything else goes to that ``forward``.
+of torch and to the Python between them. Decoder layers and their parts have a short form here. It is the
+user's own module with another class. It computes what the module's own ``forward`` computes, up to the
+rounding of floats, for float32 on the CPU where nobody watches. Everything else goes to that ``forward``.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 from transformers import DynamicCache
+from transformers.activations import SiLUActivation
 
 from proxconnect.base.eager import unobserved
 from proxconnect.engine import PackedLayer, direct_call
-from proxconnect.integrations.transformers._roomy_cache import can_append, with_token
+from proxconnect.integrations.transformers._roomy_cache import can_append, with_room_for_token
+from proxconnect.kernels import activate, rms_norm, token_attention
+from proxconnect.layers import is_hooked
 
 # The architectures whose feed-forward networks and attention are those that are written here.
 _FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
-# What a decoder layer gives its attention where nothing special is asked for.
+# What a decoder layer gets, and gives its attention, where nothing special is asked for.
 _PLAIN_CALL = {"hidden_states", "attention_mask", "position_ids", "cache", "use_cache", "position_embeddings"}
-_WIDEST_HEAD = 256  # of which the module's own forward leaves it to torch that queries share keys
+
+
+_PARTS_OF_LAYER = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 
 
 class _ShortForm(nn.Module):
@@ -50,9 +54,25 @@ class _ShortFeedForward(_ShortForm):
             if gate is not None and up is not None:
                 opened, values = cast("list[Tensor | None]", [gate(x), up(x)])
                 if opened is not None and values is not None:
-                    inner = layers["act_fn"](opened).mul_(values)
+                    act = layers["act_fn"]
+                    opened = activate(opened, "silu") if _is_silu(act) else act(opened)
+                    inner = opened.mul_(values)
                     return cast(Tensor, layers["down_proj"](inner))
         return cast(Tensor, super().forward(x))
+
+
+class _ShortNorm(_ShortForm):
+    """Root mean square normalization by a kernel."""
+
+    weight: Tensor
+    variance_epsilon: float
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Compute the output."""
+        weight = self._parameters["weight"]
+        if _alone(hidden_states) and weight is not None and weight.dtype is torch.float32 and weight.is_cpu:
+            return rms_norm(hidden_states, weight, self.variance_epsilon)
+        return cast(Tensor, super().forward(hidden_states))
 
 
 class _ShortAttention(_ShortForm):
@@ -66,18 +86,18 @@ class _ShortAttention(_ShortForm):
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """Compute the output, and the weights of the attention where they are asked for."""
         if not args and kwargs.keys() <= _PLAIN_CALL and kwargs.get("attention_mask") is None:
-            output = self._of_one_token(
+            output = self.of_one_token(
                 kwargs.get("hidden_states"), kwargs.get("position_embeddings"), kwargs.get("cache")
             )
             if output is not None:
                 return output, None
         return cast("tuple[Tensor, Tensor | None]", super().forward(*args, **kwargs))
 
-    def _of_one_token(self, x: Tensor | None, rotation: Any, kept: Any) -> Tensor | None:
+    def of_one_token(self, x: Tensor | None, rotation: Any, kept: Any) -> Tensor | None:
         """Compute the output for a token of each text; None where the module's own forward has to."""
         if x is None or rotation is None or x.ndim != 3 or x.shape[1] != 1 or self.training or not _alone(x):
             return None
-        if self.config._attn_implementation != "sdpa" or self.head_dim > _WIDEST_HEAD:
+        if self.config._attn_implementation != "sdpa":
             return None
         if type(kept) is not DynamicCache or kept.offloading or self.layer_idx >= len(kept.layers):
             return None
@@ -89,17 +109,39 @@ class _ShortAttention(_ShortForm):
         products = [cast(Tensor, call(x)) for call in calls if call is not None]
         if any(product is None for product in products):
             return None
-        query, key, value = (product.view(texts, 1, -1, self.head_dim) for product in products)
+        query, key, value = (product.view(texts, -1, self.head_dim) for product in products)
         if "q_norm" in layers:
             query, key = layers["q_norm"](query), layers["k_norm"](key)
-        heads = query.shape[2], key.shape[2]
-        turned = _rotated(torch.cat((query, key), dim=2), *rotation)
-        query, key = turned.narrow(2, 0, heads[0]), turned.narrow(2, *heads)
-        keys, values = with_token(before, key.transpose(1, 2), value.transpose(1, 2))
-        found = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), keys, values, scale=self.scaling, enable_gqa=heads[0] > heads[1]
-        )
-        return cast(Tensor, layers["o_proj"](found.reshape(texts, 1, -1)))
+        cos, sin = (each.squeeze(1) for each in rotation)
+        keys, values = with_room_for_token(before)
+        found = token_attention((query, key, value), (cos, sin), keys, values, self.scaling)
+        return cast(Tensor, layers["o_proj"](found.view(texts, 1, -1)))
+
+
+class _ShortDecoderLayer(_ShortForm):
+    """Attention and a feed-forward network, each of normalized inputs and added to them."""
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output."""
+        if not args and kwargs.keys() <= _PLAIN_CALL and kwargs.get("attention_mask") is None:
+            output = self._of_one_token(hidden_states, kwargs)
+            if output is not None:
+                return output
+        return super().forward(hidden_states, *args, **kwargs)
+
+    def _of_one_token(self, x: Tensor, given: dict[str, Any]) -> Tensor | None:
+        """Compute the output for a token of each text; None where the module's own forward has to."""
+        layers = self._modules
+        parts = [layers[name] for name in _PARTS_OF_LAYER]
+        if x.ndim != 3 or x.shape[1] != 1 or not all(map(_only_short, parts)) or not _alone(x):
+            return None
+        norm, attention, second_norm, network = cast(Any, parts)
+        rotation, cache = given.get("position_embeddings"), given.get("cache")
+        attended = attention.of_one_token(norm.forward(x), rotation, cache)
+        if attended is None:
+            return None
+        x = x + attended
+        return cast(Tensor, x + network.forward(second_norm.forward(x)))
 
 
 def shorten_(model: nn.Module) -> None:
@@ -116,11 +158,22 @@ def _alone(x: Tensor) -> bool:
     return not torch.is_grad_enabled() and unobserved(x) and not _has_any_global_hook()
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the halves of each head, (..., heads, head), by angles: ``x cos + (-x2, x1) sin``."""
-    first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return (x * cos.unsqueeze(2)).add_(turned.mul_(sin.unsqueeze(2)))
+def _only_short(module: nn.Module) -> bool:
+    """Tell whether calling a module runs a short form and nothing else."""
+    return isinstance(module, _ShortForm) and "forward" not in module.__dict__ and not is_hooked(module)
+
+
+def _is_silu(act: nn.Module) -> bool:
+    """Tell whether calling a module computes the SiLU and nothing else."""
+    return type(act) in (nn.SiLU, SiLUActivation) and not is_hooked(act)
+
+
+_FORMS: dict[str, type[_ShortForm]] = {
+    "MLP": _ShortFeedForward,
+    "Attention": _ShortAttention,
+    "RMSNorm": _ShortNorm,
+    "DecoderLayer": _ShortDecoderLayer,
+}
 
 
 @cache
@@ -128,8 +181,7 @@ def _short_form_of(kind: Any) -> type[_ShortForm] | None:
     """Return the short form of a class of transformers; None where it has none."""
     for place, family in _FAMILIES.items():
         if kind.__module__ == f"transformers.models.{place}.modeling_{place}":
-            forms = {"MLP": _ShortFeedForward, "Attention": _ShortAttention}
-            return forms.get(kind.__name__.removeprefix(family))
+            return _FORMS.get(kind.__name__.removeprefix(family))
     return None
 
 

@@ -39,6 +39,8 @@ void scale_outputs(float* y, std::int64_t columns, const float* scale, const flo
 void chain_rows(const FloatRows& x, std::int64_t n, const ChainOutput& output, Range rows);
 void activate(const float* x, Activation activation, float* out, Range elements);
 bool attention(const Attention& of, Range heads);
+void rms_norm(const float* x, std::int64_t columns, const float* weight, float epsilon, float* out, Range rows);
+void token_attention(const TokenAttention& of, Range heads);
 
 // Only avx512 has this one.
 void w1a32_lines(const W1A32Conv& conv, Range lines, Range panels);
@@ -69,7 +71,9 @@ constexpr KernelSet table_of_kernels(const char* name, bool (*runs_here)()) {
           scale_outputs,
           chain_rows,
           activate,
-          attention};
+          attention,
+          rms_norm,
+          token_attention};
 }
 
 }  // namespace proxconnect::KERNEL_SET

@@ -2,13 +2,10 @@
 
 #include "sets/common/elementwise_maps.h"
 #include "sets/common/kernels.h"
+#include "sets/common/lane_sums.h"
 
 namespace proxconnect::KERNEL_SET {
 namespace {
-
-int lanes_from(std::int64_t i, std::int64_t end) {
-  return static_cast<int>(end - i < panel_width ? end - i : panel_width);
-}
 
 // Stores past the caches, to memory that is not read soon: it need not be fetched before it is overwritten.
 class Stream {
