@@ -154,7 +154,13 @@ def section(run: dict[str, Any]) -> str:
     head += [f"{name}, ms" for name in first["milliseconds"]]
     head += [f"x {peer}" for peer in first["faster_than"]]
     about = f"Kernel set {run['kernels']}, {', '.join(run['versions'])}; {run['rounds']} rounds."
-    return f"## {run['machine']}\n\n{about}\n\n{Table(head, map(cells, run['rows'])).markdown()}\n"
+    batches = batches_of(run)
+    many = "" if batches == [1] else f", batches of {' and '.join(map(str, batches))}"
+    return f"## {run['machine']}{many}\n\n{about}\n\n{Table(head, map(cells, run['rows'])).markdown()}\n"
+
+
+def batches_of(run: dict[str, Any]) -> list[int]:
+    return sorted({row["batch"] for row in run["rows"]})
 
 
 def main() -> None:
@@ -162,6 +168,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    names = list(dict.fromkeys(case.model for case in CASES))
+    parser.add_argument("--networks", nargs="+", choices=names, default=names)
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     arguments = parser.parse_args()
     run: dict[str, Any] = {
@@ -174,12 +182,13 @@ def main() -> None:
             for batch in arguments.batches
             for threads in arguments.threads
             for case in CASES
+            if case.model in arguments.networks
             for row in measure(case, batch, threads, arguments.rounds)
         ],
     }
     if arguments.dry:
         return
-    add_run("models", run, lambda run: (run["machine"], run["kernels"]), page)
+    add_run("models", run, lambda run: (run["machine"], run["kernels"], batches_of(run)), page)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,15 @@ from kernel_reference import Array
 from map_reference import exponential
 
 F = np.float32
-LANES, PARTS = 16, 4
+LANES = 16
 
 
-def sum_of(x: Array) -> np.float32:
-    """Sum a row: panels of 16 lanes into four parts in turn, then the parts, then the lanes by halves."""
-    panels = np.pad(x, (0, -len(x) % LANES)).reshape(-1, LANES)
-    parts = np.zeros((PARTS, LANES), F)
-    for number, panel in enumerate(panels):
-        parts[number % PARTS] += panel
-    lanes = (parts[0] + parts[1]) + (parts[2] + parts[3])
+def sum_of(x: Array, parts: int = 4) -> np.float32:
+    """Sum a row: panels of 16 lanes into parts in turn, then the parts and the lanes by halves."""
+    sums = np.zeros((parts, LANES), F)
+    for number, panel in enumerate(np.pad(x, (0, -len(x) % LANES)).reshape(-1, LANES)):
+        sums[number % parts] += panel
+    lanes = (sums[0] + sums[1]) + (sums[2] + sums[3]) if parts == 4 else sums[0]
     for half in (8, 4, 2, 1):
         lanes = lanes[:half] + lanes[half:]
     return F(lanes[0])
@@ -38,7 +37,7 @@ def attention_of_token(queries: Array, keys: Array, values: Array) -> Array:
     """Attention of queries that share a head of keys, already rotated and scaled."""
     out = np.zeros(queries.shape, F)
     for query, row in zip(queries, out, strict=True):
-        scores = np.array([sum_of(query * key) for key in keys], F)
+        scores = np.array([sum_of(query * key, parts=1) for key in keys], F)
         nothing = sum_of(scores * F(0))
         weights = exponential(scores - scores.max())
         weights = weights / (nothing + sum_of(weights))

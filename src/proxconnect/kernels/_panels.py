@@ -59,14 +59,14 @@ class Panels:
         >>> Panels.lay_out(torch.tensor([[5], [3]], dtype=torch.uint8), 4).words[0, 0, :3]
         tensor([5, 3, 0], dtype=torch.int32)
         """
-        planes = bits[None] if bits.ndim != 3 else bits
+        planes: tuple[Tensor, ...] = (bits,)
         if bits.ndim == 3:
             if len(bits) != 2:
                 raise ProxConnectError(
                     f"bits has {len(bits)} planes; expected 2, where weights are not 0 and signs"
                 )
             nonzero, signs = bits
-            planes = (signs | (nonzero ^ _set_bits(k)), signs)  # not negative, positive
+            planes = (signs | (nonzero ^ _set_bits(k)), signs)  # not negative, and positive
         rows = [sign_rows(plane, "bits", k) for plane in planes]
         n = planes[0].shape[0]
         panels, *of_panel = _shape_of_words(n, k)

@@ -48,17 +48,13 @@ class _ShortFeedForward(_ShortForm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output."""
-        if _alone(x):
-            layers = self._modules
-            gate, up = direct_call(layers["gate_proj"]), direct_call(layers["up_proj"])
-            if gate is not None and up is not None:
-                opened, values = cast("list[Tensor | None]", [gate(x), up(x)])
-                if opened is not None and values is not None:
-                    act = layers["act_fn"]
-                    opened = activate(opened, "silu") if _is_silu(act) else act(opened)
-                    inner = opened.mul_(values)
-                    return cast(Tensor, layers["down_proj"](inner))
-        return cast(Tensor, super().forward(x))
+        if not _alone(x):
+            return cast(Tensor, super().forward(x))
+        layers = self._modules
+        opened, values = _output(layers["gate_proj"], x), _output(layers["up_proj"], x)
+        act = layers["act_fn"]
+        inner = activate(opened, "silu").mul_(values) if _is_silu(act, opened) else act(opened) * values
+        return _output(layers["down_proj"], inner)
 
 
 class _ShortNorm(_ShortForm):
@@ -103,19 +99,16 @@ class _ShortAttention(_ShortForm):
             return None
         before: Any = kept.layers[self.layer_idx]
         layers, texts = self._modules, x.shape[0]
-        calls = [direct_call(layers[name]) for name in ("q_proj", "k_proj", "v_proj")]
-        if not can_append(before, texts) or None in calls:
+        if not can_append(before, texts):
             return None
-        products = [cast(Tensor, call(x)) for call in calls if call is not None]
-        if any(product is None for product in products):
-            return None
+        products = (_output(layers[name], x) for name in ("q_proj", "k_proj", "v_proj"))
         query, key, value = (product.view(texts, -1, self.head_dim) for product in products)
         if "q_norm" in layers:
             query, key = layers["q_norm"](query), layers["k_norm"](key)
         cos, sin = (each.squeeze(1) for each in rotation)
         keys, values = with_room_for_token(before)
         found = token_attention((query, key, value), (cos, sin), keys, values, self.scaling)
-        return cast(Tensor, layers["o_proj"](found.view(texts, 1, -1)))
+        return _output(layers["o_proj"], found.view(texts, 1, -1))
 
 
 class _ShortDecoderLayer(_ShortForm):
@@ -163,9 +156,16 @@ def _only_short(module: nn.Module) -> bool:
     return isinstance(module, _ShortForm) and "forward" not in module.__dict__ and not is_hooked(module)
 
 
-def _is_silu(act: nn.Module) -> bool:
-    """Tell whether calling a module computes the SiLU and nothing else."""
-    return type(act) in (nn.SiLU, SiLUActivation) and not is_hooked(act)
+def _output(layer: nn.Module, x: Tensor) -> Tensor:
+    """Compute a layer's output, by its kernel alone where that is all that a call of the layer does."""
+    call = direct_call(layer)
+    output = None if call is None else call(x)
+    return cast(Tensor, layer(x) if output is None else output)
+
+
+def _is_silu(act: nn.Module, x: Tensor) -> bool:
+    """Tell whether calling a module on ``x`` computes the SiLU of float32 and nothing else."""
+    return type(act) in (nn.SiLU, SiLUActivation) and not is_hooked(act) and x.dtype is torch.float32
 
 
 _FORMS: dict[str, type[_ShortForm]] = {

@@ -11,7 +11,9 @@ namespace proxconnect::KERNEL_SET {
 namespace {
 
 constexpr std::int64_t block_tokens = 64;  // whose values stay in the cache while one query after the other adds them
+constexpr int tile_keys = 4;               // that a query is multiplied by at once
 constexpr int chunk_panels = 4;            // of outputs that are summed in registers
+constexpr int registers = panel_width / register_lanes;
 
 // Writes x cos + (-second half, first half) sin, times `scale`. `to` may not be x.
 void rotate(const float* x, const float* cos, const float* sin, std::int64_t features, float scale, float* to) {
@@ -27,10 +29,28 @@ void rotate(const float* x, const float* cos, const float* sin, std::int64_t fea
   }
 }
 
-float dot(const float* a, const float* b, std::int64_t size) {
-  return sum_of_panels(size, [&](std::int64_t i, int width) {
-    return load<Floats>(a + i, width) * load<Floats>(b + i, width);
-  });
+// Multiplies a query by `count` keys. A panel of features after the other is added to sixteen lanes.
+template <int count>
+void multiply(const float* query, const float* keys, std::int64_t row, std::int64_t features, float* scores) {
+  RegisterFloats sums[count][registers] = {};
+  std::int64_t i = 0;
+  for (; i + panel_width <= features; i += panel_width) {
+    for (int r = 0; r < registers; ++r) {
+      const RegisterFloats some = register_from(query + i + r * register_lanes);
+      for (int key = 0; key < count; ++key) {
+        sums[key][r] += some * register_from(keys + key * row + i + r * register_lanes);
+      }
+    }
+  }
+  for (int key = 0; key < count; ++key) {
+    Floats sum;
+    std::memcpy(&sum, sums[key], sizeof sum);
+    if (i < features) {
+      const int width = lanes_from(i, features);
+      sum += load<Floats>(query + i, width) * load<Floats>(keys + key * row + i, width);
+    }
+    scores[key] = sum_of(sum);
+  }
 }
 
 // Replaces scores by exponentials of their distance from the greatest, and returns the sum of these: NaN where a score
@@ -48,33 +68,32 @@ float exponentials(float* scores, std::int64_t count) {
   });
 }
 
-// Adds weights[j] times the row j of values, for `count` tokens, to the sums.
+// Adds weights[j] times the row j of values, for `count` tokens, to some panels of sums.
+template <int panels>
+void add_panels(const float* weights, const float* values, std::int64_t row, std::int64_t count, float* sums) {
+  RegisterFloats chunk[panels * registers];
+  std::memcpy(chunk, sums, sizeof chunk);
+  for (std::int64_t j = 0; j < count; ++j) {
+    for (int r = 0; r < panels * registers; ++r) {
+      chunk[r] += register_from(values + j * row + r * register_lanes) * weights[j];
+    }
+  }
+  std::memcpy(sums, chunk, sizeof chunk);
+}
+
+// Does so for all features.
 void add_values(const float* weights, const float* values, std::int64_t row, std::int64_t count,
                 std::int64_t features, float* sums) {
-  for (std::int64_t first = 0; first < features; first += chunk_panels * panel_width) {
-    Floats chunk[chunk_panels] = {};
-    const std::int64_t size = own::min(features - first, std::int64_t{chunk_panels * panel_width});
-    const auto each = [&](const auto& pass) {
-      for (int panel = 0; panel < chunk_panels && panel * panel_width < size; ++panel) {
-        pass(panel, first + panel * panel_width, lanes_from(panel * panel_width, size));
-      }
-    };
-    each([&](int panel, std::int64_t at, int width) { chunk[panel] = load<Floats>(sums + at, width); });
-    if (size == chunk_panels * panel_width) {
-      for (std::int64_t j = 0; j < count; ++j) {
-        for (int panel = 0; panel < chunk_panels; ++panel) {
-          chunk[panel] += load<Floats>(values + j * row + first + panel * panel_width, panel_width) * weights[j];
-        }
-      }
-    } else {
-      for (std::int64_t j = 0; j < count; ++j) {
-        each([&](int panel, std::int64_t at, int width) {
-          chunk[panel] += load<Floats>(values + j * row + at, width) * weights[j];
-        });
-      }
-    }
-    each([&](int panel, std::int64_t at, int width) { store(chunk[panel], sums + at, width); });
+  std::int64_t i = 0;
+  for (; i + chunk_panels * panel_width <= features; i += chunk_panels * panel_width) {
+    add_panels<chunk_panels>(weights, values + i, row, count, sums + i);
   }
+  for (; i + panel_width <= features; i += panel_width) add_panels<1>(weights, values + i, row, count, sums + i);
+  if (i == features) return;
+  const int width = lanes_from(i, features);
+  Floats last = load<Floats>(sums + i, width);
+  for (std::int64_t j = 0; j < count; ++j) last += load<Floats>(values + j * row + i, width) * weights[j];
+  store(last, sums + i, width);
 }
 
 void attend_head(const TokenAttention& of, std::int64_t text, std::int64_t head, float* queries, float* scores) {
@@ -89,9 +108,17 @@ void attend_head(const TokenAttention& of, std::int64_t text, std::int64_t head,
   for (std::int64_t q = 0; q < of.queries; ++q) {
     rotate(of.query + (place * of.queries + q) * features, cos, sin, features, of.scale, queries + q * features);
   }
-  for (std::int64_t j = 0; j < of.tokens; ++j) {
+  for (std::int64_t j = 0; j < of.tokens; j += tile_keys) {
     for (std::int64_t q = 0; q < of.queries; ++q) {
-      scores[q * of.tokens + j] = dot(queries + q * features, keys + j * of.keys.row, features);
+      const float* const query = queries + q * features;
+      float* const to = scores + q * of.tokens;
+      if (j + tile_keys <= of.tokens) {
+        multiply<tile_keys>(query, keys + j * of.keys.row, of.keys.row, features, to + j);
+      } else {
+        for (std::int64_t i = j; i < of.tokens; ++i) {
+          multiply<1>(query, keys + i * of.keys.row, of.keys.row, features, to + i);
+        }
+      }
     }
   }
   for (std::int64_t q = 0; q < of.queries; ++q) {
