@@ -115,6 +115,12 @@ def test_what_cannot_vary_is_refused(model: nn.Module, dynamic: Any, message: st
         capture(model.eval(), torch.randn(2, 3, 16, 16), dynamic)
 
 
+def test_code_to_which_pytorch_tells_no_sizes_gets_the_way_out() -> None:
+    code = compile("found = capture(model, image, {2: 'height'})", "/home/me/torchao-trial/train.py", "exec")
+    with pytest.raises(ExportError, match="give the folder of your code or environment another name"):
+        exec(code, {"capture": capture, "model": pooled().eval(), "image": torch.randn(2, 3, 16, 16)})
+
+
 def test_more_positions_than_there_are_cannot_be_asked_for() -> None:
     with pytest.raises(ExportError, match="time is to end at 64, but the model takes it up to 40"):
         capture(Encoder().eval(), IDS, {1: ("time", 1, 64)})

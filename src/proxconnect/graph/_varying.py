@@ -77,8 +77,11 @@ def _assumptions(
 ) -> Callable[[Mapping[str, int]], bool]:
     """Return a function that tells whether sizes satisfy the assumptions of torch.export."""
     guards = getattr(program.module(), "_guards_fn", None)
-    if guards is None:
-        raise ExportError(f"torch {torch.__version__} does not tell which sizes a graph is for; install 2.13")
+    if guards is None:  # PyTorch looks for these words in the paths of all code that is being run
+        raise ExportError(
+            "PyTorch does not tell code in a folder or file named executorch, torchao, modai or on_device_ai "
+            "which sizes a model takes; give the folder of your code or environment another name"
+        )
 
     def admits(sizes: Mapping[str, int]) -> bool:
         stand_ins = []

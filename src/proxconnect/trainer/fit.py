@@ -24,6 +24,7 @@ from proxconnect.base.files import cannot_write
 from proxconnect.data import Batches, ImageData
 from proxconnect.errors import TrainingError, WriteError
 from proxconnect.trainer._process import SHARDED, is_main_process, machines
+from proxconnect.trainer._rejoin import join_again
 from proxconnect.trainer.callbacks import EpochTimes, LayerStatistics, TimedBatches
 from proxconnect.trainer.checkpoint import DataFacts, facts_to_save, write_checkpoint
 from proxconnect.trainer.config import TrainConfig
@@ -77,6 +78,7 @@ def fit(
             enable_model_summary=False,
             enable_progress_bar=False,
         )
+        join_again(trainer.strategy.root_device)
         with _interruptible(trainer, out, config.pair):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return _metrics(trainer)
