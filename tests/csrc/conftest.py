@@ -8,7 +8,7 @@ from filelock import FileLock
 from kernel_cases import write_cases
 
 # The parts of the cases that each file has.
-FILES = {"all.bin": 1.0, "some.bin": 1 / 15}
+FILES = {"all.bin": 1.0, "some.bin": 1 / 15, "few.bin": 1 / 60}
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +33,9 @@ def cases(folder_of_cases: Path) -> Path:
 def some_cases(folder_of_cases: Path) -> Path:
     """Return a part of the cases, with every kernel in it, that slow programs run in seconds."""
     return folder_of_cases / "some.bin"
+
+
+@pytest.fixture(scope="session")
+def few_cases(folder_of_cases: Path) -> Path:
+    """Return a smaller part, also with every kernel in it, for processors that are emulated."""
+    return folder_of_cases / "few.bin"

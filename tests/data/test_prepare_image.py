@@ -183,7 +183,6 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(change=st.dictionaries(st.sampled_from(list(COLOUR)), json_values, max_size=2))
 def test_any_json_is_applied_or_refused(change: dict[str, Any]) -> None:
     try:
