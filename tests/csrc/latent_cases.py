@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from case_parts import Cases, numbers
 from kernel_reference import Array
-from map_reference import Map, attention, gelu, gelu_tanh, mean_magnitudes, silu
+from map_reference import Map, attention, gelu, gelu_tanh, mean_magnitudes
 
 
 def attention_cases(random: np.random.Generator) -> Cases:
@@ -52,7 +52,7 @@ def latent_cases(random: np.random.Generator) -> Cases:
         floats = w * np.float32(4)
         floats[random.random(w.shape) < 0.05] = np.nan
         floats[random.random(w.shape) < 0.05] = -0.0
-        for kind, activation in enumerate((gelu, gelu_tanh, silu)):
+        for kind, activation in enumerate((gelu, gelu_tanh)):
             yield ["activate", kind, floats, activation(floats)]
         g = numbers(random, rows, columns)
         for kind in range(10 if columns < 1000 else 9):

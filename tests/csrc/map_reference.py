@@ -101,10 +101,6 @@ def gelu_tanh(x: Array) -> Array:
     return x * np.where(x < F(-10), F(0), share)
 
 
-def silu(x: Array) -> Array:
-    return x * np.where(x < F(-87), F(0), F(1) / (exponential(-x) + F(1)))
-
-
 def power(x: Array, exponent: F) -> Array:
     half = np.int32(0x3F3504F3)
     offset = x.view(np.int32) - half

@@ -49,7 +49,6 @@ def torch_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let short forms give the bits of the modules of transformers: kernels sum in another order."""
     monkeypatch.setattr(_short_forms, "token_attention", attention_of_torch)
     monkeypatch.setattr(_short_forms, "rms_norm", norm_of_torch)
-    monkeypatch.setattr(_short_forms, "activate", lambda x, name: functional.silu(x))
 
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")

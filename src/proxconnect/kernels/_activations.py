@@ -17,7 +17,6 @@ def activate(x: Tensor, name: str) -> Tensor:
     ==============  =====================================================================
     ``gelu``        ``x Phi(x)``, with ``Phi`` the normal distribution function
     ``gelu_tanh``   ``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2``
-    ``silu``        ``x / (1 + e^-x)``
     ==============  =====================================================================
 
     Minus infinity gives NaN, as in torch. Zeros keep their sign.

@@ -9,7 +9,6 @@ namespace proxconnect {
 enum class Activation : std::int32_t {
   gelu,       // x Phi(x), with Phi the distribution function of the normal distribution
   gelu_tanh,  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
-  silu,       // x / (1 + e^-x)
 };
 
 }  // namespace proxconnect

@@ -395,8 +395,7 @@ NB_MODULE(_native, module) {
       .value("at_most", StepKind::at_most);
   nb::enum_<Activation>(module, "Activation")
       .value("gelu", Activation::gelu)
-      .value("gelu_tanh", Activation::gelu_tanh)
-      .value("silu", Activation::silu);
+      .value("gelu_tanh", Activation::gelu_tanh);
   module.def("constants_of", &proxconnect::constants_of, "kind"_a);
   module.def("pack_signs", &pack_signs, "x"_a, "rows"_a, "columns"_a, "bits"_a, "threads"_a, released());
   module.def("pack_planes", &pack_planes, "x"_a, "count"_a, "channels"_a, "pixels"_a, "bits"_a, "threads"_a,

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from transformers import DynamicCache
-from transformers.activations import SiLUActivation
 
 from proxconnect.base.eager import unobserved
 from proxconnect.engine import PackedLayer, direct_call
 from proxconnect.integrations.transformers._roomy_cache import can_append, with_room_for_token
-from proxconnect.kernels import activate, rms_norm, token_attention
+from proxconnect.kernels import rms_norm, token_attention
 from proxconnect.layers import is_hooked
 
 # The architectures whose feed-forward networks and attention are those that are written here.
@@ -52,8 +51,7 @@ class _ShortFeedForward(_ShortForm):
             return cast(Tensor, super().forward(x))
         layers = self._modules
         opened, values = _output(layers["gate_proj"], x), _output(layers["up_proj"], x)
-        act = layers["act_fn"]
-        inner = activate(opened, "silu").mul_(values) if _is_silu(act, opened) else act(opened) * values
+        inner = layers["act_fn"](opened) * values
         return _output(layers["down_proj"], inner)
 
 
@@ -161,11 +159,6 @@ def _output(layer: nn.Module, x: Tensor) -> Tensor:
     call = direct_call(layer)
     output = None if call is None else call(x)
     return cast(Tensor, layer(x) if output is None else output)
-
-
-def _is_silu(act: nn.Module, x: Tensor) -> bool:
-    """Tell whether calling a module on ``x`` computes the SiLU of float32 and nothing else."""
-    return type(act) in (nn.SiLU, SiLUActivation) and not is_hooked(act) and x.dtype is torch.float32
 
 
 _FORMS: dict[str, type[_ShortForm]] = {

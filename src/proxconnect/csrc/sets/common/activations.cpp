@@ -37,12 +37,6 @@ struct GeluTanh {
   }
 };
 
-struct Silu {
-  static constexpr float least = -87.0f;
-
-  static RegisterFloats share(RegisterFloats x) { return 1.0f / (exponential(-x) + 1.0f); }
-};
-
 template <typename Function>
 RegisterFloats value(RegisterFloats x) {
   const RegisterFloats zero = {};
@@ -72,8 +66,6 @@ void activate(const float* x, Activation activation, float* out, Range elements)
       return activate_by<Gelu>(x, out, elements);
     case Activation::gelu_tanh:
       return activate_by<GeluTanh>(x, out, elements);
-    case Activation::silu:
-      return activate_by<Silu>(x, out, elements);
   }
 }
 
