@@ -1,4 +1,4 @@
-"""What csrc/interface/decoding.h and drivers/decoding.h say, in the order in which kernels sum."""
+"""Compute what csrc/interface/decoding.h and drivers/decoding.h say, in the order in which kernels sum."""
 
 from __future__ import annotations
 
