@@ -51,7 +51,7 @@ def folder_model(path: Path) -> Any:
         import_module("proxconnect.integrations.transformers")  # tells transformers of packed folders
     if not (path / "config.json").is_file():
         raise ProxConnectError(f"{path} is no language model; expected {_FOLDER}")
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     options = {"local_files_only": True, "dtype": torch.float32}
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(path, **options)

@@ -170,7 +170,7 @@ def tokenizer_of_metadata(metadata: Mapping[str, Any], vocabulary: int) -> Any:
         tokenizer = Tokenizer.from_str(json.dumps(fields))
     except Exception as error:  # the package tokenizers raises Exception itself
         raise FormatError(f"the tokenizer cannot be made: {error}") from None
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, **{f"{name}_token": text for name, text in special.items()}
     )
 

@@ -75,7 +75,7 @@ class ProxConnectConfig(QuantizationConfigMixin):
         if others or given != QUANT_METHOD:
             wrong = next(iter(others), "quant_method")
             raise FormatError(f"quantization_config: field {shown(wrong)} is unknown or wrong")
-        self.quant_method = QUANT_METHOD  # type: ignore[assignment]
+        self.quant_method = QUANT_METHOD
         self.method, self.group, self.levels = method, group, tuple(levels)
         self.activations, self.embeddings = activations, embeddings
         self.modules_to_not_convert = None if modules_to_not_convert is None else list(modules_to_not_convert)

@@ -70,7 +70,7 @@ class ProxConnectQuantizer(HfQuantizer):
         """Leave the tensors of a saved model as they are: they have the model's own names."""
         if self.pre_quantized:
             return []
-        return super().update_weight_conversions(weight_conversions, model)  # type: ignore[no-untyped-call]
+        return super().update_weight_conversions(weight_conversions, model)
 
     def get_state_dict_and_metadata(self, model: Any) -> tuple[dict[str, Tensor] | None, dict[str, str]]:
         """Return the tensors that ``save_pretrained`` writes, and have the configuration describe them."""
