@@ -26,8 +26,7 @@ from proxconnect.layers import is_hooked
 _FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 # What a decoder layer gets, and gives its attention, where nothing special is asked for.
 _PLAIN_CALL = {"hidden_states", "attention_mask", "position_ids", "cache", "use_cache", "position_embeddings"}
-
-
+# What a decoder layer is made of: a norm and attention, a norm and a feed-forward network.
 _PARTS_OF_LAYER = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 
 

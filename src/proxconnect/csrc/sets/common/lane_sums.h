@@ -24,9 +24,10 @@ inline float sum_of(const Floats& lanes) {
   return (sums[0] + sums[2]) + (sums[1] + sums[3]);
 }
 
-// Returns the sum of value(i, width) for the panels of `size` elements: those from element i on, `width` of them.
+// Returns, by lanes, the sum of value(i, width) for the panels of `size` elements: those from element i on, `width` of
+// them.
 template <typename Value>
-[[gnu::always_inline]] inline float sum_of_panels(std::int64_t size, const Value& value) {
+[[gnu::always_inline]] inline Floats lanes_of_panels(std::int64_t size, const Value& value) {
   constexpr int parts = 4;
   Floats sums[parts] = {};
   std::int64_t i = 0;
@@ -34,7 +35,13 @@ template <typename Value>
     for (int part = 0; part < parts; ++part) sums[part] += value(i + part * panel_width, panel_width);
   }
   for (int part = 0; i < size; i += panel_width, ++part) sums[part] += value(i, lanes_from(i, size));
-  return sum_of((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// Returns the sum of all of them.
+template <typename Value>
+[[gnu::always_inline]] inline float sum_of_panels(std::int64_t size, const Value& value) {
+  return sum_of(lanes_of_panels(size, value));
 }
 
 }  // namespace

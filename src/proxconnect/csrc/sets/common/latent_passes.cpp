@@ -54,20 +54,11 @@ void by_rows(const Latents& w, Range elements, const Pass& pass) {
 }  // namespace
 
 void mean_magnitudes(const float* values, std::int64_t columns, float* mean, Range rows) {
-  constexpr int parts = 4;
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     const float* from = values + row * columns;
-    Floats sums[parts] = {};
-    std::int64_t i = 0;
-    for (; i + parts * panel_width <= columns; i += parts * panel_width) {
-      for (int part = 0; part < parts; ++part) {
-        sums[part] += magnitude(load<Floats>(from + i + part * panel_width, panel_width));
-      }
-    }
-    for (int part = 0; i < columns; i += panel_width, ++part) {
-      sums[part] += magnitude(load<Floats>(from + i, lanes_from(i, columns)));
-    }
-    const Floats sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    const Floats sum = lanes_of_panels(columns, [&](std::int64_t i, int width) {
+      return magnitude(load<Floats>(from + i, width));
+    });
     float total = 0.0f;
     for (int lane = 0; lane < panel_width; ++lane) total += sum[lane];
     mean[row] = total / static_cast<float>(columns);
