@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from looking import every, same_tensors
@@ -22,6 +22,7 @@ from proxconnect.integrations.loops import regroup_latents_
 from proxconnect.integrations.transformers import ProxConnectTrainer
 from proxconnect.layers import binarized_weights
 
+ROOT = Path(__file__).parents[2]
 EPOCHS, BATCH = 2, 8
 X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(32) % 3
@@ -38,7 +39,11 @@ def network() -> nn.Module:
         nn.Hardtanh(),
         nn.Linear(16, 3),
     )
-    return pc.binarize_(nn.Sequential(*layers), pc.BinarizeConfig("bnn++"))
+    return nn.Sequential(*layers)
+
+
+def binarized_network() -> nn.Module:
+    return pc.binarize_(network(), pc.BinarizeConfig("bnn++"))
 
 
 def factory(model: nn.Module, weight_decay: float = 0) -> torch.optim.Optimizer:
@@ -46,40 +51,10 @@ def factory(model: nn.Module, weight_decay: float = 0) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=weight_decay)
 
 
-def plain(folder: Path) -> tuple[nn.Module, list[float]]:
-    model, losses = network(), []
-    optimizer = regroup_latents_(factory(model), model)
-    with pc.training(model, optimizer, steps=EPOCHS * len(DATA) // BATCH, lr_curve=False):
-        for _ in range(EPOCHS):
-            for x, y in DataLoader(DATA, BATCH):
-                optimizer.zero_grad()
-                loss = cross_entropy(model(x), y)
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
-    return model, losses
-
-
-def accelerate(folder: Path) -> tuple[nn.Module, list[float]]:
-    model, losses = network(), []
-    accelerator = Accelerator(cpu=True)
-    optimizer = regroup_latents_(factory(model), model)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, DataLoader(DATA, BATCH))
-    with pc.training(model, optimizer, steps=EPOCHS * len(loader), lr_curve=False):
-        for _ in range(EPOCHS):
-            for x, y in loader:
-                optimizer.zero_grad()
-                loss = cross_entropy(model(x), y)
-                accelerator.backward(loss)
-                optimizer.step()
-                losses.append(loss.item())
-    return accelerator.unwrap_model(model), losses
-
-
 class Lit(LightningModule):
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.losses = network(), []  # type: ignore[var-annotated]
+        self.model, self.losses = binarized_network(), []  # type: ignore[var-annotated]
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         loss = cross_entropy(self.model(batch[0]), batch[1])
@@ -97,16 +72,10 @@ def trainer_of_lightning(folder: Path, **options: Any) -> Trainer:
     return Trainer(default_root_dir=folder, accelerator="cpu", **{**quiet, **usual, **options})
 
 
-def lightning(folder: Path) -> tuple[nn.Module, list[float]]:
-    module = Lit()
-    trainer_of_lightning(folder).fit(module, DataLoader(DATA, BATCH))
-    return module.model, module.losses
-
-
 class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.losses = network(), []  # type: ignore[var-annotated]
+        self.model, self.losses = binarized_network(), []  # type: ignore[var-annotated]
 
     def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         loss = cross_entropy(self.model(x), labels)
@@ -131,18 +100,58 @@ def trainer_of_transformers(folder: Path, model: nn.Module, **options: Any) -> I
     return InOrder(model=model, args=arguments, train_dataset=rows)
 
 
-def transformers(folder: Path) -> tuple[nn.Module, list[float]]:
-    model = Classifier()
-    trainer_of_transformers(folder, model).train()
-    return model.model, model.losses
+LOOPS = (
+    "A plain loop",
+    "Lightning",
+    "The Trainer of Hugging Face; it needs the extra `transformers`",
+    "Accelerate",
+)
 
 
-@pytest.mark.parametrize("loop", [accelerate, lightning, transformers])
-def test_each_loop_trains_as_the_plain_one(
-    loop: Callable[[Path], tuple[nn.Module, list[float]]], tmp_path: Path
-) -> None:
-    model, losses = plain(tmp_path)
-    found, found_losses = loop(tmp_path)
+def loops_of_the_guide() -> dict[str, str]:
+    """Return the code of the guide that shows one training in four loops, by the words above each block."""
+    page = (ROOT / "docs/guide.md").read_text()
+    section = page.split("### In Lightning, transformers and Accelerate\n")[1].split("\n### ")[0]
+    return dict(re.findall(r"^([^\n]+):\n\n```python\n(.*?)```", section, re.MULTILINE | re.DOTALL))
+
+
+def trained_as(loop: str, blocks: dict[str, str]) -> tuple[nn.Module, list[float]]:
+    """Run a block of the guide after the one that all share; return the network and its losses."""
+    losses = []
+
+    def recorded(outputs: Tensor, labels: Tensor) -> Tensor:
+        loss = cross_entropy(outputs, labels)
+        losses.append(loss.item())
+        return loss
+
+    names: dict[str, Any] = {"make_network": network, "data": DATA}
+    shared = next(code for words, code in blocks.items() if words not in LOOPS)
+    exec(shared, names)
+    names["cross_entropy"] = recorded
+    exec(blocks[loop], names)
+    return names["model"], losses
+
+
+@pytest.fixture
+def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops write their logs to a folder of the test, and train on the processor."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_the_guide_shows_four_loops_in_at_most_12_lines_each() -> None:
+    blocks = loops_of_the_guide()
+    assert len(blocks) == 1 + len(LOOPS)
+    assert set(LOOPS) < set(blocks)
+    assert max(sum(bool(line.strip()) for line in code.splitlines()) for code in blocks.values()) <= 12
+
+
+@pytest.mark.parametrize("loop", LOOPS[1:], ids=["lightning", "transformers", "accelerate"])
+def test_each_loop_of_the_guide_trains_as_the_plain_one(loop: str, quiet: None) -> None:
+    blocks = loops_of_the_guide()
+    model, losses = trained_as(LOOPS[0], blocks)
+    found, found_losses = trained_as(loop, blocks)
     assert len(losses) == EPOCHS * len(DATA) // BATCH
     assert found_losses == pytest.approx(losses, rel=1e-5)
     for (name, have), want in zip(found.state_dict().items(), model.state_dict().values(), strict=True):
@@ -163,7 +172,7 @@ def rates(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[float]:
 
 
 def test_latents_leave_the_groups_of_a_factory() -> None:
-    model = network()
+    model = binarized_network()
     optimizer = factory(model, weight_decay=0.1)
     assert regroup_latents_(optimizer, model) is optimizer
     assert rates(optimizer, model) == pytest.approx([0.05])
@@ -175,7 +184,7 @@ def test_latents_leave_the_groups_of_a_factory() -> None:
 
 
 def test_other_optimizers_keep_the_rate_of_the_group() -> None:
-    model = network()
+    model = binarized_network()
     optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     regroup_latents_(optimizer, model)
     rest, latents = optimizer.param_groups
@@ -205,7 +214,7 @@ def test_other_optimizers_keep_the_rate_of_the_group() -> None:
     ids=["lambda", "cosine", "one cycle", "cyclic", "sequential"],
 )
 def test_schedulers_move_latents_in_proportion(make: Callable[[Any], Any]) -> None:
-    model = network()
+    model = binarized_network()
     optimizer = factory(model)
     scheduler = make(optimizer)
     regroup_latents_(optimizer, model, schedulers=[scheduler])
