@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from proxconnect.report.packed import Answers, sample_rows
 from proxconnect.trainer import Evaluation
 
 VOID = {"meta", "img", "path"}
+WIDTHS = [360, 768, 1440]
 
 
 class Page(HTMLParser):
@@ -175,3 +178,26 @@ def test_samples_are_different_rows_and_as_many_as_asked_for(
 def test_pictures_of_a_report_need_no_address() -> None:
     template = Path(__file__).parents[2] / "src" / "proxconnect" / "report" / "page.html.jinja"
     assert not re.findall(r"https?:|//|url\(", template.read_text())
+
+
+def test_nothing_is_wider_than_a_phone_a_tablet_or_a_screen(page: Page, runs: Path, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium on PATH")
+    report = html.escape((runs.parent / "report.html").read_text(encoding="utf-8"))
+    # A window of Chromium is at least 500 pixels wide; a frame in it is as narrow as one likes.
+    frames = [f'<iframe srcdoc="{report}" style="width: {width}px; border: 0"></iframe>' for width in WIDTHS]
+    script = """
+        onload = () => {
+            const pages = Array.from(frames, frame => frame.document.documentElement)
+            document.body.innerText = JSON.stringify(pages.map(page => [page.clientWidth, page.scrollWidth]))
+        }"""
+    wrapper = tmp_path / "frames.html"
+    wrapper.write_text("".join(frames) + f"<script>{script}</script>", encoding="utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}"]
+    found = subprocess.run(
+        [*command, "--dump-dom", wrapper.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    sizes = json.loads(re.findall(r"<body>(.*)</body>", found.stdout)[0])
+    assert [visible for visible, _ in sizes] == pytest.approx(WIDTHS, abs=20)  # less a bar to scroll with
+    assert [whole for _, whole in sizes] == [visible for visible, _ in sizes]
