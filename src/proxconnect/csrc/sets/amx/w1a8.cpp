@@ -65,17 +65,23 @@ class TileSizes {
     std::uint8_t rows[16] = {};
   };
 
-  static thread_local int rows_;  // 0 where the tiles are not set up
+  [[gnu::tls_model("initial-exec")]] static thread_local int rows_;  // 0 where the tiles are not set up
   static thread_local std::int64_t steps_;
 };
 
 thread_local int TileSizes::rows_ = 0;
 thread_local std::int64_t TileSizes::steps_ = 0;
 
-// Adds the products of the steps `first` to `end` of every run, `steps` of them in a tile.
+template <int lines>
+inline void prefetch(const std::int8_t* weights) {
+#pragma GCC unroll 16
+  for (int i = 0; i < lines; ++i) _mm_prefetch(reinterpret_cast<const char*>(weights) + i * step_bytes, _MM_HINT_T0);
+}
+
+// Does the work of the micro-kernel for the steps `first` to `end` of every run, `steps` of them in a tile.
 template <int rows, int panels>
-void add_tiles(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, Integers* sums,
-               std::int64_t first, std::int64_t end, std::int64_t steps) {
+void multiply_tiles(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, bool add,
+                    Integers* sums, std::int64_t first, std::int64_t end, std::int64_t steps) {
   constexpr bool two_panels = panels > 1, more_rows = rows > tile_rows;
   constexpr std::int64_t between = panels * step_bytes;
   TileSizes::set(rows, steps);
@@ -87,9 +93,12 @@ void add_tiles(const std::uint8_t* q, std::int64_t stride, const Runs& runs, con
     const std::uint8_t* const inputs = q + runs.offsets[run];
     const std::int8_t* const signs = weights + run * runs.k_steps * between;
     for (std::int64_t step = first; step < end; step += steps) {
+      const std::int8_t* const next = signs + (step + tile_steps) * between;
       _tile_loadd(4, inputs + step * k_step, stride);
       _tile_loadd(6, signs + step * between, between);
+      prefetch<tile_steps * panels / 2>(next);
       _tile_dpbusd(0, 4, 6);
+      prefetch<tile_steps * panels / 2>(next + tile_steps / 2 * between);
       if constexpr (two_panels) {
         _tile_loadd(7, signs + step * between + step_bytes, between);
         _tile_dpbusd(1, 4, 7);
@@ -102,20 +111,25 @@ void add_tiles(const std::uint8_t* q, std::int64_t stride, const Runs& runs, con
     }
   }
   Integers products[rows * panels];
-  Integers* const more = products + (more_rows ? tile_rows * panels : 0);
-  _tile_stored(0, products, between);
-  if constexpr (two_panels) _tile_stored(1, products + 1, between);
+  Integers* const to = add ? products : sums;
+  Integers* const more = to + (more_rows ? tile_rows * panels : 0);
+  _tile_stored(0, to, between);
+  if constexpr (two_panels) _tile_stored(1, to + 1, between);
   if constexpr (more_rows) _tile_stored(2, more, between);
   if constexpr (two_panels && more_rows) _tile_stored(3, more + 1, between);
+  if (!add) return;
   for (int i = 0; i < rows * panels; ++i) sums[i] += products[i];
 }
 
 template <int rows, int panels>
-void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
+void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights, bool add,
                   Integers* sums) {
+  const auto multiply = [&](bool add_these, std::int64_t first, std::int64_t end, std::int64_t steps) {
+    multiply_tiles<rows, panels>(q, stride, runs, weights, add_these, sums, first, end, steps);
+  };
   const std::int64_t rest = runs.k_steps % tile_steps, whole = runs.k_steps - rest;
-  if (whole > 0) add_tiles<rows, panels>(q, stride, runs, weights, sums, 0, whole, tile_steps);
-  if (rest > 0) add_tiles<rows, panels>(q, stride, runs, weights, sums, whole, runs.k_steps, rest);
+  if (whole > 0 || rest == 0) multiply(add, 0, whole, tile_steps);
+  if (rest > 0) multiply(add || whole > 0, whole, runs.k_steps, rest);
 }
 
 constexpr W1A8MicroKernels<2 * tile_rows, 2> micro_kernels =

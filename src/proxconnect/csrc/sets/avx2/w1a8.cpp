@@ -27,7 +27,8 @@ __m256i broadcast(const std::uint8_t* inputs) {
 
 template <int rows>
 void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
-                  Integers* sums) {
+                  bool add, Integers* sums) {
+  if (!add) own::fill_n(sums, rows, Integers{});
   __m256i sum[rows][2];
 #pragma GCC unroll 6
   for (int r = 0; r < rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
@@ -43,7 +44,7 @@ void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, 
       }
     }
   };
-  const auto add = [&](std::int64_t run, std::int64_t first, std::int64_t count) __attribute__((always_inline)) {
+  const auto multiply = [&](std::int64_t run, std::int64_t first, std::int64_t count) __attribute__((always_inline)) {
     const std::uint8_t* from = q + runs.offsets[run] + first * k_step;
     for (std::int64_t step = 0; step < count; ++step, from += k_step, weights += step_bytes) {
       const __m256i low = load_half(weights), high = load_half(weights + half_bytes);
@@ -55,7 +56,7 @@ void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, 
       }
     }
   };
-  accumulate<steps_that_fit>(runs.count, runs.k_steps, add, widen);
+  accumulate<steps_that_fit>(runs.count, runs.k_steps, multiply, widen);
 }
 
 // Returns, in each lane, the number of bits that are set.

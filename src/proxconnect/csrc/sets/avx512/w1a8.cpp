@@ -54,17 +54,19 @@ struct RowPointers {
 
 template <int rows, int panels>
 void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
-                  Integers* sums) {
+                  bool add, Integers* sums) {
   constexpr int unrolled = 4;
   __m512i sum[rows][panels];
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 2
-    for (int p = 0; p < panels; ++p) sum[r][p] = _mm512_load_si512(sums + r * panels + p);
+    for (int p = 0; p < panels; ++p) {
+      sum[r][p] = add ? _mm512_load_si512(sums + r * panels + p) : _mm512_setzero_si512();
+    }
   }
   for (std::int64_t run = 0; run < runs.count; ++run) {
     RowPointers<rows> from(q + runs.offsets[run], stride);
-    const auto add = [&](int i) __attribute__((always_inline)) {
+    const auto multiply = [&](int i) __attribute__((always_inline)) {
       __m512i signs[panels];
 #pragma GCC unroll 2
       for (int p = 0; p < panels; ++p) signs[p] = _mm512_load_si512(weights + (i * panels + p) * step_bytes);
@@ -79,14 +81,14 @@ void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, 
     for (; left >= unrolled; left -= unrolled) {
 #pragma GCC unroll 4
       for (int i = 0; i < unrolled; ++i) {
-        add(i);
+        multiply(i);
         from.hide();
       }
       from.advance(unrolled * k_step);
       weights += unrolled * panels * step_bytes;
     }
     for (; left > 0; --left) {
-      add(0);
+      multiply(0);
       from.advance(k_step);
       weights += panels * step_bytes;
     }

@@ -32,14 +32,15 @@ constexpr float most_scale = 1e6f;
 
 constexpr std::int64_t pairs_of(std::int64_t count) { return (count + 1) / 2; }
 
-// Returns the sum of both products of integers, lane by lane.
-[[gnu::always_inline]] inline Register multiplied_pairs(Register a, Register b) {
+// Adds to `sum` both products of integers, lane by lane.
+[[gnu::always_inline]] inline void add_products(Register& sum, Register a, Register b) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<Register>(_mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+  sum = reinterpret_cast<Register>(_mm512_dpwssd_epi32(
+      reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 #elif defined(__AVX2__)
-  return reinterpret_cast<Register>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+  sum += reinterpret_cast<Register>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #else
-  return (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+  sum += (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
 #endif
 }
 
@@ -60,7 +61,7 @@ void multiply(const Pair* a, std::int64_t stride, const Pair* panel, std::int64_
     for (int r = 0; r < rows; ++r) {
       const Register of_row = Register{} + a[r * stride + i];
 #pragma GCC unroll 4
-      for (int part = 0; part < registers; ++part) sum[r][part] += multiplied_pairs(of_row, b[part]);
+      for (int part = 0; part < registers; ++part) add_products(sum[r][part], of_row, b[part]);
     }
   }
   auto* const out = reinterpret_cast<Pair*>(sums);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <type_traits>
 
 namespace proxconnect {
@@ -53,23 +54,24 @@ struct Constant {
   constexpr operator int() const { return value; }
 };
 
-// An array whose elements start with any content.
+// An array whose elements start with any content. It begins where a line of the caches does: what is read in whole lines,
+// as rows of tiles are, would lie in two lines otherwise.
 template <typename T>
 class Array {
  public:
   Array() = default;
-  explicit Array(std::int64_t size) : elements_(new T[static_cast<std::size_t>(size)]), size_(size) {}
-  ~Array() { delete[] elements_; }
+  explicit Array(std::int64_t size) : elements_(allocate(size)), size_(size) {}
+  ~Array() { ::operator delete[](elements_, cache_line); }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
   // Makes room for at least so many elements. Their content is lost if that is more than before.
   void make_room(std::int64_t size) {
     if (size <= size_) return;
-    delete[] elements_;
+    ::operator delete[](elements_, cache_line);
     elements_ = nullptr;
     size_ = 0;
-    elements_ = new T[static_cast<std::size_t>(size)];
+    elements_ = allocate(size);
     size_ = size;
   }
 
@@ -77,6 +79,13 @@ class Array {
   std::int64_t size() const { return size_; }
 
  private:
+  static constexpr std::align_val_t cache_line{64};
+
+  static T* allocate(std::int64_t size) {
+    static_assert(std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>);
+    return static_cast<T*>(::operator new[](static_cast<std::size_t>(size) * sizeof(T), cache_line));
+  }
+
   T* elements_ = nullptr;
   std::int64_t size_ = 0;
 };

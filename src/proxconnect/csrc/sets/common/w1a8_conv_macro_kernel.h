@@ -68,16 +68,16 @@ void w1a8_conv_macro_kernel(const W1A8MicroKernels<max_rows, max_panels>& micro_
         const int rows = static_cast<int>(x_end - x);
         for (std::int64_t p = 0; p < count; p += max_panels) {
           const int tile_panels = panels_at(p);
-          for (int i = 0; i < rows * tile_panels; ++i) sums[i] = starts[p + i % tile_panels];
           micro_kernels.kernels[tile_panels - 1][rows - 1](q + x * at.x.stride * pixel, at.x.stride * pixel, runs,
-                                                           bytes_of(p), sums);
+                                                           bytes_of(p), false, sums);
           for (int i = 0; i < tile_panels; ++i) {
             const std::int64_t in_group = (first + p + i - group * group_panels) * panel_width;
             const Place place(0, group * group_outputs + in_group, b.n, group_outputs - in_group);
             const auto scale = load<Floats>(conv.output.scale + place.j, place.width);
             const AffineWriter write(conv.output, place);
+            const Integers start = starts[p + i];
             for (int r = 0; r < rows; ++r) {
-              write.finish(line_row + x + r, to_floats(sums[r * tile_panels + i]) * scale * step.step);
+              write.finish(line_row + x + r, to_floats(sums[r * tile_panels + i] + start) * scale * step.step);
             }
           }
         }

@@ -100,7 +100,8 @@ class W1A8MacroKernel {
         const std::int64_t k_steps = block.words * steps_of_word;
         Integers total = micro_kernels_.unpack_signs(words, k_steps, width * step_bytes, to);
         if (second_plane_ != nullptr) total = half_sum(total, add_second_plane(words, k_steps, width * step_bytes, to));
-        starts_[first + p] = -zero_byte * total;
+        const Integers start = -zero_byte * total;
+        starts_[first + p] = block.begins_group ? start : starts_[first + p] + start;
       }
     }
   }
@@ -137,18 +138,14 @@ class W1A8MacroKernel {
         const std::int64_t first = panel - panels.begin;
         const std::int64_t kept = k_blocks_.only_one() ? 0 : row * (panels.end - panels.begin) + first * count;
         Integers* const sums = sums_ + kept;
-        for (int r = 0; r < count; ++r) {
-          for (int p = 0; p < width; ++p) {
-            Integers& sum = sums[r * width + p];
-            sum = block.begins_group ? starts_[first + p] : sum + starts_[first + p];
-          }
-        }
-        micro_kernels_.kernels[width - 1][count - 1](q_ + row * stride_, stride_, run, weights(first), sums);
+        micro_kernels_.kernels[width - 1][count - 1](q_ + row * stride_, stride_, run, weights(first),
+                                                     !block.begins_group, sums);
         if (!block.ends_group) continue;
         for (int p = 0; p < width; ++p) {
+          const Integers start = starts_[first + p];
           add_group(
               product_, Place(rows.begin + row, panel + p, product_.b.n), block, count,
-              [&](int r) { return sums[r * width + p]; }, [&](int r) { return steps_[row + r]; },
+              [&](int r) { return sums[r * width + p] + start; }, [&](int r) { return steps_[row + r]; },
               [&](int r) -> Floats& { return y_[kept + r * width + p]; });
         }
       }

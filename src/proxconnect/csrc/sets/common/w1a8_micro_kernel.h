@@ -26,10 +26,10 @@ struct Runs {
   std::int64_t k_steps;
 };
 
-// Adds to sums[r][p] the bytes of row r times the weights of panel p, for a fixed number of rows, `stride` bytes apart,
-// and of panels. Weights are +-1: [runs][k_steps][panels][16][4].
+// Writes to sums[r][p], or with `add` adds to it, the bytes of row r times the weights of panel p, for a fixed number of
+// rows, `stride` bytes apart, and of panels. Weights are +-1: [runs][k_steps][panels][16][4].
 using W1A8MicroKernel = void (*)(const std::uint8_t* q, std::int64_t stride, const Runs& runs,
-                                 const std::int8_t* weights, Integers* sums);
+                                 const std::int8_t* weights, bool add, Integers* sums);
 
 // Unpacks the first `k_steps` steps of a panel's words to bytes, `between` bytes from one step to the next. Returns the
 // sum of each output's weights, inputs past the end (all -1) included.

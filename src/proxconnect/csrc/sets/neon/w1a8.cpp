@@ -14,7 +14,8 @@ constexpr std::int64_t steps_that_fit = 128;  // 16 bits: 128 * 2 * 127 < 2^15
 
 template <int rows>
 void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
-                  Integers* sums) {
+                  bool add, Integers* sums) {
+  if (!add) own::fill_n(sums, rows, Integers{});
   int16x8_t sum[rows][quarters];
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r) {
@@ -32,7 +33,7 @@ void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, 
       }
     }
   };
-  const auto add = [&](std::int64_t run, std::int64_t first, std::int64_t count) __attribute__((always_inline)) {
+  const auto multiply = [&](std::int64_t run, std::int64_t first, std::int64_t count) __attribute__((always_inline)) {
     const std::uint8_t* from = q + runs.offsets[run] + first * k_step;
     for (std::int64_t step = 0; step < count; ++step, from += k_step, weights += step_bytes) {
 #pragma GCC unroll 4
@@ -46,7 +47,7 @@ void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, 
       }
     }
   };
-  accumulate<steps_that_fit>(runs.count, runs.k_steps, add, widen);
+  accumulate<steps_that_fit>(runs.count, runs.k_steps, multiply, widen);
 }
 
 constexpr W1A8MicroKernels<4, 1> micro_kernels{

@@ -12,9 +12,9 @@ namespace {
 
 template <int rows>
 void micro_kernel(const std::uint8_t* q, std::int64_t stride, const Runs& runs, const std::int8_t* weights,
-                  Integers* sums) {
-  int32x4_t sum[rows][quarters];
-  std::memcpy(sum, sums, sizeof sum);
+                  bool add, Integers* sums) {
+  int32x4_t sum[rows][quarters] = {};
+  if (add) std::memcpy(sum, sums, sizeof sum);
   for (std::int64_t run = 0; run < runs.count; ++run) {
     const std::uint8_t* from = q + runs.offsets[run];
     for (std::int64_t step = 0; step < runs.k_steps; ++step, from += k_step, weights += step_bytes) {

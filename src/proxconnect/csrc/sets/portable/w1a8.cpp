@@ -7,8 +7,9 @@
 namespace proxconnect::portable {
 namespace {
 
-void micro_kernel(const std::uint8_t* q, std::int64_t, const Runs& runs, const std::int8_t* weights, Integers* sums) {
-  Integers sum = *sums;
+void micro_kernel(const std::uint8_t* q, std::int64_t, const Runs& runs, const std::int8_t* weights, bool add,
+                  Integers* sums) {
+  Integers sum = add ? *sums : Integers{};
   for (std::int64_t run = 0; run < runs.count; ++run) {
     const std::uint8_t* from = q + runs.offsets[run];
     for (std::int64_t step = 0; step < runs.k_steps; ++step, from += k_step, weights += step_bytes) {
