@@ -115,7 +115,14 @@ def scale_marked(inside: int, size: int, mu: float, g: int, out: int, threads: i
 def scale_outputs(y: int, rows: int, columns: int, scale: int, bias: int, threads: int) -> None: ...
 def activate(x: int, size: int, activation: Activation, out: int, threads: int) -> None: ...
 def attention(
-    query: _Heads, key: _Heads, value: _Heads, sizes: tuple[int, ...], scale: float, out: int, threads: int
+    query: _Heads,
+    key: _Heads,
+    value: _Heads,
+    sizes: tuple[int, ...],
+    scale: float,
+    bfloat16: bool,
+    out: int,
+    threads: int,
 ) -> bool: ...
 def rms_norm(
     x: int, rows: int, columns: int, weight: int, epsilon: float, out: int, threads: int

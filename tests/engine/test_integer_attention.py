@@ -1,4 +1,4 @@
-"""Attention in integers: by a kernel where it takes the tensors, else torch's, to the bit."""
+"""Attention in integers or in bfloat16: by a kernel where it takes the tensors, else torch's, to the bit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from proxconnect import kernels
+from proxconnect.engine import _bfloat16
 from proxconnect.engine._integer_attention import attention
 
 
@@ -45,3 +47,28 @@ UNTAKEN = {
 def test_what_the_kernel_does_not_take_is_torchs(inputs: list[Tensor]) -> None:
     found, expected = attention(*inputs), scaled_dot_product_attention(*inputs)
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("inputs", UNTAKEN.values(), ids=UNTAKEN)
+def test_what_the_kernel_does_not_take_is_torchs_in_bfloat16(inputs: list[Tensor]) -> None:
+    narrow = scaled_dot_product_attention(*[x.bfloat16() for x in inputs]).float()
+    torch.testing.assert_close(_bfloat16.attention(*inputs), narrow, rtol=0, atol=0, equal_nan=True)
+
+
+@torch.no_grad()
+def test_in_bfloat16_masks_and_causes_are_torchs() -> None:
+    inputs, mask = heads(), torch.ones(5, 70, dtype=torch.bool).tril()
+    narrow = [x.bfloat16() for x in inputs]
+    for options in ({"mask": mask}, {"is_causal": True}):
+        torchs = {("attn_mask" if name == "mask" else name): value for name, value in options.items()}
+        expected = scaled_dot_product_attention(*narrow, **torchs).float()
+        assert torch.equal(_bfloat16.attention(*inputs, **options), expected)
+
+
+@torch.no_grad()
+def test_in_bfloat16_the_kernel_is_used_where_there_is_one() -> None:
+    inputs = heads()
+    by_kernel = kernels.attention(*inputs, bfloat16=True)
+    if by_kernel is None:
+        pytest.skip("this processor multiplies no tiles")
+    assert torch.equal(_bfloat16.attention(*inputs), by_kernel)

@@ -23,14 +23,14 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = N
     >>> attention(query, key, value).shape
     torch.Size([2, 4, 5, 8])
     """
-    if _fits(query, key, value):
+    if kernel_takes(query, key, value):
         found = kernels.attention(query, key, value, scale)
         if found is not None:
             return found
     return functional.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
-def _fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
+def kernel_takes(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Tell whether the kernel takes such tensors, and is faster than torch."""
     if not (
         query.ndim == key.ndim == value.ndim == 4 and query.shape[:2] == key.shape[:2] == value.shape[:2]

@@ -1,4 +1,4 @@
-"""Compute attention of floats in integers of 16 bits."""
+"""Compute attention of floats in integers of 16 bits, or in bfloat16."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ MOST_ATTENTION_KEYS = native.MOST_ATTENTION_KEYS
 MOST_ATTENTION_FEATURES = native.MOST_ATTENTION_FEATURES
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor | None:
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, *, bfloat16: bool = False
+) -> Tensor | None:
     """Compute ``softmax(scale query key^T) value`` for every batch and head, without a mask.
 
     Queries, keys and values are rounded to 13 bits of the greatest of their row, or of their feature, and
     weights of the softmax to 16 bits or fewer; ``csrc/interface/attention.h`` has it in full. The error is
     about a tenth of that of bfloat16.
 
+    With ``bfloat16``, scaled queries, keys, values and the exponentials of the softmax are rounded to
+    bfloat16 instead, and sums are float32. Only processors that multiply tiles (AMX) have such a kernel.
+
     Args:
         query: float32 of shape (batches, heads, queries, features), on the CPU.
         key: float32 of shape (batches, heads, keys, features).
         value: float32 of shape (batches, heads, keys, outputs).
         scale: a number; None for one over the square root of the features.
+        bfloat16: round to bfloat16, not to integers.
 
     Returns:
         float32 of shape (batches, heads, queries, outputs), a view of (batches, queries, heads, outputs).
-        None where a number is not finite, or of more than 1e15 in magnitude.
+        None where a number is not finite, or of more than 1e15 in magnitude, and for ``bfloat16`` where the
+        kernels in use have none for it.
 
     Raises:
         ProxConnectError: a tensor is not as described, or there are more than 16,384 keys, or 1,024 features
@@ -56,5 +63,5 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = N
     scale = features**-0.5 if scale is None and features else float(scale or 0.0)
     addressed = [(pointer(x), *x.stride()[:3]) for x in rows]
     sizes = batches, heads, queries, keys, features, outputs
-    quantized = run(native.attention, *addressed, sizes, scale, pointer(out))
-    return out.transpose(1, 2) if quantized else None
+    found = run(native.attention, *addressed, sizes, scale, bfloat16, pointer(out))
+    return out.transpose(1, 2) if found else None

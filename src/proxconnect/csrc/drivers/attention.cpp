@@ -11,17 +11,20 @@
 
 namespace proxconnect {
 
-bool attend(const Attention& attention, std::int64_t threads) {
+bool attend(const Attention& attention, bool bfloat16, std::int64_t threads) {
   check_attention(attention);
+  const KernelSet& kernels = active_kernels();
+  const auto kernel = bfloat16 ? kernels.bfloat16_attention : kernels.attention;
+  if (kernel == nullptr) return false;
   const std::int64_t heads = attention.batches * attention.heads;
   const std::int64_t work =
       heads * attention.queries * attention.keys * (attention.features + attention.outputs);
-  std::atomic<bool> quantized{true};
+  std::atomic<bool> found{true};
   const auto part = [&](Range of_heads) {
-    if (!active_kernels().attention(attention, of_heads)) quantized.store(false, std::memory_order_relaxed);
+    if (!kernel(attention, of_heads)) found.store(false, std::memory_order_relaxed);
   };
   parallel_ranges(heads, useful_threads(threads, work), part, 1);
-  return quantized;
+  return found;
 }
 
 }  // namespace proxconnect

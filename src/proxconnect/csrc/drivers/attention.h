@@ -7,7 +7,8 @@
 
 namespace proxconnect {
 
-// Returns whether all numbers are of a size that can be quantized; otherwise the output is unspecified.
-bool attend(const Attention& attention, std::int64_t threads);
+// Returns whether all numbers are of a size that can be multiplied, and with `bfloat16`, whether there is a kernel for
+// that; otherwise the output is unspecified.
+bool attend(const Attention& attention, bool bfloat16, std::int64_t threads);
 
 }  // namespace proxconnect

@@ -19,6 +19,9 @@ struct HeadsOfRows {
 //   in magnitude, and values by the greatest of a feature over all keys, to at most 4095;
 // - the exponentials e of scores less the greatest of a query, times the least of 32767 and (2^19 - keys) / (sum of e).
 // A weight of the softmax is such an integer over the sum of them all.
+//
+// In bfloat16, scale times a query, keys, values and the exponentials are rounded to it. Their products, and the
+// exponentials themselves, are added up in single precision, in an order of the processor's.
 struct Attention {
   std::int64_t batches, heads, queries, keys, features, outputs;
   HeadsOfRows query, key, value;

@@ -330,7 +330,7 @@ void token_attention(const std::array<Address, 3>& token, const RotationTuple& r
 }
 
 bool attention(const HeadsTuple& query, const HeadsTuple& key, const HeadsTuple& value, const std::array<Size, 6>& sizes,
-               float scale, Address out, Size threads) {
+               float scale, bool bfloat16, Address out, Size threads) {
   const auto rows = [](const HeadsTuple& of) {
     const auto [values, batch, head, row] = of;
     return proxconnect::HeadsOfRows{pointer<const float>(values), batch, head, row};
@@ -338,7 +338,7 @@ bool attention(const HeadsTuple& query, const HeadsTuple& key, const HeadsTuple&
   const auto [batches, heads, queries, keys, features, outputs] = sizes;
   return proxconnect::attend({batches, heads, queries, keys, features, outputs, rows(query), rows(key), rows(value), scale,
                               pointer<float>(out)},
-                             threads);
+                             bfloat16, threads);
 }
 
 nb::list kernel_sets() {
@@ -436,8 +436,8 @@ NB_MODULE(_native, module) {
   module.def("scale_outputs", &scale_outputs, "y"_a, "rows"_a, "columns"_a, "scale"_a, "bias"_a, "threads"_a,
              released());
   module.def("activate", &activate, "x"_a, "size"_a, "activation"_a, "out"_a, "threads"_a, released());
-  module.def("attention", &attention, "query"_a, "key"_a, "value"_a, "sizes"_a, "scale"_a, "out"_a, "threads"_a,
-             released());
+  module.def("attention", &attention, "query"_a, "key"_a, "value"_a, "sizes"_a, "scale"_a, "bfloat16"_a, "out"_a,
+             "threads"_a, released());
   module.def("rms_norm", &rms_norm, "x"_a, "rows"_a, "columns"_a, "weight"_a, "epsilon"_a, "out"_a, "threads"_a,
              released());
   module.def("token_attention", &token_attention, "token"_a, "rotation"_a, "keys"_a, "values"_a, "sizes"_a, "scale"_a,

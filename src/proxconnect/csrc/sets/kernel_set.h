@@ -130,6 +130,8 @@ struct KernelSet {
 
   // Computes lines of a W1A32Conv from tables of its pixels, counted over one image after the other.
   void (*w1a32_lines)(const W1A32Conv&, Range lines, Range panels) = nullptr;
+  // Computes attention in bfloat16 (interface/attention.h), otherwise as `attention` does.
+  bool (*bfloat16_attention)(const Attention&, Range heads) = nullptr;
 };
 
 // The table of each set. CMakeLists.txt decides which sets are built, and dispatch.cpp lists them.

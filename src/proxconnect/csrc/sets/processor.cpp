@@ -40,27 +40,29 @@ constexpr std::uint64_t avx512_state = 0b1110'0110;
 
 struct Feature {
   std::string_view name;
-  unsigned leaf;  // of CPUID
+  unsigned leaf, subleaf;  // of CPUID
   Register from;
   int bit;
   std::uint64_t state;  // that the system has to keep
 };
 
 constexpr Feature features[] = {
-    {"popcnt", 1, ecx, 23, 0},
-    {"avx2", 7, ebx, 5, avx_state},
-    {"fma", 1, ecx, 12, avx_state},
-    {"f16c", 1, ecx, 29, avx_state},
-    {"avx512f", 7, ebx, 16, avx512_state},
-    {"avx512bw", 7, ebx, 30, avx512_state},
-    {"avx512dq", 7, ebx, 17, avx512_state},
-    {"avx512vl", 7, ebx, 31, avx512_state},
-    {"avx512vbmi", 7, ecx, 1, avx512_state},
-    {"avx512vbmi2", 7, ecx, 6, avx512_state},
-    {"avx512vnni", 7, ecx, 11, avx512_state},
-    {"avx512vpopcntdq", 7, ecx, 14, avx512_state},
-    {"amx_tile", 7, edx, 24, 0},  // Linux is asked for the state of tiles below
-    {"amx_int8", 7, edx, 25, 0},
+    {"popcnt", 1, 0, ecx, 23, 0},
+    {"avx2", 7, 0, ebx, 5, avx_state},
+    {"fma", 1, 0, ecx, 12, avx_state},
+    {"f16c", 1, 0, ecx, 29, avx_state},
+    {"avx512f", 7, 0, ebx, 16, avx512_state},
+    {"avx512bw", 7, 0, ebx, 30, avx512_state},
+    {"avx512dq", 7, 0, ebx, 17, avx512_state},
+    {"avx512vl", 7, 0, ebx, 31, avx512_state},
+    {"avx512vbmi", 7, 0, ecx, 1, avx512_state},
+    {"avx512vbmi2", 7, 0, ecx, 6, avx512_state},
+    {"avx512vnni", 7, 0, ecx, 11, avx512_state},
+    {"avx512vpopcntdq", 7, 0, ecx, 14, avx512_state},
+    {"avx512_bf16", 7, 1, eax, 5, avx512_state},
+    {"amx_tile", 7, 0, edx, 24, 0},  // Linux is asked for the state of tiles below
+    {"amx_int8", 7, 0, edx, 25, 0},
+    {"amx_bf16", 7, 0, edx, 22, 0},
 };
 
 std::uint64_t kept_state() {
@@ -75,7 +77,7 @@ std::uint64_t kept_state() {
 
 bool has(const Feature& feature) {
   unsigned found[4] = {};
-  return __get_cpuid_count(feature.leaf, 0, &found[eax], &found[ebx], &found[ecx], &found[edx]) != 0 &&
+  return __get_cpuid_count(feature.leaf, feature.subleaf, &found[eax], &found[ebx], &found[ecx], &found[edx]) != 0 &&
          (found[feature.from] >> feature.bit & 1) != 0 && (kept_state() & feature.state) == feature.state;
 }
 
@@ -110,7 +112,7 @@ bool may_use_tiles() {
 }  // namespace
 
 bool amx::runs_here() {
-  return has_all({"amx_tile", "amx_int8"}) && avx512::runs_here() && may_use_tiles();
+  return has_all({"amx_tile", "amx_int8", "amx_bf16", "avx512_bf16"}) && avx512::runs_here() && may_use_tiles();
 }
 
 #endif

@@ -1,12 +1,11 @@
 // The W1A8 micro-kernel of x86 processors with AMX multiplies tiles: 16 rows of 64 inputs by 64 inputs of a panel
 // (tdpbusd). Unpacked signs lie as its second operand has them already.
 
-#include "sets/amx/w1a8.h"
-
-#include <immintrin.h>
+#include "sets/amx/kernels.h"
 
 #include <utility>
 
+#include "sets/amx/tiles.h"
 #include "sets/avx512/unpack_signs.h"
 #include "sets/common/w1a8_conv_macro_kernel.h"
 #include "sets/common/w1a8_macro_kernel.h"
@@ -18,59 +17,38 @@ bool w1a8(const W1A8& product, Range rows, Range panels);
 namespace proxconnect::amx {
 namespace {
 
-constexpr int tile_rows = 16;
 constexpr std::int64_t tile_steps = 16;
 
-// The sizes of this thread's eight tiles. 0 to 3 are sums: of 16 rows and a panel, of these rows and the next panel, and
-// of the rows behind them. 4 and 5 are inputs of these rows, 6 and 7 are weights of the panels.
-class TileSizes {
+// The sizes that this thread's tiles have now. 0 to 3 are sums: of 16 rows and a panel, of these rows and the next panel,
+// and of the rows behind them. 4 and 5 are inputs of these rows, 6 and 7 are weights of the panels.
+class SizesNow {
  public:
-  // Calls work(), which may set the tiles up. Other code that runs on this thread uses tiles too, but not meanwhile.
-  template <typename Work>
-  static bool during(const Work& work) {
-    rows_ = 0;
-    const bool result = work();
-    _tile_release();
-    return result;
-  }
+  static void forget() { rows_ = 0; }
 
   // Sets the tiles up for so many rows, and for so many steps along K in a tile.
   static void set(int rows, std::int64_t steps) {
     if (rows == rows_ && steps == steps_) return;
     rows_ = rows;
     steps_ = steps;
-    Memory memory{};
-    const auto resize = [&](int tile, int count, std::int64_t bytes) {
-      memory.rows[tile] = static_cast<std::uint8_t>(count);
-      memory.row_bytes[tile] = static_cast<std::uint16_t>(count > 0 ? bytes : 0);
-    };
+    TileSizes sizes;
     const int first = rows < tile_rows ? rows : tile_rows;
     for (int panel = 0; panel < 2; ++panel) {
-      resize(panel, first, step_bytes);
-      resize(2 + panel, rows - first, step_bytes);
-      resize(6 + panel, static_cast<int>(steps), step_bytes);
+      sizes.set(panel, first, step_bytes);
+      sizes.set(2 + panel, rows - first, step_bytes);
+      sizes.set(6 + panel, static_cast<int>(steps), step_bytes);
     }
-    resize(4, first, steps * k_step);
-    resize(5, rows - first, steps * k_step);
-    asm volatile("" : : "r"(&memory) : "memory");  // gcc 12 does not know that the next line reads all of it
-    _tile_loadconfig(&memory);
+    sizes.set(4, first, steps * k_step);
+    sizes.set(5, rows - first, steps * k_step);
+    sizes.load();
   }
 
  private:
-  struct alignas(64) Memory {  // as the processor reads it
-    std::uint8_t palette = 1;
-    std::uint8_t start_row = 0;
-    std::uint8_t reserved[14] = {};
-    std::uint16_t row_bytes[16] = {};
-    std::uint8_t rows[16] = {};
-  };
-
   [[gnu::tls_model("initial-exec")]] static thread_local int rows_;  // 0 where the tiles are not set up
-  static thread_local std::int64_t steps_;
+  [[gnu::tls_model("initial-exec")]] static thread_local std::int64_t steps_;
 };
 
-thread_local int TileSizes::rows_ = 0;
-thread_local std::int64_t TileSizes::steps_ = 0;
+thread_local int SizesNow::rows_ = 0;
+thread_local std::int64_t SizesNow::steps_ = 0;
 
 template <int lines>
 inline void prefetch(const std::int8_t* weights) {
@@ -84,7 +62,7 @@ void multiply_tiles(const std::uint8_t* q, std::int64_t stride, const Runs& runs
                     Integers* sums, std::int64_t first, std::int64_t end, std::int64_t steps) {
   constexpr bool two_panels = panels > 1, more_rows = rows > tile_rows;
   constexpr std::int64_t between = panels * step_bytes;
-  TileSizes::set(rows, steps);
+  SizesNow::set(rows, steps);
   _tile_zero(0);  // a tile of sums that were just written would wait until they are in the cache
   if constexpr (two_panels) _tile_zero(1);
   if constexpr (more_rows) _tile_zero(2);
@@ -142,11 +120,13 @@ constexpr W1A8MicroKernels<2 * tile_rows, 2> micro_kernels =
 bool w1a8(const W1A8& product, Range rows, Range panels) {
   constexpr std::int64_t few_rows = 8;  // do not repay the unpacking of signs
   if (rows.end - rows.begin <= few_rows) return avx512::w1a8(product, rows, panels);
-  return TileSizes::during([&] { return w1a8_macro_kernel(micro_kernels, product, rows, panels); });
+  SizesNow::forget();
+  return with_tiles([&] { return w1a8_macro_kernel(micro_kernels, product, rows, panels); });
 }
 
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels) {
-  TileSizes::during([&] {
+  SizesNow::forget();
+  with_tiles([&] {
     w1a8_conv_macro_kernel(micro_kernels, image, lines, panels);
     return true;
   });

@@ -55,6 +55,11 @@ template <typename Product, typename SumOf, typename StepOf, typename SoFarOf>
 [[gnu::always_inline]] inline void add_group(const Product& product, const Place& at, const KBlock& block, int rows,
                                              const SumOf& sum_of, const StepOf& step_of, const SoFarOf& so_far_of) {
   const Floats scale = PanelScales(product, at)[block.group];
+  if (block.group == 0 && block.is_last) {
+    const ScaledWriter write(product.output, at);
+    for (int r = 0; r < rows; ++r) write.finish(r, to_floats(sum_of(r)) * scale * step_of(r));
+    return;
+  }
   if (block.group == 0) {
     for (int r = 0; r < rows; ++r) so_far_of(r) = to_floats(sum_of(r)) * scale;
   } else {
