@@ -13,8 +13,7 @@ from torch.nn import functional
 
 import proxconnect as pc
 from proxconnect.engine import Network
-from proxconnect.engine._bfloat16 import attention
-from proxconnect.engine._integer_attention import is_faster
+from proxconnect.engine._attention import bfloat16_attention, multiplies_integers
 from proxconnect.engine.fusion import _float_rules
 from proxconnect.errors import ProxConnectError
 from proxconnect.models.nonlinearity import RPReLU
@@ -81,7 +80,7 @@ def test_a_level_changes_what_it_says(
     exact, narrow = precision == "exact", bfloat16 and precision != "exact"
     assert net.kernels["qkv.weight"] == (LEVELS[precision] if setting == "bw" else "w1a1")
     assert operators(net)["proxconnect.attention"] == narrow
-    integers = precision != "exact" and not bfloat16 and is_faster()
+    integers = precision != "exact" and not bfloat16 and multiplies_integers()
     assert operators(net)["proxconnect.integer_attention"] == integers
     assert operators(net)["aten.batch_norm.default"] == 0
     nodes = net._fused[net.graph.names].graph.nodes
@@ -135,5 +134,5 @@ def test_attention_in_bfloat16_takes_the_arguments_of_torch(kind: str) -> None:
         mask[:, 0] = True
     arguments = (mask, 0.0, kind == "causal")
     expected = functional.scaled_dot_product_attention(query, key, value, *arguments, scale=0.5)
-    found = attention(query, key, value, *arguments, scale=0.5)
+    found = bfloat16_attention(query, key, value, *arguments, scale=0.5)
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)

@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from proxconnect.engine._attention import multiplies_integers
 from proxconnect.engine._float_activation import FloatActivation
 from proxconnect.engine._float_convolution import FloatConvolution
-from proxconnect.engine._integer_attention import is_faster
 from proxconnect.engine._layer_geometry import LayerGeometry, geometry_of_node
 from proxconnect.engine._precision import multiplies_bfloat16
 from proxconnect.engine.fusion._dependence import is_float_convolution
@@ -121,7 +121,7 @@ def _attentions(rewriting: Rewriting, index: int, node: Node) -> None:
         return
     if multiplies_bfloat16():
         rewriting.draft.put(index, Node(ATTENTION, node.args, node.kwargs))
-    elif len(node.args) == 3 and node.kwargs.keys() <= {"scale"} and is_faster():
+    elif len(node.args) == 3 and node.kwargs.keys() <= {"scale"} and multiplies_integers():
         rewriting.draft.put(index, Node(INTEGER_ATTENTION, node.args, node.kwargs))
 
 

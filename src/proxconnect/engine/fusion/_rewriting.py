@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxconnect.engine import _integer_attention
-from proxconnect.engine._bfloat16 import attention
+from proxconnect.engine._attention import bfloat16_attention, integer_attention
 from proxconnect.engine._kernel_call import KernelCall, affine_of, lay_out
 from proxconnect.engine._kernel_choice import UNPACKED, kernel_of
 from proxconnect.engine._layer_geometry import LayerGeometry
@@ -37,8 +36,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     CHAIN: lambda chain, x, residual: chain(x, residual),
     CONVOLUTION: lambda convolution, x, weight=None: convolution(x, weight),
     ACTIVATION: lambda activation, x: activation(x),
-    ATTENTION: attention,
-    INTEGER_ATTENTION: _integer_attention.attention,
+    ATTENTION: bfloat16_attention,
+    INTEGER_ATTENTION: integer_attention,
     LOOK_UP: lambda weight, index: weight.rows(index),
 }
 

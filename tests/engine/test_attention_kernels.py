@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from proxconnect import kernels
-from proxconnect.engine import _bfloat16
-from proxconnect.engine._integer_attention import attention
+from proxconnect.engine._attention import bfloat16_attention, integer_attention
 
 
 def heads(keys: int = 70, dims: tuple[int, ...] = (2, 3)) -> list[Tensor]:
@@ -22,7 +21,7 @@ def test_it_is_near_to_torchs() -> None:
     inputs = heads()
     for scale in (None, 0.1, -1.0):
         expected = scaled_dot_product_attention(*inputs, scale=scale)
-        found = attention(*inputs, scale=scale)
+        found = integer_attention(*inputs, scale=scale)
         assert not torch.equal(found, expected)
         torch.testing.assert_close(found, expected, rtol=0, atol=5e-3)
 
@@ -45,14 +44,14 @@ UNTAKEN = {
 
 @pytest.mark.parametrize("inputs", UNTAKEN.values(), ids=UNTAKEN)
 def test_what_the_kernel_does_not_take_is_torchs(inputs: list[Tensor]) -> None:
-    found, expected = attention(*inputs), scaled_dot_product_attention(*inputs)
+    found, expected = integer_attention(*inputs), scaled_dot_product_attention(*inputs)
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("inputs", UNTAKEN.values(), ids=UNTAKEN)
 def test_what_the_kernel_does_not_take_is_torchs_in_bfloat16(inputs: list[Tensor]) -> None:
     narrow = scaled_dot_product_attention(*[x.bfloat16() for x in inputs]).float()
-    torch.testing.assert_close(_bfloat16.attention(*inputs), narrow, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(bfloat16_attention(*inputs), narrow, rtol=0, atol=0, equal_nan=True)
 
 
 @torch.no_grad()
@@ -62,7 +61,7 @@ def test_in_bfloat16_masks_and_causes_are_torchs() -> None:
     for options in ({"mask": mask}, {"is_causal": True}):
         torchs = {("attn_mask" if name == "mask" else name): value for name, value in options.items()}
         expected = scaled_dot_product_attention(*narrow, **torchs).float()
-        assert torch.equal(_bfloat16.attention(*inputs, **options), expected)
+        assert torch.equal(bfloat16_attention(*inputs, **options), expected)
 
 
 @torch.no_grad()
@@ -71,4 +70,4 @@ def test_in_bfloat16_the_kernel_is_used_where_there_is_one() -> None:
     by_kernel = kernels.attention(*inputs, bfloat16=True)
     if by_kernel is None:
         pytest.skip("this processor multiplies no tiles")
-    assert torch.equal(_bfloat16.attention(*inputs), by_kernel)
+    assert torch.equal(bfloat16_attention(*inputs), by_kernel)
