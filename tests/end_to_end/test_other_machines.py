@@ -1,4 +1,4 @@
-"""A file answers alike on machines unlike the one that wrote it: with every kernel set and number of threads."""
+"""A file answers alike on machines unlike the one that wrote it: with any kernel set or number of threads."""
 
 from __future__ import annotations
 
