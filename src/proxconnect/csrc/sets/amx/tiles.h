@@ -11,25 +11,29 @@ namespace {
 constexpr int tile_rows = 16;
 constexpr int tile_row_bytes = 64;
 
-// The sizes of a thread's eight tiles, as the processor reads them.
-class alignas(64) TileSizes {
+// The sizes of a thread's eight tiles.
+class TileSizes {
  public:
   void set(int tile, int rows, std::int64_t row_bytes) {
-    rows_[tile] = static_cast<std::uint8_t>(rows);
-    row_bytes_[tile] = static_cast<std::uint16_t>(rows > 0 ? row_bytes : 0);
+    memory_.rows[tile] = static_cast<std::uint8_t>(rows);
+    memory_.row_bytes[tile] = static_cast<std::uint16_t>(rows > 0 ? row_bytes : 0);
   }
 
   void load() const {
-    asm volatile("" : : "r"(this) : "memory");  // gcc 12 does not know that the next line reads all of it
-    _tile_loadconfig(this);
+    asm volatile("" : : "r"(&memory_) : "memory");  // gcc 12 does not know that the next line reads all of it
+    _tile_loadconfig(&memory_);
   }
 
  private:
-  std::uint8_t palette_ = 1;
-  std::uint8_t start_row_ = 0;
-  std::uint8_t reserved_[14] = {};
-  std::uint16_t row_bytes_[16] = {};
-  std::uint8_t rows_[16] = {};
+  struct alignas(64) Memory {  // as the processor reads it
+    std::uint8_t palette = 1;
+    std::uint8_t start_row = 0;
+    std::uint8_t reserved[14] = {};
+    std::uint16_t row_bytes[16] = {};
+    std::uint8_t rows[16] = {};
+  };
+
+  Memory memory_;
 };
 
 // Calls work(), which may set tiles up, and releases them. Other code that runs on this thread uses tiles too, but not
