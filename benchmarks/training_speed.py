@@ -55,7 +55,7 @@ class Step:
             pc.binarize_(self.network, pc.BinarizeConfig.from_setting(setting, method="bnn++"))
             self.schedule = pc.MuSchedule(self.network, start=1, end=300, steps=10_000)
         self.optimizer = torch.optim.Adam(pc.param_groups(self.network, lr=1e-3), fused=True)
-        self.forward = torch.compile(self.network) if compiled else self.network
+        self.forward = torch.compile(self.network, dynamic=False) if compiled else self.network
 
     def seconds(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         if not self.channels_last:
@@ -86,6 +86,8 @@ def endless(batches: Batches) -> Iterator[tuple[float, Any]]:
 
 def measured(setting: str, data: str, size: int, rounds: int) -> dict[str, Any]:
     """Measure the seconds of a step in each form, and of a batch."""
+    torch.compiler.reset()  # what was compiled for images of another size
+    print(f"{setting} at {size}x{size}", flush=True)
     found = load_data(data, image_size=size)
     batches = endless(
         Batches(
