@@ -30,9 +30,8 @@ def saved(case: str, path: Path) -> Path:
     name, setting, options = CASES[case]
     torch.manual_seed(0)
     model = create_model(name, classes=10, image_size=32, **options).eval()
-    return pc.save(
-        pc.binarize_(model, pc.BinarizeConfig.from_setting(setting)), path, torch.randn(2, 3, 32, 32)
-    )
+    pc.binarize_(model, pc.BinarizeConfig.from_setting(setting))
+    return pc.save(model, path, torch.randn(2, 3, 32, 32))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -53,11 +52,8 @@ def test_every_kernel_set_writes_the_same_file_and_answers_alike(case: str, tmp_
 
 @pytest.mark.parametrize("precision", ["fast", "fastest"])
 def test_so_it_does_at_other_precisions(precision: str, tmp_path: Path) -> None:
-    file, images, answers = (
-        saved("transformer", tmp_path / "model.safetensors"),
-        torch.randn(4, 3, 32, 32),
-        [],
-    )
+    file = saved("transformer", tmp_path / "model.safetensors")
+    images, answers = torch.randn(4, 3, 32, 32), []
     for kernel_set in kernels.kernel_sets():
         kernels.use_kernels(kernel_set)
         answers.append(pc.load(file, precision=precision)(images))

@@ -32,9 +32,7 @@ DATA = TensorDataset(X, Y)
 def network() -> nn.Module:
     torch.manual_seed(1)
     layers = (
-        nn.Linear(
-            6, 16, bias=False
-        ),  # BatchNorm takes a bias out again: its gradient would be rounding alone
+        nn.Linear(6, 16, bias=False),  # BatchNorm takes a bias out again, so its gradient is rounding alone
         nn.BatchNorm1d(16),
         nn.Hardtanh(),
         nn.Linear(16, 16),

@@ -12,6 +12,7 @@
 #include "sets/amx/kernels.h"
 #include "sets/amx/tiles.h"
 #include "sets/common/lanes.h"
+#include "sets/common/prefetch.h"
 #include "sets/common/scratch.h"
 #include "sets/common/transpose.h"
 
@@ -23,7 +24,6 @@ using Pair = std::int32_t;
 constexpr std::int64_t tile_pairs = tile_row_bytes / sizeof(Pair);
 constexpr std::int64_t panel_tile = tile_pairs * panel_width;  // pairs of a panel in a tile
 constexpr int block_rows = 2 * tile_rows;                      // of queries
-constexpr int rows_ahead = 8;
 constexpr float lowest_float = std::numeric_limits<float>::lowest();
 constexpr float log2_of_e = 1.44269504f;
 
@@ -59,11 +59,6 @@ inline Floats power_of_two(const Floats& x) {
   y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.69326099f));
   y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.99992807f));
   return reinterpret_cast<Floats>(_mm512_scalef_ps(y, n));
-}
-
-// Asks for a row of floats while memory takes to answer: rows are too far apart for processors to do so on their own.
-inline void prefetch_row(const float* row, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += panel_width) __builtin_prefetch(row + i);
 }
 
 // Rounds a row of `count` floats times `factor` to pairs, with zeros behind them up to whole tiles.

@@ -23,7 +23,12 @@ constexpr std::int64_t tile_steps = 16;
 // and of the rows behind them. 4 and 5 are inputs of these rows, 6 and 7 are weights of the panels.
 class SizesNow {
  public:
-  static void forget() { rows_ = 0; }
+  // Calls work(), which may set the tiles up.
+  template <typename Work>
+  static bool during(const Work& work) {
+    rows_ = 0;
+    return with_tiles(work);
+  }
 
   // Sets the tiles up for so many rows, and for so many steps along K in a tile.
   static void set(int rows, std::int64_t steps) {
@@ -120,13 +125,11 @@ constexpr W1A8MicroKernels<2 * tile_rows, 2> micro_kernels =
 bool w1a8(const W1A8& product, Range rows, Range panels) {
   constexpr std::int64_t few_rows = 8;  // do not repay the unpacking of signs
   if (rows.end - rows.begin <= few_rows) return avx512::w1a8(product, rows, panels);
-  SizesNow::forget();
-  return with_tiles([&] { return w1a8_macro_kernel(micro_kernels, product, rows, panels); });
+  return SizesNow::during([&] { return w1a8_macro_kernel(micro_kernels, product, rows, panels); });
 }
 
 void w1a8_conv(const W1A8Image& image, Range lines, Range panels) {
-  SizesNow::forget();
-  with_tiles([&] {
+  SizesNow::during([&] {
     w1a8_conv_macro_kernel(micro_kernels, image, lines, panels);
     return true;
   });

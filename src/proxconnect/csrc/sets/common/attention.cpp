@@ -7,6 +7,7 @@
 #include "interface/attention.h"
 
 #include "sets/common/kernels.h"
+#include "sets/common/prefetch.h"
 #include "sets/common/quantize.h"
 #include "sets/common/scratch.h"
 #include "sets/common/transpose.h"
@@ -25,7 +26,6 @@ constexpr int tile_rows = 12;
 constexpr int tile_rows = 6;
 #endif
 constexpr int block_rows = 24;  // of queries
-constexpr int rows_ahead = 8;
 constexpr float greatest_value = 4095.0f;
 constexpr float greatest_weight = 32767.0f;
 constexpr float most_scale = 1e6f;
@@ -135,11 +135,6 @@ struct Step {
     }
   }
 };
-
-// Asks for a row of floats while memory takes to answer: rows are too far apart for processors to do so on their own.
-inline void prefetch_row(const float* row, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += panel_width) __builtin_prefetch(row + i);
-}
 
 class Head {
  public:
